@@ -1,0 +1,38 @@
+# Needs Python >= 3.11 and make, nothing else. Everything lives in .venv.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/base  ## upscale examples/ with the shipped weights into demo/
+	$(BIN)/srgan upscale examples/ -o demo/ --overwrite
+	$(BIN)/python test_srresnet.py --image_path examples/astronaut.png --srresnet_ckpt srresnet-x4 --output_dir demo
+	@echo "Look at demo/astronaut_srresnet_comparison.png"
+
+test: .venv/dev  ## the tests
+	$(BIN)/pytest
+
+check: .venv/dev  ## what CI runs: format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pytest
+
+bench: .venv/dev  ## speed on this machine, side by side
+	$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf .venv demo
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srgan needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/base: .venv/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/dev: .venv/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/base
