@@ -1,0 +1,196 @@
+"""The model file: one safetensors file that rebuilds its generator with no config.
+
+Tensors carry the generator's names (see `expected_shapes`); the metadata says which
+architecture and hyperparameters they belong to, how they were trained and what they score.
+Reading and writing need numpy only, never torch, and never execute anything from the file.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+FORMAT_VERSION = 1
+SCALES = (2, 4, 8)
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+Tensors = dict[str, np.ndarray]
+
+
+class CheckpointError(Exception):
+    """A model that cannot be loaded: one line with the file, the reason and what to do."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Hyperparameters of the SRResNet generator (Ledig et al. 2017, section 2.1.1, figure 4).
+
+    Args:
+        blocks: residual blocks (B in the paper).
+        channels: feature maps of every hidden convolution.
+        scale: SR pixels per LR pixel along each axis, one of 2, 4, 8.
+    """
+
+    blocks: int = 16
+    channels: int = 64
+    scale: int = 4
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {SCALES}, not {self.scale}")
+        if self.blocks < 1 or self.channels < 1:
+            raise ValueError("blocks and channels must be at least 1")
+
+    @property
+    def upsamplings(self) -> int:
+        """Number of sub-pixel blocks, each doubling both sides."""
+        return self.scale.bit_length() - 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator as plain arrays.
+
+    `tensors` are float32, named and shaped as `expected_shapes(architecture)`. `info` holds
+    what else the file says of itself, as JSON values: name, description, licence, training
+    summary, metrics, int8 calibration.
+    """
+
+    architecture: Architecture
+    tensors: Tensors
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of a generator: the layout of the model file."""
+    channels = architecture.channels
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def convolution(name: str, outputs: int, inputs: int, kernel: int) -> None:
+        shapes[f"{name}.weight"] = (outputs, inputs, kernel, kernel)
+        shapes[f"{name}.bias"] = (outputs,)
+
+    def normalization(name: str) -> None:
+        for tensor in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{tensor}"] = (channels,)
+
+    convolution("head.conv", channels, 3, 9)
+    shapes["head.prelu.weight"] = (1,)
+    for i in range(architecture.blocks):
+        convolution(f"blocks.{i}.conv1", channels, channels, 3)
+        normalization(f"blocks.{i}.bn1")
+        shapes[f"blocks.{i}.prelu.weight"] = (1,)
+        convolution(f"blocks.{i}.conv2", channels, channels, 3)
+        normalization(f"blocks.{i}.bn2")
+    convolution("trunk.conv", channels, channels, 3)
+    normalization("trunk.bn")
+    for i in range(architecture.upsamplings):
+        convolution(f"upsample.{i}.conv", 4 * channels, channels, 3)
+        shapes[f"upsample.{i}.prelu.weight"] = (1,)
+    convolution("tail", 3, channels, 9)
+    return shapes
+
+
+def shipped_models() -> dict[str, Path]:
+    """Model files inside the package, by the name that `--model` takes."""
+    return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
+
+
+def load_checkpoint(model: str | Path) -> Checkpoint:
+    """Load a shipped model by name, or a model file by path.
+
+    Raises:
+        CheckpointError: no such model, or not a model file of this project, or damaged.
+    """
+    path = shipped_models().get(str(model), Path(model))
+    if not path.is_file():
+        raise CheckpointError(
+            f"{model}: no such model; use a path to a .safetensors model file or one of: "
+            + ", ".join(shipped_models())
+        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file ({error}); download or train it again"
+        ) from error
+    return _checked(path, metadata, tensors)
+
+
+def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Checkpoint:
+    if metadata.get("format") != "srgan-model":
+        raise CheckpointError(f"{path}: a safetensors file, but not a model file of srgan")
+    try:
+        version = int(metadata["format_version"])
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: written by a newer srgan (format {version}, this one reads up to "
+                f"{FORMAT_VERSION}); run: pip install --upgrade srgan"
+            )
+        architecture = Architecture(**json.loads(metadata["architecture"]))
+        info = json.loads(metadata["info"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged metadata ({error!r})") from error
+    problem = _mismatch(expected_shapes(architecture), tensors)
+    if problem:
+        raise CheckpointError(f"{path}: {problem}; this file does not fit its own architecture")
+    return Checkpoint(
+        architecture, {name: t.astype(np.float32) for name, t in tensors.items()}, info
+    )
+
+
+def _mismatch(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> str | None:
+    """The first thing wrong with `tensors`, in words, or None."""
+    for name, shape in expected.items():
+        if name not in tensors:
+            return f"tensor {name} is missing"
+        if tensors[name].shape != shape:
+            return f"tensor {name} has shape {tensors[name].shape}, not {shape}"
+        if not np.isfinite(tensors[name]).all():
+            return f"tensor {name} holds values that are not finite"
+    unexpected = sorted(set(tensors) - set(expected))
+    return f"tensor {unexpected[0]} is unexpected" if unexpected else None
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
+    """Write a model file, atomically: a killed process leaves the old file or the new one.
+
+    Args:
+        half: store the convolutions' weights as float16. Biases and batch-norm tensors stay
+            float32: they are few, and running variances do not fit float16's range.
+
+    Raises:
+        ValueError: the tensors are not those of the architecture.
+    """
+    problem = _mismatch(expected_shapes(checkpoint.architecture), checkpoint.tensors)
+    if problem:
+        raise ValueError(problem)
+    tensors = {
+        name: tensor.astype(np.float16 if half and tensor.ndim == 4 else np.float32)
+        for name, tensor in checkpoint.tensors.items()
+    }
+    metadata = {
+        "format": "srgan-model",
+        "format_version": str(FORMAT_VERSION),
+        "architecture": json.dumps(asdict(checkpoint.architecture)),
+        "info": json.dumps(checkpoint.info),
+    }
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            file.write(save(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,79 @@
+"""Options as frozen dataclasses. Importing this costs nothing: `srgan --help` reads it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+EngineName = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+DEFAULT_MODEL = "srresnet-x4"
+DEFAULT_MAX_PIXELS = 200_000_000
+MIN_TILE = 64
+MAX_SCALE = 8
+
+
+class OptionError(ValueError):
+    """Options that cannot be: wrong usage, whatever the picture."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What computes.
+
+    Attributes:
+        engine: OpenVINO for CPUs, torch for GPUs; auto takes torch where it finds a GPU.
+        precision: Auto is bf16 where the processor has it, fp32 for 16-bit pictures. int8 is
+            the fastest on CPUs and loses a little.
+        threads: CPU threads; all cores by default.
+        tile: Side of the tiles in input pixels, at least 64; by default fitted to the picture.
+        compile: Run torch.compile first; torch engine only.
+    """
+
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+    tile: int | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < MIN_TILE:
+            raise OptionError(f"--tile must be at least {MIN_TILE}")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError("--threads must be at least 1")
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What is written, and where.
+
+    Attributes:
+        scale: Result pixels per pixel, 1 to 8; by default the model's own. 1 gives a picture
+            of the same size, sharper.
+        width: Width of the result in pixels; with --height: the most that fits both.
+        height: Height of the result in pixels.
+        format: One of jpeg, png, webp, tiff, avif; by default the picture's own.
+        quality: Of JPEG, WebP and AVIF, 1 to 100.
+        suffix: Added to the name: photo.jpg becomes photo_x4.jpg. Default: _x and the scale
+            beside the original, nothing in a folder given with -o.
+        overwrite: Replace files that exist.
+    """
+
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    quality: int | None = None
+    suffix: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not 1 <= self.scale <= MAX_SCALE:
+            raise OptionError(f"--scale must be from 1 to {MAX_SCALE}")
+        if self.scale is not None and (self.width or self.height):
+            raise OptionError("give either --scale or --width and --height")
+        if any(side is not None and side < 1 for side in (self.width, self.height)):
+            raise OptionError("--width and --height must be at least 1")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise OptionError("--quality must be from 1 to 100")
+        if self.suffix is not None and ("/" in self.suffix or "\\" in self.suffix):
+            raise OptionError("--suffix is part of a file's name: no slashes")

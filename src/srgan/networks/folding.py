@@ -1,0 +1,167 @@
+"""The generator as inference computes it: batch norm folded, the tail rewritten; numpy only.
+
+Both rewritings are exact. Both engines run the two functions at the end of this module, each
+with its own operations, so that the network's arithmetic is stated once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from srgan.checkpoint import Checkpoint, Tensors
+
+BN_EPSILON = 1e-5
+
+
+class Convolution(NamedTuple):
+    """Weight (outputs, inputs, k, k) and bias (outputs,), float32; stride 1, padding k // 2.
+
+    `slope` is the one parameter of the PReLU that follows, None where none does.
+    """
+
+    name: str
+    weight: np.ndarray
+    bias: np.ndarray
+    slope: float | None = None
+
+
+@dataclass(frozen=True)
+class FoldedGenerator:
+    """The convolutions of a generator in the order they run.
+
+    `blocks` are pairs of convolutions. Each of `upsample` has 4C outputs and is followed by
+    its PReLU and, but for the last one, a PixelShuffle. `tail` reads the 4C channels of the
+    last one at half the SR size and gives 12 channels for the last PixelShuffle.
+    """
+
+    scale: int
+    head: Convolution
+    blocks: tuple[tuple[Convolution, Convolution], ...]
+    trunk: Convolution
+    upsample: tuple[Convolution, ...]
+    tail: Convolution
+
+
+class Operations(Protocol):
+    """What an engine brings: operations on its own tensors, NCHW."""
+
+    def convolution(self, x: Any, convolution: Convolution) -> Any:
+        """Convolution, bias, and PReLU where the convolution has a slope."""
+        ...
+
+    def add(self, a: Any, b: Any) -> Any: ...
+
+    def shuffle(self, x: Any) -> Any:
+        """PixelShuffle by 2: (N, 4C, H, W) to (N, C, 2H, 2W)."""
+        ...
+
+    def to_unit_range(self, x: Any) -> Any:
+        """(tanh(x) + 1) / 2."""
+        ...
+
+
+def fold(checkpoint: Checkpoint) -> FoldedGenerator:
+    """Fold batch norm into the convolutions (in float64) and rewrite the tail."""
+    tensors = checkpoint.tensors
+    architecture = checkpoint.architecture
+
+    def convolution(name: str, bn: str | None = None, prelu: str | None = None) -> Convolution:
+        weight, bias = _folded(tensors, name, bn)
+        slope = float(tensors[f"{prelu}.weight"][0]) if prelu else None
+        return Convolution(name, weight, bias, slope)
+
+    tail = convolution("tail")
+    weight, bias = shuffled_tail(tail.weight, tail.bias)
+    return FoldedGenerator(
+        scale=architecture.scale,
+        head=convolution("head.conv", prelu="head.prelu"),
+        blocks=tuple(
+            (
+                convolution(f"blocks.{i}.conv1", f"blocks.{i}.bn1", f"blocks.{i}.prelu"),
+                convolution(f"blocks.{i}.conv2", f"blocks.{i}.bn2"),
+            )
+            for i in range(architecture.blocks)
+        ),
+        trunk=convolution("trunk.conv", "trunk.bn"),
+        upsample=tuple(
+            convolution(f"upsample.{i}.conv", prelu=f"upsample.{i}.prelu")
+            for i in range(architecture.upsamplings)
+        ),
+        tail=Convolution("tail", weight, bias),
+    )
+
+
+def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np.ndarray]:
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    if bn is None:
+        return weight, bias
+    gain = tensors[f"{bn}.weight"] / np.sqrt(
+        tensors[f"{bn}.running_var"].astype(np.float64) + BN_EPSILON
+    )
+    bias = (bias - tensors[f"{bn}.running_mean"]) * gain + tensors[f"{bn}.bias"]
+    return (weight * gain[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
+
+
+def shuffled_tail(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Move a k x k convolution from behind a PixelShuffle to before it, exactly.
+
+    A convolution to 3 channels leaves most of a vector unit idle. Output pixel (2i + a, 2j + b)
+    reads, at offset (dy, dx), pixel (2i + a + dy, 2j + b + dx): its parity names the channel
+    before the shuffle, its half the position. So the 9x9 convolution from C to 3 channels
+    becomes a 5x5 one from 4C to 12 channels at half the size, followed by a shuffle. A PReLU
+    with one slope commutes with the shuffle.
+
+    Args:
+        weight: (outputs, C, k, k) with odd k; bias: (outputs,).
+
+    Returns:
+        Weight (4 * outputs, 4C, k', k') with k' = 2 * ((k // 2 + 1) // 2) + 1, and bias.
+    """
+    outputs, channels, kernel, _ = weight.shape
+    radius = kernel // 2
+    new_radius = (radius + 1) // 2
+    size = 2 * new_radius + 1
+    rewritten = np.zeros((outputs, 2, 2, channels, 2, 2, size, size), np.float32)
+    for a, b, dy, dx in np.ndindex(2, 2, kernel, kernel):
+        row, row_parity = divmod(a + dy - radius, 2)
+        column, column_parity = divmod(b + dx - radius, 2)
+        target = rewritten[:, a, b, :, row_parity, column_parity]
+        target[..., row + new_radius, column + new_radius] = weight[:, :, dy, dx]
+    return rewritten.reshape(4 * outputs, 4 * channels, size, size), np.repeat(bias, 4)
+
+
+def features(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
+    """The trunk: LR (N, 3, H, W) to features (N, C, H, W). Most of the receptive field."""
+    head = x = ops.convolution(lr, generator.head)
+    for conv1, conv2 in generator.blocks:
+        x = ops.add(ops.convolution(ops.convolution(x, conv1), conv2), x)
+    return ops.add(ops.convolution(x, generator.trunk), head)
+
+
+def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
+    """Sub-pixel blocks and tail: features to SR (N, 3, scale * H, scale * W). Most memory."""
+    for convolution in generator.upsample[:-1]:
+        x = ops.shuffle(ops.convolution(x, convolution))
+    x = ops.convolution(x, generator.upsample[-1])
+    return ops.to_unit_range(ops.shuffle(ops.convolution(x, generator.tail)))
+
+
+def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
+    """All convolutions, in the order they run."""
+    yield generator.head
+    for pair in generator.blocks:
+        yield from pair
+    yield generator.trunk
+    yield from generator.upsample
+    yield generator.tail
+
+
+def tail_halo(generator: FoldedGenerator) -> int:
+    """LR pixels around a tile that `reconstruct` reads: its receptive field's radius."""
+    radius = 0.0
+    for i, convolution in enumerate(generator.upsample):
+        radius += (convolution.weight.shape[-1] // 2) / 2**i
+    radius += (generator.tail.weight.shape[-1] // 2) / 2 ** (len(generator.upsample) - 1)
+    return int(np.ceil(radius))
