@@ -1,0 +1,124 @@
+"""The torch engine: for GPUs, and for those who have PyTorch anyway."""
+
+from typing import Any
+
+import numpy as np
+
+from srgan.checkpoint import Checkpoint
+from srgan.config import EngineOptions, Precision
+from srgan.engines import EngineError
+from srgan.networks import folding
+
+try:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional
+except ImportError as error:
+    raise EngineError(
+        "the torch engine needs PyTorch: pip install 'srgan[torch]', or use --engine openvino"
+    ) from error
+
+
+class TorchOperations:
+    """The folded network's operations, with weights of `dtype` on `device`."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.weights: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
+
+    def prepare(self, convolution: folding.Convolution) -> None:
+        def tensor(array: Any) -> Tensor:
+            return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+        slope = None if convolution.slope is None else tensor([convolution.slope])
+        weight = tensor(convolution.weight).contiguous(memory_format=torch.channels_last)
+        self.weights[convolution.name] = weight, tensor(convolution.bias), slope
+
+    def convolution(self, x: Tensor, convolution: folding.Convolution) -> Tensor:
+        weight, bias, slope = self.weights[convolution.name]
+        x = functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return x if slope is None else functional.prelu(x, slope)
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        return functional.pixel_shuffle(x, 2)
+
+    def to_unit_range(self, x: Tensor) -> Tensor:
+        return (torch.tanh(x.float()) + 1) / 2
+
+
+class TorchEngine:
+    """channels_last inference on CUDA, ROCm, Apple's MPS, or the CPU; see `Engine`.
+
+    `auto` is bf16 where the device has it natively, else fp16 on a GPU and fp32 on a CPU.
+    """
+
+    precision: Precision
+
+    def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
+        device = _device()
+        self.device = str(device)
+        self.precision = _resolve(options.precision, device)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        self._generator = generator = folding.fold(checkpoint)
+        self._ops = ops = TorchOperations(device, dtypes[self.precision])
+        for convolution in folding.convolutions(generator):
+            ops.prepare(convolution)
+        self.scale = generator.scale
+        self.tail_halo = folding.tail_halo(generator)
+        self._features = lambda x: folding.features(generator, ops, x)
+        self._reconstruct = lambda x: folding.reconstruct(generator, ops, x)
+        if options.compile:
+            self._features = torch.compile(self._features, dynamic=True)
+            self._reconstruct = torch.compile(self._reconstruct, dynamic=True)
+
+    @torch.inference_mode()
+    def features(self, lr: np.ndarray) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(lr)).to(self._ops.device, self._ops.dtype)
+        return _or_memory_error(self._features, x.contiguous(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def reconstruct(self, features: Tensor) -> np.ndarray:
+        x = features.contiguous(memory_format=torch.channels_last)
+        return _or_memory_error(lambda t: self._reconstruct(t).cpu().numpy(), x)
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return self.reconstruct(self.features(lr))
+
+
+def _or_memory_error(function: Any, x: Tensor) -> Any:
+    try:
+        return function(x)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _resolve(precision: Precision, device: torch.device) -> Precision:
+    if device.type == "cuda":
+        native: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        able = {"fp32", "fp16", native}
+    elif device.type == "mps":
+        native, able = "fp16", {"fp32", "fp16"}
+    else:
+        native = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+        able = {"fp32", native}
+    if precision == "auto":
+        return native
+    if precision not in able:
+        raise EngineError(
+            f"the torch engine cannot run {precision} on {device.type} here; "
+            f"use --precision {' or '.join(sorted(able))}"
+        )
+    return precision

@@ -1,0 +1,136 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
+from srgan.config import EngineOptions
+from srgan.engines import Engine, EngineError, create_engine, openvino
+from srgan.metrics import psnr
+from srgan.networks.generator import Generator
+from srgan.resample import bicubic_8bit
+
+from .conftest import random_checkpoint
+
+ENGINES = ["openvino", "torch"]
+
+
+def network(checkpoint: Checkpoint, lr: np.ndarray) -> np.ndarray:
+    """The float32 torch network: what every engine must agree with."""
+    with torch.inference_mode():
+        return Generator.from_checkpoint(checkpoint)(torch.from_numpy(lr)).numpy()
+
+
+def tensor(image: np.ndarray) -> np.ndarray:
+    return (image.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+
+
+def build(checkpoint: Checkpoint, engine: str, precision: str = "fp32") -> Engine:
+    return create_engine(checkpoint, EngineOptions(engine, precision))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_fp32_agrees_with_the_network(astronaut: np.ndarray, engine: str, scale: int) -> None:
+    checkpoint = random_checkpoint(Architecture(2, 8, scale))
+    lr = tensor(astronaut[:33, :47])
+    sr = build(checkpoint, engine)(lr)
+    assert sr.dtype == np.float32
+    np.testing.assert_allclose(sr, network(checkpoint, lr), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_shipped_model_agrees_with_the_network(astronaut: np.ndarray, engine: str) -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    lr = tensor(astronaut[:48, :40])
+    np.testing.assert_allclose(build(checkpoint, engine)(lr), network(checkpoint, lr), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bf16_costs_little(astronaut: np.ndarray, engine: str) -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    lr = tensor(bicubic_8bit(astronaut, 24, 30))
+    try:
+        low = build(checkpoint, engine, "bf16")
+    except EngineError as error:
+        pytest.skip(str(error))
+    exact, rounded = ((255 * e(lr)[0]).clip(0, 255) for e in (build(checkpoint, engine), low))
+    hr = astronaut.transpose(2, 0, 1)
+    assert psnr(rounded, hr) == pytest.approx(psnr(exact, hr), abs=0.03)
+    assert low.precision == "bf16"
+    assert not np.array_equal(exact, rounded), "bf16 was asked for, fp32 ran"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_shapes_may_change_from_call_to_call(small_checkpoint: Checkpoint, engine: str) -> None:
+    built = build(small_checkpoint, engine)
+    for height, width in ((20, 30), (1, 1), (64, 3), (20, 30)):
+        lr = np.random.default_rng(0).random((1, 3, height, width), np.float32)
+        np.testing.assert_allclose(built(lr), network(small_checkpoint, lr), atol=1e-4)
+
+
+def test_auto_is_bf16_only_where_the_processor_has_it(
+    small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = openvino.processor_flags()
+    if not flags:
+        pytest.skip("this system does not tell its processor's features")
+    native = any("bf16" in flag for flag in flags)
+    assert build(small_checkpoint, "openvino", "auto").precision == ("bf16" if native else "fp32")
+    monkeypatch.setattr(openvino, "native_precision", lambda: "fp32")
+    assert build(small_checkpoint, "openvino", "auto").precision == "fp32"
+
+
+def test_what_the_device_cannot_do_is_refused(
+    small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """openvino itself would run bf16 in silence."""
+    if "avx512_fp16" not in openvino.processor_flags():
+        with pytest.raises(EngineError, match="no fp16; use --precision fp32"):
+            build(small_checkpoint, "openvino", "fp16")
+    monkeypatch.setattr(openvino, "processor_flags", lambda: {"avx2"})
+    with pytest.raises(EngineError, match="no int8"):
+        build(small_checkpoint, "openvino", "int8")
+    with pytest.raises(EngineError, match="int8"):
+        build(small_checkpoint, "torch", "int8")
+    with pytest.raises(EngineError, match="--engine torch"):
+        create_engine(small_checkpoint, EngineOptions("openvino", compile=True))
+
+
+def test_auto_takes_torch_only_with_a_gpu(small_checkpoint: Checkpoint) -> None:
+    engine = build(small_checkpoint, "auto")
+    assert (engine.device == "cpu") == isinstance(engine, openvino.OpenVINOEngine)
+
+
+def test_compiled_torch_agrees(small_checkpoint: Checkpoint) -> None:
+    engine = create_engine(small_checkpoint, EngineOptions("torch", "fp32", compile=True))
+    lr = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
+    np.testing.assert_allclose(engine(lr), network(small_checkpoint, lr), atol=1e-4)
+
+
+def test_threads_are_what_was_asked_for(small_checkpoint: Checkpoint) -> None:
+    engine = create_engine(small_checkpoint, EngineOptions("openvino", threads=1))
+    assert isinstance(engine, openvino.OpenVINOEngine)
+    assert engine._stages
+    model = engine._stages[0].get_compiled_model()
+    assert model.get_property("INFERENCE_NUM_THREADS") == 1
+
+
+def test_engine_of_a_machine_without_torch() -> None:
+    script = """
+import sys
+sys.modules["torch"] = None
+from srgan.checkpoint import load_checkpoint
+from srgan.config import EngineOptions
+from srgan.engines import EngineError, create_engine
+try:
+    create_engine(load_checkpoint("srresnet-x4"), EngineOptions("torch"))
+except EngineError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "pip install" in result.stdout
