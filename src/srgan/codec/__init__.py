@@ -1,0 +1,1 @@
+"""What `srgan.images` is made of; the rest of the project uses that module alone."""

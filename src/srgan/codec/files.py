@@ -1,0 +1,140 @@
+"""The file system's side of pictures: reasons in plain words, and files that appear whole."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class PictureError(Exception):
+    """A picture that cannot be read or written: one line with the file, the reason, what to do."""
+
+
+_DISK_FULL = "the disk is full: free some space or write to another folder with -o"
+_NO_PERMISSION = "no permission to write there: choose another folder with -o"
+_WRITE_REASONS = {
+    errno.ENOENT: "its folder does not exist: make the folder or choose another with -o",
+    errno.ENOTDIR: "its folder is a file: choose another folder with -o",
+    errno.EISDIR: "that is a folder: give a file name",
+    errno.EEXIST: "it already exists: pass --overwrite or choose another name",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: "the folder is read-only: choose another with -o",
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another folder with -o",
+    errno.EFBIG: "the file is too large for this disk: choose another folder with -o",
+}
+_READ_REASONS = {
+    errno.ENOENT: "there is no such file: check the name",
+    errno.ENOTDIR: "there is no such file: check the name",
+    errno.EISDIR: "that is a folder: give a picture file",
+    errno.EACCES: "no permission to read it: check its permissions",
+    errno.EPERM: "no permission to read it: check its permissions",
+}
+
+_CUT_SHORT = (
+    "premature end",
+    "unexpected end",
+    "png read error",
+    "file size too small",
+    "truncated",
+    "requires a buffer",
+)
+
+
+def read_error(name: str, error: OSError) -> PictureError:
+    reason = _READ_REASONS.get(error.errno or 0, f"it cannot be read ({error.strerror})")
+    return PictureError(f"{name}: {reason}")
+
+
+def write_error(path: Path, error: OSError) -> PictureError:
+    reason = _WRITE_REASONS.get(error.errno or 0, f"it cannot be written ({error.strerror})")
+    return PictureError(f"{path}: {reason}")
+
+
+def encode_error(name: Path | str, text: str) -> PictureError:
+    """The error for what libvips said while writing, a disk that is full above all."""
+    for code, reason in _WRITE_REASONS.items():
+        if os.strerror(code) in text:
+            return PictureError(f"{name}: {reason}")
+    return PictureError(f"{name}: it cannot be written{_phrase(text)}: try --format png")
+
+
+def decode_error(name: str, format: str, text: str) -> PictureError:
+    """The error for what libvips said while reading."""
+    if os.strerror(errno.ENOSPC) in text:
+        reason = "there is no room to decode it: free some space in the TMPDIR folder"
+    elif "bad labq" in text:
+        reason = "LAB with 8 bits cannot be read: save it as RGB"
+    elif format == "heic":
+        reason = "HEIC cannot be decoded here: convert it to JPEG or PNG first"
+    elif any(sign in text.lower() for sign in _CUT_SHORT):
+        reason = "the file is cut short: get a fresh copy"
+    else:
+        reason = f"it cannot be decoded{_phrase(text)}: get a fresh copy or convert it to PNG"
+    return PictureError(f"{name}: {reason}")
+
+
+def _phrase(text: str) -> str:
+    """The last line of libvips' multi-line error text that says anything, without the prefix."""
+    lines = [line.strip().split(": ", 1)[-1] for line in text.splitlines()]
+    lines = [line[:100] for line in lines if len(line.split()) > 1]
+    return f" ({lines[-1]})" if lines else ""
+
+
+@contextlib.contextmanager
+def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary file beside `path` for the body to fill; it becomes `path` when the body ends.
+
+    Whatever goes wrong, no part of it stays behind, and an existing `path` is untouched. Without
+    `overwrite` an existing `path` is never replaced, not even one made while the body ran.
+    Raises PictureError; what the body raises passes through unchanged.
+    """
+    temporary = path.parent / f".srgan-{secrets.token_hex(8)}.part"
+    try:
+        try:
+            _refuse(path, overwrite)
+            # Made here rather than by mkstemp, so that the file gets the user's usual mode.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            raise write_error(path, error) from error
+        yield temporary
+        try:
+            _sync(temporary)
+            _publish(temporary, path, overwrite)
+        except OSError as error:
+            raise write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _refuse(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "")
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # fails when the name is taken, in one step
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: take the name first
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        temporary.replace(path)
