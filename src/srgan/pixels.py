@@ -1,0 +1,99 @@
+"""Kinds of images as pure functions on arrays: number types, gray, alpha, PIL images."""
+
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+FILL_RADIUS = 4  # transparent pixels this close to visible ones take on their colour
+
+
+class Pixels(Protocol):
+    """What `Upscaler.rows` reads: a numpy array or a `Picture`, (H, W, bands)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    def __getitem__(self, window: tuple[slice, slice], /) -> np.ndarray: ...
+
+
+def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Give invisible pixels the mean colour of the visible ones around them.
+
+    What a file keeps under alpha 0 (mostly black) would bleed into the edge as a dark fringe.
+    The mean is weighted by alpha, that is, taken over premultiplied colours; the network then
+    sees no edge where only alpha has one.
+
+    Args:
+        colour: (H, W, C) straight, float; alpha: (H, W, 1) in [0, 1].
+    """
+    if alpha.min() > 0:
+        return colour
+    weight = _box_sum(alpha)
+    near = _box_sum(colour * alpha) / np.maximum(weight, 1e-6)
+    return np.where(alpha > 0, colour, near).astype(colour.dtype)
+
+
+def _box_sum(image: np.ndarray) -> np.ndarray:
+    """Sum over the square of FILL_RADIUS around each pixel."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        padding = [(FILL_RADIUS, FILL_RADIUS) if a == axis else (0, 0) for a in range(3)]
+        padded = np.pad(image, padding)
+        shifts = (range(k, k + length) for k in range(2 * FILL_RADIUS + 1))
+        image = sum((padded.take(s, axis) for s in shifts), np.zeros_like(image))
+    return image
+
+
+def levels(dtype: np.dtype) -> int:
+    return np.iinfo(dtype).max if dtype.kind == "u" else 1
+
+
+def result_type(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "u" else np.dtype(np.float32)
+
+
+def unit_range(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of any accepted type as float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(levels(pixels.dtype))
+
+
+def quantise(image: np.ndarray, target: np.ndarray) -> None:
+    """Write [0, 1] into an array of the picture's type, rounded; floats are only clipped."""
+    if target.dtype.kind != "u":
+        np.clip(image, 0, 1, out=target)
+        return
+    top = np.float32(levels(target.dtype))
+    scaled = image * top
+    scaled += np.float32(0.5)
+    np.clip(scaled, 0, top, out=scaled)
+    np.copyto(target, scaled, casting="unsafe")  # truncates
+
+
+def check_array(array: np.ndarray) -> None:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise ValueError(f"an image is (H, W) or (H, W, 1 to 4), not {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"an image without pixels: {array.shape}")
+    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+        raise TypeError(f"an image is uint8, uint16 or float in [0, 1], not {array.dtype}")
+
+
+def from_pil(image: Image.Image) -> np.ndarray:
+    """(H, W, bands) in the mode nearest to the image's own."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image, np.uint16)[..., None]
+    mode = image.mode
+    if mode in ("P", "PA"):
+        mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
+    elif mode == "1":
+        mode = "L"
+    elif mode not in ("L", "LA", "RGB", "RGBA"):
+        mode = "RGB"
+    array = np.asarray(image.convert(mode))
+    return array if array.ndim == 3 else array[..., None]
+
+
+def to_pil(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

@@ -1,0 +1,256 @@
+"""Pictures of any size and kind through the network, in tiles, to any target size."""
+
+import logging
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from PIL import Image
+
+from srgan.checkpoint import Checkpoint, load_checkpoint
+from srgan.config import DEFAULT_MODEL, MIN_TILE, EngineOptions, Precision
+from srgan.engines import Engine, EngineError, create_engine
+from srgan.images import open_picture
+from srgan.pixels import (
+    Pixels,
+    check_array,
+    fill_transparent,
+    from_pil,
+    levels,
+    quantise,
+    result_type,
+    to_pil,
+    unit_range,
+)
+from srgan.resample import bicubic, resize_rows
+from srgan.tiling import Span, shape_for, spans
+
+HALO = 16  # LR pixels: beyond it the trunk's influence stays under 0.01 8-bit levels
+TRUNK_PIXELS = 600_000  # LR pixels of a trunk tile: 0.6 GB in fp32
+TAIL_PIXELS = 40_000  # of a tail tile: 0.2 GB in fp32
+TAIL_HEIGHT = 400  # LR pixels at most
+BLOCK = 256  # SR rows yielded at a time
+
+log = logging.getLogger("srgan")
+
+ImageLike = TypeVar("ImageLike", str, Path, np.ndarray, Image.Image)
+
+
+class Part(NamedTuple):
+    """SR (3, h, w), RGB float32 in [0, 1], and where it goes in the valid part of its tile."""
+
+    y: int
+    x: int
+    sr: np.ndarray
+
+
+class Upscaler:
+    """A model ready to upscale pictures. Holds its engines; not for two threads at once.
+
+    >>> upscaler = Upscaler.load("srresnet-x4")
+    >>> sr = upscaler(lr)  # path, PIL image or numpy array
+    """
+
+    def __init__(self, checkpoint: Checkpoint, options: EngineOptions | None = None) -> None:
+        """Build the engine at once, so that what cannot run here fails before any work.
+
+        Raises:
+            EngineError: the engine is not installed, or lacks the precision.
+        """
+        self.checkpoint = checkpoint
+        self.options = options or EngineOptions()
+        self.scale = checkpoint.architecture.scale
+        self._engines: dict[Precision, Engine] = {}
+        self._engine(self.options.precision)
+
+    @classmethod
+    def load(cls, model: str | Path = DEFAULT_MODEL, **options: Any) -> "Upscaler":
+        """Load a shipped model by name or a model file by path; options as `EngineOptions`."""
+        return cls(load_checkpoint(model), EngineOptions(**options))
+
+    def _engine(self, precision: Precision) -> Engine:
+        if precision not in self._engines:
+            options = replace(self.options, precision=precision)
+            self._engines[precision] = create_engine(self.checkpoint, options)
+        return self._engines[precision]
+
+    def engine_for(self, dtype: np.dtype) -> Engine:
+        """The engine that pictures of `dtype` run on: bf16 keeps too few levels for 16 bits."""
+        precision = self.options.precision
+        return self._engine("fp32" if precision == "auto" and dtype != np.uint8 else precision)
+
+    def target(self, height: int, width: int, scale: float | None = None) -> tuple[int, int]:
+        """Height and width of the result for `scale`, by default the model's own."""
+        factor = self.scale if scale is None else scale
+        return max(round(height * factor), 1), max(round(width * factor), 1)
+
+    def __call__(
+        self, image: ImageLike, *, scale: float | None = None, tta: bool = False
+    ) -> ImageLike | np.ndarray:
+        """Upscale a whole picture in memory.
+
+        Args:
+            image: path (gives an array), PIL image (gives a PIL image) or numpy array
+                (H, W) or (H, W, C) with 1 to 4 bands, uint8, uint16 or float in [0, 1]
+                (gives the same kind).
+            scale: target pixels per pixel; by default the model's own.
+            tta: average over the 8 flips and turns: 8 times the work, a little more PSNR.
+
+        Raises:
+            PictureError: the path cannot be read.
+            TypeError, ValueError: an array of another kind.
+        """
+        if isinstance(image, str | Path):
+            picture = open_picture(Path(image))
+            return self._whole(cast(Pixels, picture), scale, tta)
+        if isinstance(image, Image.Image):
+            return to_pil(self._whole(from_pil(image), scale, tta))
+        array = np.asarray(image)
+        check_array(array)
+        result = self._whole(array if array.ndim == 3 else array[..., None], scale, tta)
+        return result.astype(array.dtype, copy=False).reshape(*result.shape[:2], *array.shape[2:])
+
+    def _whole(self, image: Pixels, scale: float | None, tta: bool) -> np.ndarray:
+        height, width, _ = image.shape
+        size = self.target(height, width, scale)
+        return np.concatenate(list(self.rows(image, size=size, tta=tta)))
+
+    def rows(
+        self, image: Pixels, *, size: tuple[int, int] | None = None, tta: bool = False
+    ) -> Generator[np.ndarray, None, None]:
+        """Upscale in bands: everybody who needs progress, cancelling or streaming uses this.
+
+        Args:
+            image: (H, W, bands): gray, gray and alpha, RGB, or RGBA with straight alpha.
+            size: (height, width) of the result; by default the model's scale. Other sizes are
+                made by resizing the network's result.
+
+        Yields:
+            Finished rows of SR from top to bottom, (rows, width, bands), of the image's dtype
+            (float32 for floats); together they are the picture. Memory does not grow with it.
+        """
+        height, width, _ = image.shape
+        native = self.target(height, width)
+        if size is None or size == native:
+            yield from self._bands(image, image.dtype, tta)
+            return
+        # More levels than the result has, so that rounding twice does not show.
+        wide = np.dtype(np.uint16 if image.dtype.kind == "u" else np.float32)
+        for block in resize_rows(self._bands(image, wide, tta), native, size):
+            result = np.empty(block.shape, result_type(image.dtype))
+            quantise(block / levels(wide), result)
+            yield result
+
+    def _bands(self, image: Pixels, dtype: np.dtype, tta: bool) -> Iterator[np.ndarray]:
+        """Rows of tiles at the model's scale; tiles get smaller when memory runs out."""
+        height, width, _ = image.shape
+        engine = self.engine_for(image.dtype)
+        side = self.options.tile
+        pixels = side**2 if side else TRUNK_PIXELS
+        top = 0
+        while top < height:
+            tile = shape_for(width, pixels, HALO)
+            if side:
+                tile = min(tile[0], side), min(tile[1], side)
+            row = spans(height, tile[0], HALO, first=top)[0]
+            try:
+                band = self._band(engine, image, row, spans(width, tile[1], HALO), dtype, tta)
+            except MemoryError:
+                if pixels <= MIN_TILE**2:
+                    raise
+                pixels = max(pixels // 4, MIN_TILE**2)
+                log.warning("out of memory: going on with tiles of half the side")
+                continue
+            for start in range(0, len(band), BLOCK):  # copies, so that the band can go
+                yield band[start : start + BLOCK].copy()
+            del band
+            top = row.last
+
+    def _band(
+        self,
+        engine: Engine,
+        image: Pixels,
+        row: Span,
+        columns: list[Span],
+        dtype: np.dtype,
+        tta: bool,
+    ) -> np.ndarray:
+        bands = image.shape[2]
+        scale = self.scale
+        rows = (row.last - row.first) * scale
+        result = np.empty((rows, columns[-1].last * scale, bands), result_type(dtype))
+        for column in columns:
+            tile = unit_range(image[row.read, column.read])
+            colour, alpha = (tile, None) if bands in (1, 3) else (tile[..., :-1], tile[..., -1:])
+            if alpha is not None:
+                colour = fill_transparent(colour, alpha)
+            target = result[:, column.first * scale : column.last * scale]
+            lr = np.broadcast_to(colour, (*colour.shape[:2], 3)).transpose(2, 0, 1)[None]
+            for y, x, sr in self._super_resolve(engine, lr, row, column, tta):
+                part = target[y : y + sr.shape[1], x : x + sr.shape[2], : colour.shape[2]]
+                sr = sr if colour.shape[2] == 3 else sr.mean(0, keepdims=True)
+                quantise(sr.transpose(1, 2, 0), part)
+            if alpha is not None:
+                height, width, _ = alpha.shape
+                grown = bicubic(alpha, height * scale, width * scale)
+                quantise(grown[row.valid(scale), column.valid(scale)], target[..., -1:])
+        return result
+
+    def _super_resolve(
+        self, engine: Engine, lr: np.ndarray, row: Span, column: Span, tta: bool
+    ) -> Iterator[Part]:
+        """The parts of a tile's SR; all again in fp32 where a lower precision overflows."""
+        run = _flips_and_turns if tta else _tile_by_tile
+        for part in run(engine, lr, row, column):
+            if not np.isfinite(part.sr.sum()):
+                break
+            yield part
+        else:
+            return
+        if engine.precision == "fp32":
+            raise EngineError("the network's output is not finite; the model file is damaged")
+        log.warning("%s gave values that are not finite: tile computed in fp32", engine.precision)
+        yield from self._super_resolve(self._engine("fp32"), lr, row, column, tta)
+
+
+def upscale(
+    image: ImageLike, model: str | Path = DEFAULT_MODEL, *, scale: float | None = None
+) -> ImageLike | np.ndarray:
+    """Upscale one image; see `Upscaler.__call__`. The model stays loaded for the next one."""
+    return _loaded(model)(image, scale=scale)
+
+
+@cache
+def _loaded(model: str | Path) -> Upscaler:
+    return Upscaler.load(model)
+
+
+def _tile_by_tile(engine: Engine, lr: np.ndarray, row: Span, column: Span) -> Iterator[Part]:
+    """The trunk at once, the tail in tiles of its own: it has the memory and a small halo."""
+    scale, halo = engine.scale, engine.tail_halo
+    features = engine.features(lr)
+    rows, columns = row.valid(), column.valid()
+    height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
+    for r in spans(lr.shape[2], height, halo, rows.start, rows.stop):
+        for c in spans(lr.shape[3], TAIL_PIXELS // height, halo, columns.start, columns.stop):
+            sr = engine.reconstruct(features[:, :, r.read, c.read])[0]
+            y, x = (r.first - rows.start) * scale, (c.first - columns.start) * scale
+            yield Part(y, x, sr[:, r.valid(scale), c.valid(scale)])
+
+
+def _flips_and_turns(engine: Engine, lr: np.ndarray, row: Span, column: Span) -> Iterator[Part]:
+    """Geometric self-ensemble: the mean over the 8 symmetries of the square, each undone."""
+    scale = engine.scale
+    height, width = lr.shape[2:]
+    total = np.zeros((3, height * scale, width * scale), np.float32)
+    for turns in range(4):
+        for flip in (False, True):
+            turned = np.rot90(lr[..., ::-1] if flip else lr, turns, axes=(2, 3))
+            back = np.rot90(total[..., ::-1] if flip else total, turns, axes=(1, 2))  # a view
+            h, w = turned.shape[2:]
+            for y, x, sr in _tile_by_tile(engine, turned, Span(0, h, 0, h), Span(0, w, 0, w)):
+                back[:, y : y + sr.shape[1], x : x + sr.shape[2]] += sr / 8
+    yield Part(0, 0, total[:, row.valid(scale), column.valid(scale)])

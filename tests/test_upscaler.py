@@ -1,0 +1,303 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import srgan
+from srgan import upscaler as module
+from srgan.checkpoint import Checkpoint
+from srgan.config import EngineOptions, OptionError
+from srgan.images import open_picture
+from srgan.pixels import fill_transparent
+from srgan.resample import bicubic, bicubic_8bit
+from srgan.upscaler import Upscaler
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Upscaler:
+    return Upscaler.load("srresnet-x4", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def small(small_checkpoint: Checkpoint) -> Upscaler:
+    return Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
+
+
+def untiled(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
+    """The network on the whole picture at once, rounded to 8 bits."""
+    lr = (image.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+    sr = upscaler.engine_for(image.dtype)(lr)[0].transpose(1, 2, 0)
+    return np.rint(sr.clip(0, 1) * 255).astype(int)
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    height=st.integers(40, 220),
+    width=st.integers(40, 220),
+    tile=st.integers(64, 160),
+    tail=st.integers(1_000, 20_000),
+)
+@pytest.mark.parametrize(("precision", "levels"), [("fp32", 1), ("bf16", 2)])
+def test_tiled_is_untiled(
+    precision: str,
+    levels: int,
+    height: int,
+    width: int,
+    tile: int,
+    tail: int,
+) -> None:
+    from skimage import data
+
+    image = data.astronaut()[20 : 20 + height, 120 : 120 + width]
+    upscaler = Upscaler.load("srresnet-x4", precision=precision, tile=tile)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "TAIL_PIXELS", tail)
+        tiled = upscaler(image).astype(int)
+    assert np.abs(tiled - untiled(upscaler, image)).max() <= levels
+
+
+def test_default_tiles_are_untiled(shipped: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skimage import data
+
+    image = data.coffee()[100:300, 100:420]
+    monkeypatch.setattr(module, "TRUNK_PIXELS", 20_000)
+    blocks = list(shipped.rows(image))
+    assert len(blocks) > 2
+    difference = np.concatenate(blocks).astype(int) - untiled(shipped, image)
+    assert np.abs(difference).max() <= 1
+
+
+def test_sr_is_better_than_bicubic(shipped: Upscaler) -> None:
+    from skimage import data
+
+    hr = data.astronaut()[:400, :480]
+    lr = bicubic_8bit(hr, 100, 120)
+    plain = bicubic(lr.astype(float), 400, 480)
+    error = [np.mean((x.astype(float) - hr) ** 2) for x in (shipped(lr), plain)]
+    assert error[0] < 0.7 * error[1]  # 1.5 dB
+
+
+@pytest.mark.parametrize("bands", [None, 1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_arrays_give_the_same_kind(
+    small: Upscaler, astronaut: np.ndarray, bands: int | None, dtype: type
+) -> None:
+    levels = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
+    image = np.dstack([astronaut, astronaut[..., :1]])[:20, :30, : bands or 1]
+    image = (image / 255 * levels).astype(dtype)
+    image = image[..., 0] if bands is None else image
+    sr = small(image)
+    assert sr.dtype == dtype
+    assert sr.shape == (80, 120, *image.shape[2:])
+    assert 0 <= sr.min() <= sr.max() <= levels
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16"])
+def test_pil_images_give_pil_images(small: Upscaler, astronaut: np.ndarray, mode: str) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(astronaut[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(astronaut).convert(mode)
+    sr = small(image)
+    assert isinstance(sr, Image.Image)
+    assert sr.size == (480, 384)
+    assert sr.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
+
+
+def test_paths_give_arrays(small: Upscaler, photo: Path) -> None:
+    sr = small(photo)
+    picture = open_picture(photo)
+    np.testing.assert_array_equal(sr, small(picture[:96, :120]))
+    np.testing.assert_array_equal(sr, small(str(photo)))
+
+
+def test_module_level_upscale(astronaut: np.ndarray) -> None:
+    assert srgan.upscale(astronaut[:16, :16]).shape == (64, 64, 3)
+    assert srgan.upscale(astronaut[:16, :16], scale=2).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), ValueError),
+        (np.zeros(4, np.uint8), ValueError),
+        (np.zeros((0, 4, 3), np.uint8), ValueError),
+        (np.zeros((4, 4, 3), np.int64), TypeError),
+        (np.zeros((4, 4, 3), bool), TypeError),
+    ],
+)
+def test_other_arrays_are_refused(
+    small: Upscaler, image: np.ndarray, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="an image"):
+        small(image)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 70), (3, 5000), (5000, 3)])
+def test_odd_sizes(small: Upscaler, shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 128, np.uint8)
+    assert small(image).shape == (4 * shape[0], 4 * shape[1], 3)
+
+
+def test_gray_is_the_mean_of_the_network_on_gray(small: Upscaler, astronaut: np.ndarray) -> None:
+    gray = astronaut[..., 1]
+    colour = small(np.dstack([gray] * 3)).astype(float)
+    np.testing.assert_allclose(small(gray), colour.mean(2), atol=1)
+
+
+def test_16_bit_keeps_its_levels(shipped: Upscaler) -> None:
+    """A ramp of 16-bit levels within four 8-bit ones must not turn into steps."""
+    ramp = np.linspace(30_000, 31_000, 120).astype(np.uint16)
+    image = np.repeat(np.tile(ramp, (40, 1))[..., None], 3, 2)
+    auto = Upscaler.load("srresnet-x4")
+    sr = auto(image)[80, 40:-40, 0]
+    assert auto.engine_for(np.dtype(np.uint16)).precision == "fp32"
+    assert auto.engine_for(np.dtype(np.uint8)).precision != "int8"
+    assert len(np.unique(sr)) > 300
+    np.testing.assert_array_equal(sr, shipped(image)[80, 40:-40, 0])
+
+
+@pytest.mark.parametrize("scale", [1, 1.5, 2, 3, 4, 8])
+def test_any_scale_is_the_result_resized(
+    shipped: Upscaler, astronaut: np.ndarray, scale: float
+) -> None:
+    image = astronaut[:50, :70]
+    sr = shipped(image, scale=scale)
+    assert sr.shape == (round(50 * scale), round(70 * scale), 3)
+    resized = bicubic(shipped(image).astype(float), *sr.shape[:2]).clip(0, 255)
+    np.testing.assert_allclose(sr, resized, atol=1.3)  # two roundings, sharpened by bicubic
+
+
+def disc(size: int) -> np.ndarray:
+    """Alpha of a disc, (size, size) uint8, soft over one pixel."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return ((size / 3 - np.hypot(y, x)).clip(0, 1) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_no_fringe_from_hidden_colours(shipped: Upscaler, hidden: int) -> None:
+    """What lies under alpha 0 must not show; composed, the edge stays between both colours."""
+    alpha = disc(96)
+    image = np.dstack([np.full((96, 96, 3), 150, np.uint8), alpha])
+    image[alpha == 0, :3] = hidden
+    sr = shipped(image).astype(float)
+    opacity = sr[..., 3:] / 255
+    for background in (0, 255):
+        composed = sr[..., :3] * opacity + background * (1 - opacity)
+        assert composed.min() > min(background, 150) - 8
+        assert composed.max() < max(background, 150) + 8
+    assert np.abs(sr[sr[..., 3] > 20, :3] - 150).max() < 8
+    np.testing.assert_allclose(
+        sr[..., 3], bicubic(alpha.astype(float), 384, 384).clip(0, 255), atol=1
+    )
+
+
+def test_transparent_pixels_take_the_colour_around_them() -> None:
+    colour = np.zeros((20, 20, 3), np.float32)
+    colour[:, :10] = 0.7
+    alpha = np.zeros((20, 20, 1), np.float32)
+    alpha[:, :10] = 1
+    filled = fill_transparent(colour, alpha)
+    np.testing.assert_allclose(filled[:, :14], 0.7, atol=1e-6)
+    np.testing.assert_array_equal(filled[:, 15:], 0)
+
+
+@pytest.fixture
+def failing(small_checkpoint: Checkpoint) -> Callable[[float], Upscaler]:
+    """An upscaler whose trunk runs out of memory above so many pixels."""
+
+    def build(limit: float) -> Upscaler:
+        upscaler = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
+        engine = upscaler.engine_for(np.dtype(np.uint8))
+        features = engine.features
+
+        def limited(lr: np.ndarray) -> np.ndarray:
+            if lr.shape[2] * lr.shape[3] > limit:
+                raise MemoryError("no room")
+            return features(lr)
+
+        engine.features = limited  # type: ignore[method-assign]
+        return upscaler
+
+    return build
+
+
+def test_out_of_memory_takes_smaller_tiles(
+    failing: Callable[[float], Upscaler],
+    small: Upscaler,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from skimage import data
+
+    image = data.coffee()[:300, :300]
+    with caplog.at_level(logging.WARNING, "srgan"):
+        sr = failing(30_000)(image)
+    assert "out of memory" in caplog.text
+    assert np.abs(sr.astype(int) - small(image)).max() <= 1
+
+
+def test_out_of_memory_ends_when_tiles_are_smallest(
+    failing: Callable[[float], Upscaler], astronaut: np.ndarray
+) -> None:
+    with pytest.raises(MemoryError):
+        failing(100)(astronaut)
+
+
+def test_not_finite_is_computed_again_in_fp32(
+    small_checkpoint: Checkpoint, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    upscaler = Upscaler(small_checkpoint, EngineOptions("openvino", "bf16"))
+    engine = upscaler.engine_for(np.dtype(np.uint8))
+    engine.reconstruct = lambda x: np.full((1, 3, x.shape[2] * 4, x.shape[3] * 4), np.nan)  # type: ignore[method-assign]
+    with caplog.at_level(logging.WARNING, "srgan"):
+        sr = upscaler(astronaut)
+    assert "not finite" in caplog.text
+    exact = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
+    np.testing.assert_array_equal(sr, exact(astronaut))
+
+
+def test_flips_and_turns_commute_with_the_result(small: Upscaler, astronaut: np.ndarray) -> None:
+    """The mean over all 8 is the same for a turned picture, turned back; one run is not."""
+    turned = np.rot90(astronaut)
+    ensemble, alone = (
+        [small(astronaut, tta=tta), np.rot90(small(turned, tta=tta), -1)] for tta in (True, False)
+    )
+    assert np.abs(ensemble[0].astype(int) - ensemble[1]).max() <= 1
+    assert np.abs(alone[0].astype(int) - alone[1]).max() > 1
+
+
+def test_rows_come_in_order_and_stop_when_closed(
+    small: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skimage import data
+
+    monkeypatch.setattr(module, "TRUNK_PIXELS", 64 * 64)
+    reads: list[slice] = []
+
+    class Watched:
+        """A picture that notes which rows are read."""
+
+        shape, dtype = (512, 512, 3), np.dtype(np.uint8)
+
+        def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+            reads.append(window[0])
+            return data.astronaut()[window]
+
+    rows = small.rows(Watched())
+    first = next(rows)
+    assert first.shape[1:] == (2048, 3)
+    assert max(r.stop for r in reads) < 100
+    rows.close()
+    assert max(r.stop for r in reads) < 100
+
+
+def test_small_tiles_are_refused() -> None:
+    with pytest.raises(OptionError, match="64"):
+        Upscaler.load("srresnet-x4", tile=32)
