@@ -1,0 +1,195 @@
+"""The `srgan` command: each function parses, calls, prints; the work is done elsewhere."""
+
+import json as json_lines
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+import srgan
+from srgan.config import (
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_MODEL,
+    EngineOptions,
+    OptionError,
+    ResultOptions,
+)
+
+app = App(
+    name="srgan",
+    help="Super-resolution of photographs with SRResNet and SRGAN.",
+    version=srgan.__version__,
+    help_epilogue="Start with: srgan upscale photo.jpg",
+    default_parameter=Parameter(negative=()),
+)
+
+RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
+UPSCALE_EXAMPLES = """\
+Examples:
+
+  srgan upscale photo.jpg
+
+  srgan upscale holiday/ -o large/
+
+  srgan upscale "scans/*.png" --scale 2 --format webp --quality 85
+
+  srgan upscale blurry.jpg --scale 1 -o sharper.jpg
+
+Exit codes: 0 all done, 1 a picture failed, 2 wrong usage. Add --debug for tracebacks.
+"""
+ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
+
+
+def main() -> NoReturn:
+    """Entry point of the `srgan` command."""
+    run(app)
+
+
+def run_script(function: Callable[..., Any]) -> NoReturn:
+    """Run a typed function as a script of its own, as `run` does."""
+    script = App(
+        help=function.__doc__, version=srgan.__version__, default_parameter=Parameter(negative=())
+    )
+    script.default(function)
+    run(script)
+
+
+def run(app: App) -> NoReturn:
+    """Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        code = app(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        code = 2  # cyclopts has said what is wrong
+    except KeyboardInterrupt:
+        code = 130
+    except OptionError as error:
+        print(f"srgan: {error}", file=sys.stderr)
+        code = 2
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"srgan: {_one_line(error)}", file=sys.stderr)
+        code = 1
+    sys.exit(code or 0)
+
+
+def _one_line(error: BaseException) -> str:
+    """The reason for the user; what was not foreseen is named and points to --debug."""
+    from srgan.checkpoint import CheckpointError
+    from srgan.engines import EngineError
+    from srgan.images import PictureError
+
+    if isinstance(error, CheckpointError | EngineError | PictureError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory even with the smallest tiles; try --precision bf16"
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text} (add --debug for the traceback)"
+
+
+@app.command(help_epilogue=UPSCALE_EXAMPLES)
+def upscale(
+    inputs: Annotated[list[str], Parameter(name="input", required=True)],
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL,
+    result: Annotated[ResultOptions, RESULT] = ResultOptions(),
+    engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
+    tta: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Upscale pictures: photo.jpg becomes photo_x4.jpg.
+
+    Args:
+        inputs: Pictures, folders (searched recursively, tree kept) or globs.
+        output: A file for one picture, or a folder, made if it does not exist. Without it the
+            result lies beside the picture as photo_x4.jpg, beside a folder as FOLDER_x4.
+        model: A shipped model (see `srgan models`) or the path of a model file.
+        tta: Average over the 8 flips and turns: 8 times slower, a little better.
+        max_pixels: Refuse pictures of more pixels.
+        dry_run: Say what would be done, and do nothing.
+        json: One JSON object a picture on standard output, for machines.
+    """
+    from srgan import batch
+    from srgan.checkpoint import load_checkpoint
+    from srgan.console import Reporter
+    from srgan.upscaler import Upscaler
+
+    checkpoint = load_checkpoint(model)
+    scale = checkpoint.architecture.scale
+    jobs = batch.plan(inputs, output, result, scale)
+    possible = not dry_run and not all(job.problem for job in jobs)
+    upscaler = Upscaler(checkpoint, engine) if possible else None
+    with Reporter(len(jobs), json=json, one_line=_one_line) as reporter:
+        for job in jobs:
+            with reporter.job(job) as report:
+                picture, size = batch.inspect(job, result, scale, max_pixels)
+                report.opened(picture, size)
+                if upscaler is not None:
+                    notes = batch.run(
+                        picture,
+                        size,
+                        job.target,
+                        upscaler,
+                        result,
+                        tta=tta,
+                        progress=report.progress,
+                    )
+                    report.done(notes)
+    return reporter.exit_code
+
+
+@app.command
+def models(*, json: bool = False) -> None:
+    """List the models that come with srgan, with their cards.
+
+    Args:
+        json: One JSON object a model on standard output.
+    """
+    from srgan.checkpoint import load_checkpoint, shipped_models
+
+    for name, path in shipped_models().items():
+        checkpoint = load_checkpoint(name)
+        if json:
+            print(json_lines.dumps({"name": name, "path": str(path), **checkpoint.info}))
+        else:
+            _print_markdown(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+@app.command
+def info(*, json: bool = False) -> None:
+    """Show versions, engines and what this processor can do.
+
+    Args:
+        json: One JSON object on standard output.
+    """
+    from srgan.system import describe
+
+    facts = describe()
+    if json:
+        print(json_lines.dumps(facts))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        print(f"{name:<{width}}  {text}")
+
+
+def _print_markdown(text: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console: Any = Console()
+    console.print(Markdown(text))
+
+
+if __name__ == "__main__":
+    main()

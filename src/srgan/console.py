@@ -1,0 +1,143 @@
+"""What `srgan upscale` shows: progress on a terminal, a line a picture, JSON for machines."""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from srgan.batch import Job
+from srgan.images import Picture
+
+
+class _Rate(ProgressColumn):
+    """Megapixels of SR per second; empty for the batch, which counts pictures."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.fields.get("megapixels", 0) * (task.speed or 0)
+        return Text(f"{rate:.2f} MP/s" if rate else "")
+
+
+class _LogHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"warning: {record.getMessage()}", file=sys.stderr)
+
+
+class JobReport:
+    """Tells of one picture; collects what its line says."""
+
+    def __init__(self, job: Job, bar: Progress) -> None:
+        self.record: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
+        self.notes: list[str] = []
+        self._bar = bar
+        self._task = bar.add_task(job.source.name, total=None)
+        self._start = time.perf_counter()
+
+    def opened(self, picture: Picture, size: tuple[int, int]) -> None:
+        """The picture can be upscaled to `size` = (height, width)."""
+        height, width, _ = picture.shape
+        self.record |= {"status": "planned", "size": (width, height), "result_size": size[::-1]}
+        self.notes += picture.notes
+        self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
+
+    def progress(self, rows: int) -> None:
+        self._bar.update(self._task, completed=rows)
+
+    def done(self, notes: list[str]) -> None:
+        """The result is written."""
+        self.record |= {"status": "done", "seconds": round(time.perf_counter() - self._start, 3)}
+        self.notes += notes
+
+    def close(self) -> None:
+        self._bar.remove_task(self._task)
+
+    def __str__(self) -> str:
+        line = "{input} -> {output}  {size[0]}x{size[1]} -> {result_size[0]}x{result_size[1]}"
+        if "seconds" in self.record:
+            line += "  {seconds:.1f} s"
+        line = line.format(**self.record)
+        return "".join([line, *(f"\n  {note}" for note in self.notes)])
+
+
+class Reporter:
+    """Shows a batch; a picture that fails is named with its reason and the batch goes on."""
+
+    def __init__(self, total: int, *, json: bool, one_line: Callable[[BaseException], str]) -> None:
+        self._json, self._one_line, self._total = json, one_line, total
+        self._done = self._failed = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=json or not sys.stderr.isatty(),
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._batch = self._bar.add_task("all pictures", total=total, visible=total > 1)
+        self._handler = _LogHandler()
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self._failed else 0
+
+    def __enter__(self) -> "Reporter":
+        logging.getLogger("srgan").addHandler(self._handler)
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        logging.getLogger("srgan").removeHandler(self._handler)
+        if self._total > 1 and not self._json:
+            failed = f", {self._failed} failed" if self._failed else ""
+            print(f"{self._done} of {self._total} pictures done{failed}", file=sys.stderr)
+
+    @contextmanager
+    def job(self, job: Job) -> Iterator[JobReport]:
+        """One picture of the batch: whatever it raises is reported and goes no further."""
+        report = JobReport(job, self._bar)
+        try:
+            yield report
+            self._done += 1
+            self._print(report)
+        except Exception as error:
+            self._failed += 1
+            self._print_failure(report, job.source, error)
+        finally:
+            report.close()
+            self._bar.advance(self._batch)
+
+    def _print(self, report: JobReport) -> None:
+        if self._json:
+            print(json.dumps({**report.record, "notes": report.notes}), flush=True)
+        else:
+            print(report, flush=True)
+
+    def _print_failure(self, report: JobReport, source: Path, error: Exception) -> None:
+        reason = self._one_line(error)
+        if str(source) not in reason:
+            reason = f"{source}: {reason}"
+        if "--debug" in sys.argv:
+            traceback.print_exception(error)
+        if self._json:
+            print(json.dumps({**report.record, "status": "failed", "reason": reason}), flush=True)
+        else:
+            print(reason, file=sys.stderr, flush=True)
