@@ -1,0 +1,124 @@
+"""Speed of the raw network, side by side in one run: `make bench`.
+
+One 256 x 256 LR picture (1 HR megapixel) through the shipped SRResNet. The candidates take
+turns, so that whatever else the machine does hits all of them; the best round of each counts.
+"plain PyTorch" is what existing implementations do: NCHW, fp32, eager.
+"""
+
+import io
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from srgan.checkpoint import Checkpoint, load_checkpoint
+from srgan.config import EngineOptions
+from srgan.engines import create_engine
+from srgan.networks.generator import Generator
+from srgan.system import describe
+
+SIDE, ROUNDS = 256, 7
+MEGAPIXELS = (4 * SIDE) ** 2 / 1e6
+MFLOP_PER_PIXEL = 0.2775  # multiply and add, of the network as published, per HR pixel
+MATRIX = 2048
+
+Candidate = Callable[[], object]
+
+
+def main() -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    rng = np.random.default_rng(0)
+    lr = rng.random((1, 3, SIDE, SIDE), dtype=np.float32)
+    networks = network_candidates(checkpoint, lr)
+    products = {
+        f"{name} matrix product": matrix_product(dtype)
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+    }
+    seconds = best_of(ROUNDS, networks | products)
+    ceilings = {name: 2 * MATRIX**3 / seconds[name] / 1e9 for name in products}
+    report(seconds, list(networks), ceilings)
+
+
+def network_candidates(checkpoint: Checkpoint, lr: np.ndarray) -> dict[str, Candidate]:
+    """Each runs the network once on `lr`."""
+    generator = Generator.from_checkpoint(checkpoint)
+    nchw = torch.from_numpy(lr)
+    candidates = {"plain PyTorch": inference(generator, nchw)}
+    if session := onnx_session(generator, nchw):
+        candidates["onnxruntime fp32"] = lambda: session.run(None, {"lr": lr})
+    generator = Generator.from_checkpoint(checkpoint).to(memory_format=torch.channels_last)
+    nhwc = nchw.to(memory_format=torch.channels_last)
+    candidates["PyTorch channels_last bf16"] = inference(generator, nhwc, torch.bfloat16)
+    for precision in ("fp32", "bf16", "int8"):
+        engine = create_engine(checkpoint, EngineOptions("openvino", precision))
+        candidates[f"srgan {precision}"] = lambda engine=engine: engine(lr)
+    return candidates
+
+
+def inference(
+    generator: Generator, lr: torch.Tensor, autocast: torch.dtype | None = None
+) -> Candidate:
+    @torch.inference_mode()
+    def run() -> torch.Tensor:
+        with torch.autocast("cpu", autocast, enabled=autocast is not None):
+            return generator(lr)
+
+    return run
+
+
+def onnx_session(generator: Generator, lr: torch.Tensor) -> Any:
+    if not (find_spec("onnxruntime") and find_spec("onnx")):
+        return None
+    import onnxruntime
+
+    file: Any = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            generator, (lr,), file, input_names=["lr"], output_names=["sr"], dynamo=False
+        )
+    return onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+
+
+def matrix_product(dtype: torch.dtype) -> Candidate:
+    a = torch.rand(MATRIX, MATRIX).to(dtype)
+    return lambda: a @ a
+
+
+def best_of(rounds: int, candidates: dict[str, Candidate]) -> dict[str, float]:
+    """Seconds of each candidate's best round, after one to warm up."""
+    best = dict.fromkeys(candidates, float("inf"))
+    for round in range(rounds + 1):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run()
+            if round:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def report(seconds: dict[str, float], networks: list[str], ceilings: dict[str, float]) -> None:
+    facts = describe()
+    title = f"SRResNet x4, {SIDE} x {SIDE} LR, {facts['processor']}"
+    table = Table(title=title, caption=f"openvino {facts['openvino']}, torch {facts['torch']}")
+    for column in ("", "HR MP/s", "times plain PyTorch", "GFLOP/s"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name in networks:
+        rate = MEGAPIXELS / seconds[name]
+        ratio = seconds["plain PyTorch"] / seconds[name]
+        flops = f"{rate * MFLOP_PER_PIXEL * 1e3:.0f}"
+        table.add_row(name, f"{rate:.2f}", f"{ratio:.2f}", flops)
+    table.add_section()
+    for name, ceiling in ceilings.items():
+        table.add_row(name, "", "", f"{ceiling:.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
