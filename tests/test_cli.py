@@ -59,13 +59,13 @@ main()
 def test_nothing_forks_or_connects(photo: Path, tmp_path: Path) -> None:
     """openvino's telemetry would do both; torch is what the auto engine may look for."""
     script = """
-import sys
+import os, sys
 forbidden = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "subprocess.Popen",
              "socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto")
 def hook(event, arguments):
     if event in forbidden:
         print(f"{event} {arguments}", file=sys.stderr)
-                os._exit(99)
+        os._exit(99)
 sys.addaudithook(hook)
 from srgan.cli import main
 sys.argv = ["srgan", *sys.argv[1:]]

@@ -43,7 +43,7 @@ class Engine(Protocol):
         ...
 
     def features(self, lr: np.ndarray) -> Any:
-        """LR (1, 3, H, W), RGB float32 in [0, 1], to features."""
+        """LR (1, 3, H, W), RGB float32 in [0, 1], to features, valid until the next call."""
         ...
 
     def reconstruct(self, features: Any) -> np.ndarray:

@@ -120,12 +120,12 @@ class OpenVINOEngine:
         if self._stages is None:
             log.warning("this model has no int8 ranges: calibrated on the first picture")
             self._stages = self._build(calibrate(self._generator, calibration_tiles(lr)))
-        return _infer(self._stages[0], lr)
+        return _infer(self._stages[0], lr, copy=False)
 
     def reconstruct(self, features: np.ndarray) -> np.ndarray:
         if self._stages is None:
             raise RuntimeError("features come first")
-        return _infer(self._stages[1], features)
+        return _infer(self._stages[1], features, copy=True)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         return self.reconstruct(self.features(lr))
@@ -135,9 +135,10 @@ def _model(results: list[Any], parameter: Any) -> Any:
     return openvino.Model(results, [parameter], "srgan")  # pyright: ignore[reportGeneralTypeIssues]
 
 
-def _infer(request: openvino.InferRequest, x: np.ndarray) -> np.ndarray:
+def _infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.ndarray:
     try:
-        return request.infer([np.ascontiguousarray(x)], share_inputs=True)[0]
+        inputs = [np.ascontiguousarray(x)]
+        return request.infer(inputs, share_inputs=True, share_outputs=not copy)[0]
     except RuntimeError as error:
         if "alloc" in str(error):
             raise MemoryError(str(error)) from error
