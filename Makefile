@@ -20,6 +20,7 @@ check: .venv/dev  ## what CI runs: format, lint, types, tests
 
 bench: .venv/dev  ## speed on this machine, side by side
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/files.py
 
 clean:
 	rm -rf .venv demo

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
 from srgan.config import EngineOptions
 from srgan.engines import Engine, EngineError, create_engine, openvino
 from srgan.metrics import psnr
+from srgan.networks.folding import fold
 from srgan.networks.generator import Generator
 from srgan.resample import bicubic_8bit
 
@@ -134,3 +136,67 @@ except EngineError as error:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert "pip install" in result.stdout
+
+
+def int8(checkpoint: Checkpoint) -> openvino.OpenVINOEngine:
+    try:
+        engine = create_engine(checkpoint, EngineOptions("openvino", "int8"))
+    except EngineError as error:
+        pytest.skip(str(error))
+    assert isinstance(engine, openvino.OpenVINOEngine)
+    return engine
+
+
+def test_int8_runs_in_int8_and_costs_little(astronaut: np.ndarray) -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    engine = int8(checkpoint)
+    lr = tensor(bicubic_8bit(astronaut, 24, 30))
+    exact, rounded = (255 * e(lr)[0] for e in (build(checkpoint, "openvino"), engine))
+    hr = astronaut.transpose(2, 0, 1)
+    assert psnr(rounded, hr) > psnr(exact, hr) - 0.06
+    assert engine._stages
+    nodes = engine._stages[0].get_compiled_model().get_runtime_model().get_ops()
+    facts = [node.get_rt_info() for node in nodes]
+    kernels = [f["primitiveType"].value for f in facts if f["layerType"].value == "Convolution"]
+    assert len(kernels) == 34
+    assert sum(kernel.endswith("_I8") for kernel in kernels) == 31
+
+
+def test_int8_without_ranges_is_calibrated_on_the_first_tile(
+    astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    engine = int8(replace(checkpoint, info={}))
+    lr = tensor(bicubic_8bit(astronaut, 24, 30))
+    exact, rounded = (255 * e(lr)[0] for e in (build(checkpoint, "openvino"), engine))
+    hr = astronaut.transpose(2, 0, 1)
+    assert psnr(rounded, hr) > psnr(exact, hr) - 0.1
+    assert "calibrated on the first picture" in caplog.text
+
+
+def test_calibration_survives_flat_pictures(small_checkpoint: Checkpoint) -> None:
+    engine = int8(small_checkpoint)
+    assert np.isfinite(engine(np.zeros((1, 3, 20, 20), np.float32))).all()
+
+
+def test_calibration_ranges_are_the_mean_over_tiles(small_checkpoint: Checkpoint) -> None:
+    """Of the input of the tail, the last to be quantised, against the torch network's."""
+    generator = Generator.from_checkpoint(small_checkpoint)
+    seen: list[torch.Tensor] = []
+    generator.upsample[-1].register_forward_hook(lambda _m, _x, y: seen.append(y))
+    rng = np.random.default_rng(0)
+    tiles = [rng.random((1, 3, 20, 24), np.float32) for _ in range(3)]
+    with torch.inference_mode():
+        for tile in tiles:
+            generator(torch.from_numpy(tile))
+    low, high = openvino.calibrate(fold(small_checkpoint), tiles)["tail"]
+    assert low == pytest.approx(np.mean([float(t.min()) for t in seen]), abs=1e-4)
+    assert high == pytest.approx(np.mean([float(t.max()) for t in seen]), abs=1e-4)
+
+
+def test_calibration_tiles_are_spread_over_the_picture() -> None:
+    lr = np.arange(3 * 500 * 300, dtype=np.float32).reshape(1, 3, 500, 300)
+    tiles = openvino.calibration_tiles(lr)
+    assert len(tiles) == openvino.CALIBRATION_TILES
+    assert np.array_equal(tiles[0], lr[:, :, :64, :64])
+    assert np.array_equal(tiles[-1], lr[:, :, 448:, 256:])

@@ -22,6 +22,7 @@ def describe() -> dict[str, str | list[str]]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": f"{processor_name()}, {os.cpu_count()} cores",
         "features": [flag for flag in RELEVANT if flag in flags] or ["unknown"],
+        "engines": ["openvino", *(["torch"] if _version("torch") != "not installed" else [])],
         "precision": f"{native_precision()} (auto, 8-bit pictures, openvino)",
         "models": list(shipped_models()),
         **{package: _version(package) for package in PACKAGES},
