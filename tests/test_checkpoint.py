@@ -65,6 +65,10 @@ DAMAGES = {
     "foreign": "not a model file of srgan",
     "metadata": "damaged metadata",
     "scale": "damaged metadata",
+    "depth": "damaged metadata",
+    "huge": "damaged metadata",
+    "info": "damaged metadata",
+    "int8": "damaged metadata",
     "truncated": "not a readable safetensors file",
     "zero bytes": "not a readable safetensors file",
     "pickle": "not a readable safetensors file",
@@ -95,6 +99,14 @@ def damage(path: Path, small_model: Path, how: str) -> None:
             metadata = {}
         case "metadata":
             metadata["architecture"] = '{"depth": 2}'
+        case "depth":
+            metadata["architecture"] = '{"blocks": 2.0, "channels": 8}'
+        case "huge":
+            metadata["architecture"] = '{"blocks": 1000000000}'
+        case "info":
+            metadata["info"] = "[]"
+        case "int8":
+            metadata["info"] = '{"int8": {"tail": [1, 0]}}'
         case "scale":
             metadata["architecture"] = '{"scale": 3}'
     save_file(tensors, path, metadata)

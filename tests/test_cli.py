@@ -1,6 +1,7 @@
 """The command as a user meets it: its own process, real files, what it prints and leaves."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -80,9 +81,9 @@ main()
     [
         (["--scale", "1"], ("photo_x1.jpg", (120, 96))),
         (["--scale", "2.5"], ("photo_x2.5.jpg", (300, 240))),
-        (["--width", "300"], ("photo_x4.jpg", (300, 240))),
-        (["--height", "480"], ("photo_x4.jpg", (600, 480))),
-        (["--width", "300", "--height", "100"], ("photo_x4.jpg", (125, 100))),
+        (["--width", "300"], ("photo_w300.jpg", (300, 240))),
+        (["--height", "480"], ("photo_h480.jpg", (600, 480))),
+        (["--width", "300", "--height", "100"], ("photo_w300h100.jpg", (125, 100))),
         (["--format", "png"], ("photo_x4.png", (480, 384))),
         (["--suffix", "_big"], ("photo_big.jpg", (480, 384))),
         (["-o", "deep/down/large.webp"], ("deep/down/large.webp", (480, 384))),
@@ -106,8 +107,8 @@ def test_options(
     name, expected_size = expected
     assert srgan("upscale", "photo.jpg", *model, *options).returncode == 0
     assert size(tmp_path / name) == expected_size
-    if "." in options[1]:
-        return
+    if "." in options[1] and options[0] == "-o":
+        return  # one file
     folder = tmp_path / "folder" / "sub"
     folder.mkdir(parents=True)
     photo.rename(folder / "photo.jpg")
@@ -137,6 +138,14 @@ def test_a_folder_keeps_its_tree_and_gets_a_folder_beside_it(
     assert made == ["album_x4/a.png", "album_x4/sub/b.JPG", "album_x4/sub/deep/c.png"]
 
 
+def test_results_inside_the_folder_are_no_input_of_the_next_run(
+    srgan: Command, photo: Path, tmp_path: Path, model: tuple[str, Path]
+) -> None:
+    for _ in range(2):
+        assert srgan("upscale", ".", *model, "-o", "sub/large", "--overwrite").returncode == 0
+    assert [p.name for p in (tmp_path / "sub").rglob("*")] == ["large", "photo.jpg"]
+
+
 def test_globs_are_expanded(srgan: Command, photo: Path, model: tuple[str, Path]) -> None:
     photo.with_name("other.png").write_bytes(photo.read_bytes())
     result = srgan("upscale", "*.jpg", "*.png", *model)
@@ -150,12 +159,15 @@ def test_one_bad_file_does_not_stop_the_others(
     (tmp_path / "a_broken.jpg").write_bytes(photo.read_bytes()[:-2000])
     (tmp_path / "b_empty.png").write_bytes(b"")
     (tmp_path / "c_text.png").write_text("hello")
-    result = srgan("upscale", tmp_path, "missing.jpg", "none/*.png", *model, "-o", "out/")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "dangling.png").symlink_to("nowhere")
+    result = srgan("upscale", tmp_path, "missing.jpg", "empty", "none/*.png", *model, "-o", "out/")
     assert result.returncode == 1
     lines = result.stderr.splitlines()
-    for name in ("a_broken.jpg", "b_empty.png", "c_text.png", "missing.jpg", "none/*.png"):
+    bad = ["a_broken.jpg", "b_empty.png", "c_text.png", "dangling.png", "missing.jpg"]
+    for name in (*bad, "none/*.png", "empty: no pictures in this folder"):
         assert sum(name in line for line in lines) == 1
-    assert lines[-1] == "1 of 6 pictures done, 5 failed"
+    assert lines[-1] == "1 of 8 pictures done, 7 failed"
     assert "Traceback" not in result.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["photo.jpg"]
 
@@ -180,6 +192,59 @@ def test_never_replaces_its_own_input(srgan: Command, photo: Path, model: tuple[
         assert result.returncode == 1
         assert "would replace it" in result.stderr
     assert photo.read_bytes() == before
+
+
+def test_never_replaces_another_input(
+    srgan: Command, photo: Path, tmp_path: Path, model: tuple[str, Path]
+) -> None:
+    other = tmp_path / "photo_x4.jpg"
+    other.write_bytes(photo.read_bytes())
+    result = srgan("upscale", "photo.jpg", "photo_x4.jpg", *model, "--overwrite")
+    assert result.returncode == 1
+    assert "photo_x4.jpg: the result would replace another picture" in result.stderr
+    assert other.read_bytes() == photo.read_bytes()
+    assert size(tmp_path / "photo_x4_x4.jpg") == (480, 384)
+
+
+def test_a_picture_named_twice_is_done_once(
+    srgan: Command, photo: Path, model: tuple[str, Path]
+) -> None:
+    result = srgan("upscale", "photo.jpg", photo, *model)
+    assert (result.returncode, result.stdout.count("->")) == (0, 2)
+
+
+def test_names_that_the_terminal_cannot_write(
+    srgan: Command, photo: Path, tmp_path: Path, model: tuple[str, Path]
+) -> None:
+    photo.rename(tmp_path / "größe [1].jpg")
+    result = srgan("upscale", ".", *model, env={**os.environ, "PYTHONIOENCODING": "ascii:strict"})
+    assert result.returncode == 0
+    assert "\\xf6" in result.stdout
+
+
+def test_a_reader_that_leaves_gives_no_traceback(
+    photo: Path, tmp_path: Path, small_model: Path
+) -> None:
+    command = f"{sys.executable} -m srgan.cli models --json | true"
+    result = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.stderr == ""
+
+
+def test_progress_on_a_terminal(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    Image.fromarray(data.coffee()[:200, :300]).save(tmp_path / "photo.png")
+    shown: list[bytes] = []
+
+    def read(descriptor: int) -> bytes:
+        shown.append(os.read(descriptor, 1024))
+        return shown[-1]
+
+    command = [sys.executable, "-m", "srgan.cli", "upscale", str(tmp_path / "photo.png")]
+    assert pty.spawn([*command, "--threads", "1", "--tile", "64"], read) == 0
+    for text in (b"photo.png", b"MP/s", b"left", b"-> 1200x800"):
+        assert text in b"".join(shown)
 
 
 def test_two_pictures_never_share_a_result(
@@ -228,6 +293,8 @@ def test_json_is_one_object_a_picture(srgan: Command, photo: Path, model: tuple[
         (["--precision", "fp8"], "fp8"),
         (["--colour"], "--colour"),
         (["other.jpg", "-o", "one.png"], "one file cannot hold several"),
+        (["-o", "one.png", "--format", "webp"], "leave out --format"),
+        (["-o", "one.png", "--suffix", "_big"], "leave out --suffix"),
     ],
     ids=option_id,
 )
@@ -250,7 +317,8 @@ def test_wrong_usage_is_code_2(
         (["--max-pixels", "1000"], "--max-pixels"),
         (["--width", "5000"], "at most 8"),
         (["-o", "/proc/large.png"], "/proc/large.png"),
-        (["-o", "photo.jpg/x/large.png"], "photo.jpg"),
+        (["-o", "photo.jpg/x/large.png"], "photo.jpg/x"),
+        (["-o", "photo.jpg/"], "photo.jpg: a file has the folder's name"),
     ],
     ids=option_id,
 )
@@ -287,6 +355,7 @@ def test_stopped_midway_leaves_nothing(tmp_path: Path, name: str, code: int, del
         [sys.executable, "-m", "srgan.cli", "upscale", "large.png", "--threads", "1"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored under nohup
     )
     while len(list(tmp_path.iterdir())) < 2 and process.poll() is None:
         time.sleep(0.001)  # until the temporary file of the result is there

@@ -174,6 +174,24 @@ def test_int8_without_ranges_is_calibrated_on_the_first_tile(
     assert "calibrated on the first picture" in caplog.text
 
 
+def test_stored_ranges_are_used(astronaut: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    stored = checkpoint.info["int8"]
+    narrow = {name: [low / 4, high / 4] for name, (low, high) in stored.items()}
+    lr = tensor(astronaut[:32, :32])
+    sr = [int8(replace(checkpoint, info={"int8": ranges}))(lr) for ranges in (stored, narrow)]
+    assert np.abs(sr[0] - sr[1]).max() > 0.05
+    assert not caplog.text
+
+
+def test_zero_is_a_level_of_int8() -> None:
+    """The convolutions pad with it: a range that misses it by half a step moves the borders."""
+    node = openvino._quantised_input(openvino.opset.parameter([1, 1, 1, 1]), -1.0, 2.01)
+    low, high = (float(node.input_value(i).get_node().data.ravel()[0]) for i in (1, 2))
+    zero = -low / (high - low) * 255
+    assert zero == pytest.approx(round(zero), abs=1e-4)
+
+
 def test_calibration_survives_flat_pictures(small_checkpoint: Checkpoint) -> None:
     engine = int8(small_checkpoint)
     assert np.isfinite(engine(np.zeros((1, 3, 20, 20), np.float32))).all()
@@ -183,7 +201,7 @@ def test_calibration_ranges_are_the_mean_over_tiles(small_checkpoint: Checkpoint
     """Of the input of the tail, the last to be quantised, against the torch network's."""
     generator = Generator.from_checkpoint(small_checkpoint)
     seen: list[torch.Tensor] = []
-    generator.upsample[-1].register_forward_hook(lambda _m, _x, y: seen.append(y))
+    generator.upsample[-1].register_forward_hook(lambda _module, _x, y: seen.append(y))  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     tiles = [rng.random((1, 3, 20, 24), np.float32) for _ in range(3)]
     with torch.inference_mode():

@@ -26,8 +26,6 @@ from srgan.images import (
     Picture,
     PictureError,
     check_output,
-    default_output_format,
-    encode_picture,
     open_picture,
     output_format,
     write_picture,
@@ -156,17 +154,23 @@ def test_lossless_round_trip(tmp_path: Path, format: str, bands: int, bits: int)
     assert names(tmp_path) == [path.name]
 
 
-def test_tiny_and_odd_sizes_round_trip() -> None:
+def test_tiny_and_odd_sizes_round_trip(tmp_path: Path) -> None:
     for shape in [(1, 1, 3), (1, 1, 1), (3, 500, 4), (501, 1, 2)]:
         pixels = np.resize(RGB, shape)
-        encoded, _ = encode_picture([pixels], shape, pixels.dtype, format="png")
-        np.testing.assert_array_equal(open_picture(encoded)[:, :], pixels)
+        path = tmp_path / "x.png"
+        write_picture(path, [pixels], shape, pixels.dtype, format="png", overwrite=True)
+        np.testing.assert_array_equal(open_picture(path.read_bytes())[:, :], pixels)
 
 
 @pytest.mark.parametrize(("format", "floor"), [("jpeg", 38), ("webp", 34), ("avif", 38)])
-def test_lossy_formats_come_close_and_obey_quality(format: str, floor: float) -> None:
+def test_lossy_formats_come_close_and_obey_quality(
+    tmp_path: Path, format: str, floor: float
+) -> None:
     def encoded(quality: int | None) -> bytes:
-        return encode_picture([RGB], RGB.shape, RGB.dtype, format=format, quality=quality)[0]
+        path = tmp_path / f"{quality}.{format}"
+        if not path.exists():
+            write_picture(path, [RGB], RGB.shape, RGB.dtype, format=format, quality=quality)
+        return path.read_bytes()
 
     picture = open_picture(encoded(None))
     assert (picture.format, picture.shape) == (format, RGB.shape)
@@ -356,8 +360,6 @@ def test_output_formats_and_limits(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="AVIF holds at most 16,384"):
         write_picture(tmp_path / "x.avif", rows, (1, 20_000, 3), RGB.dtype, format="avif")
     assert next(rows) is RGB  # before any work
-    assert default_output_format(open_picture(pil_bytes(Image.fromarray(RGB), "GIF"))) == "png"
-    assert default_output_format(open_picture(pil_bytes(Image.fromarray(RGB), "WEBP"))) == "webp"
     assert {".jpg", ".png", ".tif", ".webp", ".avif", ".gif", ".bmp"} <= PICTURE_SUFFIXES
 
 
@@ -482,7 +484,8 @@ from srgan.images import output_format, open_picture, write_picture
 path, height, bands = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 band = np.random.default_rng(0).integers(0, 9, (64, 4000, bands)).astype(np.uint8)
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, else KiB
+    return peak // (2**20 if sys.platform == "darwin" else 1024)
 def rows(count):
     return (band.copy() for _ in range(0, count, 64))
 def write(count):

@@ -7,6 +7,8 @@ from srgan.checkpoint import Architecture, Checkpoint, expected_shapes, load_che
 from srgan.networks.folding import fold, shuffled_tail, tail_halo
 from srgan.networks.generator import Generator
 
+from .conftest import random_checkpoint
+
 
 def test_generator_is_the_seeds() -> None:
     generator = Generator()
@@ -55,6 +57,18 @@ def test_shuffled_tail_is_exact(kernel: int) -> None:
     new_weight, new_bias = (torch.from_numpy(a).double() for a in shuffled_tail(weight, bias))
     result = functional.conv2d(x, new_weight, new_bias, padding=new_weight.shape[-1] // 2)
     torch.testing.assert_close(functional.pixel_shuffle(result, 2), expected)
+
+
+def test_folding_keeps_channels_of_little_variance() -> None:
+    """Where the running variance is near BN's epsilon, folding must add it too."""
+    checkpoint = random_checkpoint(Architecture(1, 4, 2))
+    for name, tensor in checkpoint.tensors.items():
+        if name.endswith("running_var"):
+            tensor[:] = 1e-5
+    conv1, _ = fold(checkpoint).blocks[0]
+    gain = checkpoint.tensors["blocks.0.bn1.weight"] / np.sqrt(2e-5)
+    weight = checkpoint.tensors["blocks.0.conv1.weight"] * gain[:, None, None, None]
+    np.testing.assert_allclose(conv1.weight, weight, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "halo"), [(2, 3), (4, 3), (8, 3)])

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,17 @@ def test_resizing_rows_as_they_come(
     blocks = (astronaut[i : i + block] for i in range(0, len(astronaut), block))
     result = np.concatenate(list(resize_rows(blocks, (96, 120), target)))
     np.testing.assert_allclose(result, bicubic(astronaut.astype(np.float64), *target), atol=1e-3)
+
+
+def test_strong_reduction_holds_few_rows() -> None:
+    """A product of many input rows at once would hold most of the picture."""
+    rows = (np.zeros((10, 20_000, 3), np.uint8) for _ in range(200))
+    tracemalloc.start()
+    shapes = [block.shape for block in resize_rows(rows, (2000, 20_000), (200, 2000))]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(shape[0] for shape in shapes) == 200
+    assert peak < 200e6  # the picture in float32: 480 MB
 
 
 def test_rounding_is_half_up_and_clipped() -> None:

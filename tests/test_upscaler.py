@@ -12,6 +12,7 @@ import srgan
 from srgan import upscaler as module
 from srgan.checkpoint import Checkpoint
 from srgan.config import EngineOptions, OptionError
+from srgan.engines import EngineError
 from srgan.images import open_picture
 from srgan.pixels import fill_transparent
 from srgan.resample import bicubic, bicubic_8bit
@@ -26,6 +27,13 @@ def shipped() -> Upscaler:
 @pytest.fixture(scope="module")
 def small(small_checkpoint: Checkpoint) -> Upscaler:
     return Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
+
+
+def loaded(precision: str, tile: int | None = None) -> Upscaler:
+    try:
+        return Upscaler.load("srresnet-x4", precision=precision, tile=tile)
+    except EngineError as error:
+        pytest.skip(str(error))
 
 
 def untiled(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
@@ -56,7 +64,7 @@ def test_tiled_is_untiled(
     from skimage import data
 
     image = data.astronaut()[20 : 20 + height, 120 : 120 + width]
-    upscaler = Upscaler.load("srresnet-x4", precision=precision, tile=tile)
+    upscaler = loaded(precision, tile)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TAIL_PIXELS", tail)
         tiled = upscaler(image).astype(int)
@@ -131,6 +139,8 @@ def test_module_level_upscale(astronaut: np.ndarray) -> None:
         (np.zeros((0, 4, 3), np.uint8), ValueError),
         (np.zeros((4, 4, 3), np.int64), TypeError),
         (np.zeros((4, 4, 3), bool), TypeError),
+        (np.full((4, 4, 3), np.nan), ValueError),
+        (np.full((4, 4, 3), 255.0), ValueError),
     ],
 )
 def test_other_arrays_are_refused(
@@ -144,6 +154,50 @@ def test_other_arrays_are_refused(
 def test_odd_sizes(small: Upscaler, shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 128, np.uint8)
     assert small(image).shape == (4 * shape[0], 4 * shape[1], 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 96), (2, 2), (3, 3), (7, 40)])
+@pytest.mark.parametrize("scale", [None, 1, 3])
+def test_pictures_of_few_pixels_keep_their_colours(
+    shipped: Upscaler, shape: tuple[int, int], scale: float | None
+) -> None:
+    image = np.tile(np.array([200, 30, 60], np.uint8), (*shape, 1))
+    sr = shipped(image, scale=scale)
+    assert sr.shape == (*(n * (scale or 4) for n in shape), 3)
+    assert np.abs(sr.astype(int) - [200, 30, 60]).mean() < 1.5
+
+
+@pytest.mark.parametrize("scale", [0, -1, 9, float("nan")])
+def test_other_scales_are_refused(small: Upscaler, astronaut: np.ndarray, scale: float) -> None:
+    with pytest.raises(ValueError, match="scale must be"):
+        small(astronaut, scale=scale)
+
+
+def test_profile_and_byte_order(small: Upscaler, astronaut: np.ndarray) -> None:
+    image = Image.fromarray(astronaut)
+    image.info["icc_profile"] = b"profile"
+    sr = small(image)
+    assert isinstance(sr, Image.Image)
+    assert sr.info["icc_profile"] == b"profile"
+    wide = astronaut.astype(np.uint16) * 257
+    np.testing.assert_array_equal(small(wide.astype(">u2")), small(wide))
+    with pytest.raises(TypeError, match="mode F"):
+        small(image.convert("F"))
+
+
+def test_tiles_have_the_side_that_was_asked_for(
+    small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32", tile=100))
+    engine = upscaler.engine_for(np.dtype(np.uint8))
+    features = engine.features
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        engine, "features", lambda lr: (shapes.append(lr.shape[2:]), features(lr))[1]
+    )
+    upscaler(np.zeros((400, 400, 3), np.uint8))
+    assert (np.max(shapes, 0) > 90).all()  # equal tiles may be a little smaller
+    assert (np.max(shapes, 0) <= 100).all()
 
 
 def test_gray_is_the_mean_of_the_network_on_gray(small: Upscaler, astronaut: np.ndarray) -> None:
@@ -238,8 +292,8 @@ def test_out_of_memory_takes_smaller_tiles(
 
     image = data.coffee()[:300, :300]
     with caplog.at_level(logging.WARNING, "srgan"):
-        sr = failing(30_000)(image)
-    assert "out of memory" in caplog.text
+        sr = failing(40_000)(image)
+    assert caplog.text.count("out of memory") == 2  # 600,000, 150,000, then 37,500 pixels
     assert np.abs(sr.astype(int) - small(image)).max() <= 1
 
 
@@ -253,14 +307,38 @@ def test_out_of_memory_ends_when_tiles_are_smallest(
 def test_not_finite_is_computed_again_in_fp32(
     small_checkpoint: Checkpoint, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
-    upscaler = Upscaler(small_checkpoint, EngineOptions("openvino", "bf16"))
+    upscaler = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
+    exact = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
     engine = upscaler.engine_for(np.dtype(np.uint8))
+    engine.precision = "bf16"  # type: ignore[misc]
+    upscaler._engines = {"bf16": engine}
+    upscaler.options = EngineOptions("openvino", "bf16")
     engine.reconstruct = lambda x: np.full((1, 3, x.shape[2] * 4, x.shape[3] * 4), np.nan)  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING, "srgan"):
         sr = upscaler(astronaut)
     assert "not finite" in caplog.text
-    exact = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
     np.testing.assert_array_equal(sr, exact(astronaut))
+
+
+def test_not_finite_in_fp32_is_an_error(
+    small_checkpoint: Checkpoint, astronaut: np.ndarray
+) -> None:
+    upscaler = Upscaler(small_checkpoint, EngineOptions("openvino", "fp32"))
+    engine = upscaler.engine_for(np.dtype(np.uint8))
+    engine.reconstruct = lambda x: np.full((1, 3, x.shape[2] * 4, x.shape[3] * 4), np.nan)  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="damaged"):
+        upscaler(astronaut)
+
+
+def test_rounding_is_to_nearest(small: Upscaler, astronaut: np.ndarray) -> None:
+    exact = small(astronaut / 255.0) * 255
+    assert np.abs(small(astronaut) - exact).max() <= 0.5 + 1e-3
+
+
+def test_resizing_rounds_once(small: Upscaler, astronaut: np.ndarray) -> None:
+    """Through 8-bit levels in between, the error would pass one half."""
+    exact = small(astronaut / 255.0, scale=2) * 255
+    assert np.abs(small(astronaut, scale=2) - exact).max() <= 0.5 + 1e-2
 
 
 def test_flips_and_turns_commute_with_the_result(small: Upscaler, astronaut: np.ndarray) -> None:
@@ -296,6 +374,25 @@ def test_rows_come_in_order_and_stop_when_closed(
     assert max(r.stop for r in reads) < 100
     rows.close()
     assert max(r.stop for r in reads) < 100
+
+
+def test_very_wide_pictures_come_in_low_bands(
+    small: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BAND_BYTES", 40 * 16 * 3 * 2000)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 1_000_000)
+    image = np.zeros((200, 2000, 3), np.uint8)
+    heights: list[int] = []
+    features = small.engine_for(image.dtype).features
+    monkeypatch.setattr(
+        small.engine_for(image.dtype),
+        "features",
+        lambda lr: (heights.append(lr.shape[2]), features(lr))[1],
+    )
+    blocks = list(small.rows(image))
+    assert max(heights) <= 40 + 32
+    assert max(block.nbytes for block in blocks) <= 1_000_000
+    assert sum(len(block) for block in blocks) == 800
 
 
 def test_small_tiles_are_refused() -> None:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from srgan.images import (
     Picture,
     PictureError,
     check_output,
+    make_folder,
     open_picture,
     output_format,
     write_picture,
@@ -31,92 +32,144 @@ class Job:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A picture, the folder it was found in if that was searched, or a problem."""
+
+    path: Path
+    root: Path | None = None
+    problem: str | None = None
+
+
 def plan(
-    inputs: Iterable[str], output: Path | None, options: ResultOptions, model_scale: int
+    inputs: Iterable[str], output: str | None, options: ResultOptions, model_scale: int
 ) -> list[Job]:
     """Find the pictures and name their results; problems become jobs that say so.
 
     Args:
-        inputs: files, folders (searched recursively) and globs.
+        inputs: files, folders (searched recursively) and globs; each picture counts once.
         output: a file for one picture, a folder, or None: beside each picture.
 
     Raises:
         OptionError: what cannot be, whatever the pictures.
     """
-    try:
-        for name in (options.format, None if output is None or _is_folder(output) else output):
-            output_format(name or "png")
-    except PictureError as error:
-        raise OptionError(str(error)) from error
-    found = [entry for name in inputs for entry in _find(name)]
-    suffix = f"_x{options.scale or model_scale:g}"
-    single = len(found) == 1 and found[0][1] is None
-    if output is not None and not _is_folder(output) and not single:
+    folder, file = _check_output_name(output, options)
+    results = folder.resolve() if folder else None
+    unique = {_key(found.path): found for name in inputs for found in _find(name, results)}
+    if file is not None and (len(unique) != 1 or any(f.root for f in unique.values())):
         raise OptionError(f"{output}: one file cannot hold several pictures; name a folder")
     jobs = []
-    taken: dict[Path, Path] = {}
-    for source, root, problem in found:
-        target = _target(source, root, output, options, suffix)
-        if problem is None:
-            first = taken.setdefault(target.absolute(), source)
-            if first is not source:
-                problem = f"{source}: its result {target} would be that of {first} too"
-            elif target.exists() and target.samefile(source):
-                problem = f"{source}: the result would replace it; use -o or --suffix"
-            elif target.exists() and not options.overwrite:
-                problem = f"{target}: exists; use --overwrite or -o"
-        jobs.append(Job(source, target, problem))
+    taken: dict[str, Path] = {}
+    for key, found in unique.items():
+        target = file or _target(found, folder, options, model_scale)
+        first = taken.setdefault(_key(target), found.path)
+        problem = found.problem
+        if problem is None and first is not found.path:
+            problem = f"{found.path}: its result {target} would be that of {first} too"
+        jobs.append(Job(found.path, target, problem or _obstacle(key, target, unique, options)))
     return jobs
 
 
-def _find(name: str) -> Iterator[tuple[Path, Path | None, str | None]]:
-    """(picture, the folder it was found in if it was searched, problem)."""
+def _check_output_name(
+    output: str | None, options: ResultOptions
+) -> tuple[Path | None, Path | None]:
+    """Output as (folder, None) or (None, file): a folder exists, ends in a slash, or has no
+    suffix."""
+    try:
+        if options.format is not None:
+            output_format(options.format)
+        if output is None:
+            return None, None
+        if not output:
+            raise OptionError("the name after -o is empty")
+        path = Path(output)
+        if output.endswith(("/", os.sep)) or os.path.isdir(output) or not path.suffix:  # noqa: PTH112
+            return path, None
+        if options.format and output_format(options.format) != output_format(path):
+            raise OptionError(f"{output} is no {options.format}; leave out --format")
+        output_format(path)
+    except PictureError as error:
+        raise OptionError(str(error)) from error
+    if options.suffix is not None:
+        raise OptionError(f"{output} is the result's whole name; leave out --suffix")
+    return None, path
+
+
+def _key(path: Path) -> str:
+    """Equal for names that the file system may take for the same file."""
+    return os.path.normcase(path.absolute())
+
+
+def _obstacle(
+    source: str, target: Path, sources: Container[str], options: ResultOptions
+) -> str | None:
+    if not os.path.lexists(target):
+        return None
+    if _key(target) == source or (target.exists() and os.path.samefile(source, target)):  # noqa: PTH121
+        return f"{target}: the result would replace its own picture; use -o or --suffix"
+    if _key(target) in sources:
+        return f"{target}: the result would replace another picture to upscale; use -o"
+    return None if options.overwrite else f"{target}: exists; use --overwrite or -o"
+
+
+def _find(name: str, results: Path | None) -> Iterator[_Found]:
+    """The folder of the results is not searched: what an earlier run wrote is no input."""
     path = Path(name)
-    if path.is_dir():
-        pictures = [
-            Path(folder, file)
-            for folder, folders, files in os.walk(path)
-            for file in (folders.sort(), sorted(files))[1]
-            if Path(file).suffix.lower() in PICTURE_SUFFIXES
-        ]
-        yield from ((picture, path, None) for picture in pictures)
-        if not pictures:
-            yield path, path, f"{name}: no pictures in this folder"
-    elif path.exists():
-        yield path, None, None
+    if not name:
+        yield _Found(path, problem="an empty name among the inputs: give a picture or a folder")
+    elif os.path.isdir(name):  # noqa: PTH112 - unlike Path's, these never raise
+        yield from _search(path, results)
+    elif os.path.lexists(name):
+        yield _Found(path)
     else:
         magic = glob.has_magic(name)
         matches = sorted(glob.glob(name, recursive=True)) if magic else []  # noqa: PTH207
         for match in matches:
-            yield from _find(match)
+            yield from _find(match, results)
         if not matches:
-            yield path, None, f"{name}: no such file or folder"
+            yield _Found(path, problem=f"{name}: no such file or folder")
 
 
-def _is_folder(output: Path) -> bool:
-    """Whether -o names a folder: one that exists, or a name without a suffix."""
-    return output.is_dir() or not output.suffix
+def _search(root: Path, results: Path | None) -> Iterator[_Found]:
+    unreadable: list[OSError] = []
+    empty = True
+    for folder, folders, files in os.walk(root, onerror=unreadable.append):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if results is not None and Path(folder).resolve().is_relative_to(results):
+            continue
+        for file in sorted(files):
+            if Path(file).suffix.lower() in PICTURE_SUFFIXES and not file.startswith("."):
+                empty = False
+                yield _Found(Path(folder, file), root)
+    for error in unreadable:
+        path = Path(error.filename)
+        yield _Found(path, problem=f"{path}: this folder cannot be read ({error.strerror})")
+    if empty and not unreadable:
+        yield _Found(root, problem=f"{root}: no pictures in this folder")
 
 
-def _target(
-    source: Path, root: Path | None, output: Path | None, options: ResultOptions, suffix: str
-) -> Path:
-    extension = source.suffix
+def _target(found: _Found, folder: Path | None, options: ResultOptions, model_scale: int) -> Path:
+    extension = found.path.suffix
     if options.format is not None:
         extension = FORMATS[output_format(options.format)].suffixes[0]
     elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
         extension = ".png"
-    if output is not None and not _is_folder(output):
-        return output
-    if output is None and root is not None:
-        output = root.resolve().with_name(root.resolve().name + suffix)
-    if output is None:
-        folder = source.parent
-        tag = suffix if options.suffix is None else options.suffix
+    tag = f"_x{options.scale or model_scale:g}"
+    if options.width or options.height:
+        sides = (("w", options.width), ("h", options.height))
+        tag = "_" + "".join(f"{side}{pixels}" for side, pixels in sides if pixels)
+    if folder is None and found.root is not None:
+        root = found.root.resolve()
+        if not root.name:
+            raise OptionError(f"{root} has no folder beside it; use -o")
+        folder = root.with_name(root.name + tag)
+    if folder is None:
+        folder = found.path.parent
+        suffix = tag if options.suffix is None else options.suffix
     else:
-        folder = output / (source.parent.relative_to(root) if root else "")
-        tag = options.suffix or ""
-    return folder / f"{source.stem}{tag}{extension}"
+        folder /= found.path.parent.relative_to(found.root) if found.root else ""
+        suffix = options.suffix or ""
+    return folder / f"{found.path.stem}{suffix}{extension}"
 
 
 def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> tuple[int, int]:
@@ -180,7 +233,7 @@ def run(
     Raises:
         PictureError: with the reason; no partial file stays behind.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
 
     def rows() -> Iterator[np.ndarray]:
         done = 0

@@ -19,6 +19,7 @@ from safetensors.numpy import save
 
 FORMAT_VERSION = 1
 SCALES = (2, 4, 8)
+MOST = 1024  # blocks or channels: beyond it a file is damaged
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 Tensors = dict[str, np.ndarray]
@@ -43,10 +44,12 @@ class Architecture:
     scale: int = 4
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
+        if type(self.scale) is not int or self.scale not in SCALES:
             raise ValueError(f"scale must be one of {SCALES}, not {self.scale}")
-        if self.blocks < 1 or self.channels < 1:
-            raise ValueError("blocks and channels must be at least 1")
+        for name in ("blocks", "channels"):
+            number = getattr(self, name)
+            if type(number) is not int or not 1 <= number <= MOST:
+                raise ValueError(f"{name} must be an integer from 1 to {MOST}, not {number}")
 
     @property
     def upsamplings(self) -> int:
@@ -131,6 +134,8 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
         raise CheckpointError(f"{path}: a safetensors file, but not a model file of srgan")
     try:
         version = int(metadata["format_version"])
+        if version < 1:
+            raise ValueError(f"format version {version}")
         if version > FORMAT_VERSION:
             raise CheckpointError(
                 f"{path}: written by a newer srgan (format {version}, this one reads up to "
@@ -138,7 +143,8 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
             )
         architecture = Architecture(**json.loads(metadata["architecture"]))
         info = json.loads(metadata["info"])
-    except (KeyError, ValueError, TypeError) as error:
+        _check_info(info)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged metadata ({error!r})") from error
     problem = _mismatch(expected_shapes(architecture), tensors)
     if problem:
@@ -146,6 +152,14 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
     return Checkpoint(
         architecture, {name: t.astype(np.float32) for name, t in tensors.items()}, info
     )
+
+
+def _check_info(info: Any) -> None:
+    if not isinstance(info, dict):
+        raise TypeError("info is not an object")
+    for name, (low, high) in info.get("int8", {}).items():
+        if not low <= 0 <= high or low == high:
+            raise ValueError(f"int8 range of {name}: {low} to {high}")
 
 
 def _mismatch(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> str | None:
@@ -184,13 +198,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "architecture": json.dumps(asdict(checkpoint.architecture)),
         "info": json.dumps(checkpoint.info),
     }
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
+    file = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False)  # noqa: SIM115
+    try:
+        with file:
             file.write(save(tensors, metadata))
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise

@@ -1,6 +1,8 @@
 """The `srgan` command: each function parses, calls, prints; the work is done elsewhere."""
 
+import io
 import json as json_lines
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -59,7 +61,16 @@ def run_script(function: Callable[..., Any]) -> NoReturn:
 
 def run(app: App) -> NoReturn:
     """Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # no SIGHUP on Windows
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+    nowhere = Path(os.devnull)  # for streams closed by who started us
+    sys.stdout = sys.stdout or nowhere.open("w")
+    sys.stderr = sys.stderr or nowhere.open("w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may not be encodable
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         code = app(arguments, exit_on_error=False, result_action="return_value")
@@ -70,6 +81,9 @@ def run(app: App) -> NoReturn:
     except OptionError as error:
         print(f"srgan: {error}", file=sys.stderr)
         code = 2
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except Exception as error:
         if "--debug" in sys.argv:
             raise
@@ -97,7 +111,7 @@ def upscale(
     inputs: Annotated[list[str], Parameter(name="input", required=True)],
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL,
     result: Annotated[ResultOptions, RESULT] = ResultOptions(),
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
@@ -126,9 +140,10 @@ def upscale(
     checkpoint = load_checkpoint(model)
     scale = checkpoint.architecture.scale
     jobs = batch.plan(inputs, output, result, scale)
+    verb = "can be done" if dry_run else "done"
     possible = not dry_run and not all(job.problem for job in jobs)
     upscaler = Upscaler(checkpoint, engine) if possible else None
-    with Reporter(len(jobs), json=json, one_line=_one_line) as reporter:
+    with Reporter(len(jobs), verb=verb, json=json, one_line=_one_line) as reporter:
         for job in jobs:
             with reporter.job(job) as report:
                 picture, size = batch.inspect(job, result, scale, max_pixels)
@@ -166,7 +181,7 @@ def models(*, json: bool = False) -> None:
 
 @app.command
 def info(*, json: bool = False) -> None:
-    """Show versions, engines and what this processor can do.
+    """Show versions, engines, and what this processor can do.
 
     Args:
         json: One JSON object on standard output.

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from srgan.images import PictureError, open_picture, write_picture
+from srgan.images import PictureError, make_folder, open_picture, write_picture
+from srgan.pixels import Pixels
 from srgan.resample import bicubic, round_to
 from srgan.upscaler import Upscaler
 
@@ -24,29 +25,44 @@ def compare(image_path: Path, upscaler: Upscaler, output_dir: Path, label: str) 
         PictureError: the picture cannot be read, or the results not be written.
     """
     picture = open_picture(image_path)
-    lr = picture[: picture.shape[0], : picture.shape[1]]
-    sr = upscaler(lr)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    height, width, bands = picture.shape
+    size = upscaler.target(height, width)
+    make_folder(output_dir)
     result = output_dir / f"{image_path.stem}_{label.lower()}.png"
     comparison = result.with_name(f"{result.stem}_comparison.png")
-    if result.exists() and result.samefile(image_path):
-        raise PictureError(f"{image_path}: the result would replace it; choose another folder")
-    write_picture(result, [sr], sr.shape, sr.dtype, format="png", source=picture, overwrite=True)
-    panels = np.asarray(side_by_side(lr, sr, label))
+    if any(path.exists() and path.samefile(image_path) for path in (result, comparison)):
+        raise PictureError(f"{image_path}: the result would replace it: choose another folder")
+    write_picture(
+        result,
+        upscaler.rows(picture),
+        (*size, bands),
+        picture.dtype,
+        format="png",
+        source=picture,
+        overwrite=True,
+    )
+    panels = np.asarray(side_by_side(picture, open_picture(result), label))
     write_picture(comparison, [panels], panels.shape, panels.dtype, format="png", overwrite=True)
     return [result, comparison]
 
 
-def side_by_side(lr: np.ndarray, sr: np.ndarray, label: str) -> Image.Image:
-    """Bicubic beside SR, of uint8 or uint16 arrays (H, W, bands); the middle of large ones."""
-    levels = np.iinfo(lr.dtype).max
-    height, width, _ = sr.shape
-    plain = bicubic(lr.astype(np.float32) / levels * 255, height, width)
-    panels = [round_to(plain, np.dtype(np.uint8)), (sr // (levels // 255)).astype(np.uint8)]
-    top, left = max(height - PANEL, 0) // 2, max(width - PANEL, 0) // 2
-    window = slice(top, top + PANEL), slice(left, left + PANEL)
-    pictures = [_rgb(panel[window]) for panel in panels]
+def side_by_side(lr: Pixels, sr: Pixels, label: str) -> Image.Image:
+    """Bicubic beside SR, of uint8 or uint16 pixels (H, W, bands); the middle of large ones."""
+    scale = sr.shape[0] // lr.shape[0]
+    windows = [_middle(length, PANEL // scale) for length in lr.shape[:2]]
+    part = lr[windows[0], windows[1]]
+    top = np.iinfo(lr.dtype).max
+    height, width = (length * scale for length in part.shape[:2])
+    plain = bicubic(part.astype(np.float32) / top * 255, height, width)
+    window = [slice(each.start * scale, each.stop * scale) for each in windows]
+    panels = [plain, sr[window[0], window[1]].astype(np.float32) / top * 255]
+    pictures = [_rgb(round_to(panel, np.dtype(np.uint8))) for panel in panels]
     return _labelled(pictures, ["bicubic", label])
+
+
+def _middle(length: int, size: int) -> slice:
+    start = max(length - size, 0) // 2
+    return slice(start, min(start + size, length))
 
 
 def _rgb(image: np.ndarray) -> Image.Image:

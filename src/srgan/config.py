@@ -1,7 +1,7 @@
 """Options as frozen dataclasses. Importing this costs nothing: `srgan --help` reads it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -36,6 +36,10 @@ class EngineOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        if self.engine not in get_args(EngineName):
+            raise OptionError(f"engine must be one of {get_args(EngineName)}, not {self.engine}")
+        if self.precision not in get_args(Precision):
+            raise OptionError(f"precision must be one of {get_args(Precision)}")
         if self.tile is not None and self.tile < MIN_TILE:
             raise OptionError(f"--tile must be at least {MIN_TILE}")
         if self.threads is not None and self.threads < 1:
@@ -53,8 +57,8 @@ class ResultOptions:
         height: Height of the result in pixels.
         format: One of jpeg, png, webp, tiff, avif; by default the picture's own.
         quality: Of JPEG, WebP and AVIF, 1 to 100.
-        suffix: Added to the name: photo.jpg becomes photo_x4.jpg. Default: _x and the scale
-            beside the original, nothing in a folder given with -o.
+        suffix: Added to the name. Default: _x and the scale, or _w and the width, beside the
+            original; nothing in a folder given with -o.
         overwrite: Replace files that exist.
     """
 

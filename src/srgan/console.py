@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -17,20 +18,29 @@ from rich.progress import (
     Task,
     TaskProgressColumn,
     TextColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from srgan.batch import Job
 from srgan.images import Picture
 
+NAME = Column(max_width=30, no_wrap=True, overflow="ellipsis")
 
-class _Rate(ProgressColumn):
-    """Megapixels of SR per second; empty for the batch, which counts pictures."""
+
+class _Pace(ProgressColumn):
+    """Megapixels of SR per second and time left; `megapixels` of a task are those of one unit.
+
+    From the mean since the start: rows come in bursts, which rich's own estimate takes for speed.
+    """
 
     def render(self, task: Task) -> Text:
-        rate = task.fields.get("megapixels", 0) * (task.speed or 0)
-        return Text(f"{rate:.2f} MP/s" if rate else "")
+        if not task.completed or not task.elapsed or not task.total:
+            return Text("")
+        pace = task.completed / task.elapsed
+        left = timedelta(seconds=round((task.total - task.completed) / pace))
+        rate = task.fields.get("megapixels", 0) * pace
+        return Text(f"{rate:.2f} MP/s, {left} left" if rate else f"{left} left")
 
 
 class _LogHandler(logging.Handler):
@@ -44,6 +54,7 @@ class JobReport:
     def __init__(self, job: Job, bar: Progress) -> None:
         self.record: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
         self.notes: list[str] = []
+        self.megapixels = 0.0
         self._bar = bar
         self._task = bar.add_task(job.source.name, total=None)
         self._start = time.perf_counter()
@@ -53,6 +64,7 @@ class JobReport:
         height, width, _ = picture.shape
         self.record |= {"status": "planned", "size": (width, height), "result_size": size[::-1]}
         self.notes += picture.notes
+        self.megapixels = size[0] * size[1] / 1e6
         self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
 
     def progress(self, rows: int) -> None:
@@ -77,15 +89,17 @@ class JobReport:
 class Reporter:
     """Shows a batch; a picture that fails is named with its reason and the batch goes on."""
 
-    def __init__(self, total: int, *, json: bool, one_line: Callable[[BaseException], str]) -> None:
-        self._json, self._one_line, self._total = json, one_line, total
+    def __init__(
+        self, total: int, *, verb: str, json: bool, one_line: Callable[[BaseException], str]
+    ) -> None:
+        self._json, self._one_line, self._total, self._verb = json, one_line, total, verb
         self._done = self._failed = 0
+        self._megapixels = 0.0
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False, table_column=NAME),
             BarColumn(),
             TaskProgressColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
+            _Pace(),
             console=Console(stderr=True),
             transient=True,
             disable=json or not sys.stderr.isatty(),
@@ -103,12 +117,12 @@ class Reporter:
         self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
         logging.getLogger("srgan").removeHandler(self._handler)
-        if self._total > 1 and not self._json:
+        if self._total > 1 and not self._json and error is None:
             failed = f", {self._failed} failed" if self._failed else ""
-            print(f"{self._done} of {self._total} pictures done{failed}", file=sys.stderr)
+            print(f"{self._done} of {self._total} pictures {self._verb}{failed}", file=sys.stderr)
 
     @contextmanager
     def job(self, job: Job) -> Iterator[JobReport]:
@@ -116,14 +130,17 @@ class Reporter:
         report = JobReport(job, self._bar)
         try:
             yield report
-            self._done += 1
-            self._print(report)
         except Exception as error:
             self._failed += 1
             self._print_failure(report, job.source, error)
+        else:
+            self._done += 1
+            self._megapixels += report.megapixels
+            self._print(report)
         finally:
             report.close()
-            self._bar.advance(self._batch)
+            mean = self._megapixels / (self._bar.tasks[0].completed + 1)
+            self._bar.update(self._batch, advance=1, megapixels=mean)
 
     def _print(self, report: JobReport) -> None:
         if self._json:

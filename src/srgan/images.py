@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from srgan.codec.encode import Metadata, Rows, encode, read_metadata
-from srgan.codec.files import PictureError, decode_error, new_file, read_error
+from srgan.codec.files import PictureError, decode_error, make_folder, new_file, read_error
 from srgan.codec.formats import FORMATS, PICTURE_SUFFIXES, check_output, output_format
 from srgan.codec.rowstream import load_vips
 from srgan.codec.tiff import pixels_end
@@ -30,8 +30,7 @@ __all__ = [
     "Picture",
     "PictureError",
     "check_output",
-    "default_output_format",
-    "encode_picture",
+    "make_folder",
     "open_picture",
     "output_format",
     "write_picture",
@@ -88,11 +87,6 @@ def open_picture(source: Path | bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> 
             return _open(name, source, file, max_pixels)
     except OSError as error:
         raise read_error(name, error) from error
-
-
-def default_output_format(picture: Picture) -> str:
-    """The format to write when nobody asked for one: the picture's own, or PNG."""
-    return picture.format if picture.format in FORMATS else "png"
 
 
 def _check_is_file(path: Path) -> None:
@@ -263,25 +257,7 @@ def write_picture(
     check_output(format, shape[1], shape[0], str(path))
     metadata = _metadata(source)
     with new_file(path, overwrite) as temporary:
-        target = load_vips().Target.new_to_file(os.fsencode(temporary))
-        return encode(target, str(path), Rows(rows, shape, dtype), format, quality, metadata)
-
-
-def encode_picture(
-    rows: Iterable[np.ndarray],
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    *,
-    format: str,
-    quality: int | None = None,
-    source: Picture | None = None,
-) -> tuple[bytes, list[str]]:
-    """`write_picture` into memory: the encoded bytes, and notes for the user."""
-    check_output(format, shape[1], shape[0])
-    metadata = _metadata(source)
-    target = load_vips().Target.new_to_memory()
-    notes = encode(target, "the result", Rows(rows, shape, dtype), format, quality, metadata)
-    return target.get("blob"), notes
+        return encode(temporary, str(path), Rows(rows, shape, dtype), format, quality, metadata)
 
 
 def _metadata(source: Picture | None) -> Metadata:

@@ -71,13 +71,22 @@ def quantise(image: np.ndarray, target: np.ndarray) -> None:
     np.copyto(target, scaled, casting="unsafe")  # truncates
 
 
-def check_array(array: np.ndarray) -> None:
+def check_array(array: np.ndarray) -> np.ndarray:
+    """The array in this machine's byte order.
+
+    Raises:
+        ValueError, TypeError: it is no image.
+    """
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise ValueError(f"an image is (H, W) or (H, W, 1 to 4), not {array.shape}")
     if 0 in array.shape:
         raise ValueError(f"an image without pixels: {array.shape}")
     if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
         raise TypeError(f"an image is uint8, uint16 or float in [0, 1], not {array.dtype}")
+    if array.dtype.kind == "f" and not (-1e-3 <= array.min() <= array.max() <= 1 + 1e-3):
+        raise ValueError("an image of floats has finite values in [0, 1]")
+    return array
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
@@ -89,11 +98,17 @@ def from_pil(image: Image.Image) -> np.ndarray:
         mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
     elif mode == "1":
         mode = "L"
+    elif mode in ("I", "F"):
+        raise TypeError(f"mode {mode} has no range of its own; give an array, uint16 or float")
     elif mode not in ("L", "LA", "RGB", "RGBA"):
         mode = "RGB"
     array = np.asarray(image.convert(mode))
     return array if array.ndim == 3 else array[..., None]
 
 
-def to_pil(array: np.ndarray) -> Image.Image:
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+def to_pil(array: np.ndarray, source: Image.Image) -> Image.Image:
+    """A PIL image with the colour profile of the source."""
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if "icc_profile" in source.info and source.mode != "CMYK":
+        image.info["icc_profile"] = source.info["icc_profile"]
+    return image

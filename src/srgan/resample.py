@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 CHUNK = 64  # output rows or columns per product: bands stay narrow, products stay efficient
+CHUNK_SAMPLES = 4_000_000  # and at most so many, where rows are very long
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -92,12 +93,14 @@ def resize_rows(
     Yields:
         float32 blocks (rows, width, C) of the result, not clipped.
     """
-    (height, _), (target_height, target_width) = shape, target
+    (height, width), (target_height, target_width) = shape, target
+    reach = max(height / target_height, 1)  # input rows per output row
+    chunk = min(max(int(CHUNK_SAMPLES / reach) // max(width, target_width), 1), CHUNK)
     source = iter(blocks)
     held: np.ndarray | None = None
     held_from = 0
-    for start in range(0, target_height, CHUNK):
-        stop = min(start + CHUNK, target_height)
+    for start in range(0, target_height, chunk):
+        stop = min(start + chunk, target_height)
         first, matrix = bicubic_matrix(height, target_height, start, stop)
         matrix = matrix.astype(np.float32)
         last = first + matrix.shape[1]

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
+from math import isqrt
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from PIL import Image
 
 from srgan.checkpoint import Checkpoint, load_checkpoint
-from srgan.config import DEFAULT_MODEL, MIN_TILE, EngineOptions, Precision
+from srgan.config import DEFAULT_MODEL, MAX_SCALE, MIN_TILE, EngineOptions, Precision
 from srgan.engines import Engine, EngineError, create_engine
 from srgan.images import open_picture
 from srgan.pixels import (
@@ -28,11 +30,13 @@ from srgan.pixels import (
 from srgan.resample import bicubic, resize_rows
 from srgan.tiling import Span, shape_for, spans
 
+MIN_SIDE = 8  # LR pixels: smaller pictures are padded
 HALO = 16  # LR pixels: beyond it the trunk's influence stays under 0.01 8-bit levels
 TRUNK_PIXELS = 600_000  # LR pixels of a trunk tile: 0.6 GB in fp32
 TAIL_PIXELS = 40_000  # of a tail tile: 0.2 GB in fp32
 TAIL_HEIGHT = 400  # LR pixels at most
-BLOCK = 256  # SR rows yielded at a time
+BAND_BYTES = 200_000_000  # of finished SR rows held at once; a few more for very wide pictures
+BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
 
 log = logging.getLogger("srgan")
 
@@ -79,12 +83,16 @@ class Upscaler:
 
     def engine_for(self, dtype: np.dtype) -> Engine:
         """The engine that pictures of `dtype` run on: bf16 keeps too few levels for 16 bits."""
-        precision = self.options.precision
-        return self._engine("fp32" if precision == "auto" and dtype != np.uint8 else precision)
+        engine = self._engine(self.options.precision)
+        if self.options.precision == "auto" and dtype != np.uint8 and engine.precision != "fp32":
+            return self._engine("fp32")
+        return engine
 
     def target(self, height: int, width: int, scale: float | None = None) -> tuple[int, int]:
         """Height and width of the result for `scale`, by default the model's own."""
         factor = self.scale if scale is None else scale
+        if not 0 < factor <= MAX_SCALE:
+            raise ValueError(f"scale must be above 0 and at most {MAX_SCALE}, not {factor}")
         return max(round(height * factor), 1), max(round(width * factor), 1)
 
     def __call__(
@@ -107,9 +115,8 @@ class Upscaler:
             picture = open_picture(Path(image))
             return self._whole(cast(Pixels, picture), scale, tta)
         if isinstance(image, Image.Image):
-            return to_pil(self._whole(from_pil(image), scale, tta))
-        array = np.asarray(image)
-        check_array(array)
+            return to_pil(self._whole(from_pil(image), scale, tta), image)
+        array = check_array(np.asarray(image))
         result = self._whole(array if array.ndim == 3 else array[..., None], scale, tta)
         return result.astype(array.dtype, copy=False).reshape(*result.shape[:2], *array.shape[2:])
 
@@ -132,7 +139,12 @@ class Upscaler:
             Finished rows of SR from top to bottom, (rows, width, bands), of the image's dtype
             (float32 for floats); together they are the picture. Memory does not grow with it.
         """
+        if isinstance(image, np.ndarray):
+            check_array(image)
         height, width, _ = image.shape
+        if min(height, width) < MIN_SIDE:
+            yield from self._tiny(image, size, tta)
+            return
         native = self.target(height, width)
         if size is None or size == native:
             yield from self._bands(image, image.dtype, tta)
@@ -144,17 +156,33 @@ class Upscaler:
             quantise(block / levels(wide), result)
             yield result
 
+    def _tiny(
+        self, image: Pixels, size: tuple[int, int] | None, tta: bool
+    ) -> Generator[np.ndarray, None, None]:
+        """A picture of a few pixels a side: its edges repeated, since the network's zero padding
+        would outweigh it."""
+        height, width, _ = image.shape
+        missing = [max(MIN_SIDE - length, 0) for length in (height, width)]
+        padding = [(pixels // 2, pixels - pixels // 2) for pixels in missing]
+        padded = np.pad(image[:height, :width], [*padding, (0, 0)], "edge")
+        wanted_height, wanted_width = size or self.target(height, width)
+        scales = wanted_height / height, wanted_width / width
+        target = [round(n * s) for n, s in zip(padded.shape[:2], scales, strict=True)]
+        rows = np.concatenate(list(self.rows(padded, size=(target[0], target[1]), tta=tta)))
+        top, left = (round(p[0] * s) for p, s in zip(padding, scales, strict=True))
+        yield rows[top : top + wanted_height, left : left + wanted_width]
+
     def _bands(self, image: Pixels, dtype: np.dtype, tta: bool) -> Iterator[np.ndarray]:
         """Rows of tiles at the model's scale; tiles get smaller when memory runs out."""
-        height, width, _ = image.shape
+        height, width, bands = image.shape
         engine = self.engine_for(image.dtype)
         side = self.options.tile
         pixels = side**2 if side else TRUNK_PIXELS
         top = 0
         while top < height:
-            tile = shape_for(width, pixels, HALO)
-            if side:
-                tile = min(tile[0], side), min(tile[1], side)
+            tile = (isqrt(pixels),) * 2 if side else shape_for(width, pixels, HALO)
+            fit = BAND_BYTES // (width * self.scale**2 * bands * dtype.itemsize)
+            tile = max(min(tile[0], fit + 2 * HALO), MIN_TILE), tile[1]
             row = spans(height, tile[0], HALO, first=top)[0]
             try:
                 band = self._band(engine, image, row, spans(width, tile[1], HALO), dtype, tta)
@@ -164,8 +192,9 @@ class Upscaler:
                 pixels = max(pixels // 4, MIN_TILE**2)
                 log.warning("out of memory: going on with tiles of half the side")
                 continue
-            for start in range(0, len(band), BLOCK):  # copies, so that the band can go
-                yield band[start : start + BLOCK].copy()
+            block = max(BLOCK_BYTES // band[0].nbytes, 1)
+            for start in range(0, len(band), block):  # copies, so that the band can go
+                yield band[start : start + block].copy()
             del band
             top = row.last
 
@@ -219,11 +248,18 @@ class Upscaler:
 def upscale(
     image: ImageLike, model: str | Path = DEFAULT_MODEL, *, scale: float | None = None
 ) -> ImageLike | np.ndarray:
-    """Upscale one image; see `Upscaler.__call__`. The model stays loaded for the next one."""
-    return _loaded(model)(image, scale=scale)
+    """Upscale one image; see `Upscaler.__call__`. The model stays loaded for the next one.
+
+    Threads take turns.
+    """
+    with _turn:
+        return _loaded(model)(image, scale=scale)
 
 
-@cache
+_turn = Lock()
+
+
+@lru_cache(maxsize=1)
 def _loaded(model: str | Path) -> Upscaler:
     return Upscaler.load(model)
 

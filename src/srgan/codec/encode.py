@@ -1,9 +1,11 @@
 """Rows of pixels and a source's metadata into an encoded file."""
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,9 +49,11 @@ class Metadata:
 
 
 def encode(
-    target: Any, name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
+    path: Path, name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
 ) -> list[str]:
-    """Encode `rows` into a pyvips.Target; return notes for the user on what `format` cannot hold.
+    """Encode `rows` into a file; return notes for the user on what `format` cannot hold.
+
+    The file is closed on return, which Windows wants before it is renamed.
 
     Raises PictureError, naming `name`, and whatever the rows raise.
     """
@@ -61,6 +65,8 @@ def encode(
     elif format == "avif" and rows.dtype == np.uint16:
         options["bitdepth"] = FORMATS[format].max_bits
 
+    target = load_vips().Target.new_to_file(os.fsencode(path))
+
     def save(image: Any) -> None:
         image = _attach(_fit(image, FORMATS[format]), metadata)
         saver = getattr(image, f"{FORMATS[format].saver}_target")
@@ -70,15 +76,17 @@ def encode(
         save_rows(rows.blocks, rows.shape, rows.dtype, save)
     except EncodeError as error:
         raise encode_error(name, str(error)) from error
-    return _losses(format, rows)
+    return _losses(format, rows, metadata)
 
 
-def _losses(format: str, rows: Rows) -> list[str]:
+def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
     notes = []
     if rows.shape[2] in (2, 4) and not FORMATS[format].alpha:
         notes.append(f"{format.upper()} has no transparency: put on white")
     if rows.dtype == np.uint16 and FORMATS[format].max_bits < 16:
         notes.append(f"16 bits rounded to the {FORMATS[format].max_bits} that {format.upper()} has")
+    if format == "tiff" and any(name == "exif-data" for _, name, _ in metadata.fields):
+        notes.append("EXIF is not kept in TIFF")
     return notes
 
 

@@ -112,6 +112,18 @@ def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if need be. Raises PictureError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise PictureError(
+            f"{path}: a file has the folder's name: choose another with -o"
+        ) from error
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def _refuse(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "")
@@ -137,4 +149,8 @@ def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
         raise
     except OSError:  # a file system without hard links: take the name first
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise

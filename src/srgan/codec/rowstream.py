@@ -8,6 +8,7 @@ included, is an ordinary exception there, and encoding overlaps with computing.
 """
 
 import functools
+import itertools
 import os
 import queue
 import threading
@@ -46,15 +47,15 @@ class _RowFile:
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype) -> None:
         self.stopped = threading.Event()
-        self._blocks: queue.Queue[memoryview | None] = queue.Queue(maxsize=1)
+        self._blocks: queue.Queue[memoryview] = queue.Queue(maxsize=1)
         self._header = tiff_header(shape, dtype)
         self._length = len(self._header) + shape[0] * shape[1] * shape[2] * dtype.itemsize
         self._position = 0
         self._served = len(self._header)
         self._rest = memoryview(b"")
 
-    def put(self, block: memoryview | None) -> bool:
-        """Hand over the next rows (None: there are no more); False when nobody reads any more."""
+    def put(self, block: memoryview) -> bool:
+        """Hand over the next rows; False when nobody reads any more."""
         while not self.stopped.is_set():
             try:
                 self._blocks.put(block, timeout=_POLL_SECONDS)
@@ -79,8 +80,6 @@ class _RowFile:
                 block = self._blocks.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 continue
-            if block is None:
-                break
             self._rest = block
         chunk, self._rest = self._rest[:size], self._rest[size:]
         self._served += len(chunk)
@@ -134,11 +133,15 @@ def save_rows(
     is what propagates, after the saver has stopped; otherwise whatever `save` raised
     (EncodeError for libvips' own errors).
     """
+    # The first block before the saver starts: errors of libvips are global to the process, and
+    # most of those in reading come with it.
+    blocks = iter(rows)
+    blocks = itertools.chain(list(itertools.islice(blocks, 1)), blocks)
     file = _RowFile(shape, dtype)
     saver = _Saver(file, save)
     try:
         saver.start()
-        _put_rows(file, rows, shape, dtype)
+        _put_rows(file, blocks, shape, dtype)
         saver.wait()
     except BaseException:
         file.stopped.set()
@@ -164,4 +167,3 @@ def _put_rows(
             return  # the saver failed and says why
     if done != shape[0]:
         raise ValueError(f"{done} rows for a picture of {shape[0]}")
-    file.put(None)

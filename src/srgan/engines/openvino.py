@@ -210,7 +210,7 @@ def _resolve(precision: Precision, core: openvino.Core) -> Precision:
     flags = processor_flags()
     able = {
         "fp32": True,
-        "bf16": "BF16" in capabilities,
+        "bf16": "BF16" in capabilities and (not flags or any("bf16" in flag for flag in flags)),
         "fp16": "FP16" in capabilities,
         "int8": not flags or any("vnni" in flag for flag in flags),
     }
