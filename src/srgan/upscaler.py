@@ -140,7 +140,8 @@ class Upscaler:
             (float32 for floats); together they are the picture. Memory does not grow with it.
         """
         if isinstance(image, np.ndarray):
-            check_array(image)
+            image = check_array(image)
+            image = image if image.ndim == 3 else image[..., None]
         height, width, _ = image.shape
         if min(height, width) < MIN_SIDE:
             yield from self._tiny(image, size, tta)
