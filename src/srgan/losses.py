@@ -1,0 +1,66 @@
+"""Pixel, content and adversarial losses (Ledig et al. 2017, arXiv:1609.04802, section 2.2).
+
+Pictures are RGB in [0, 1], N x 3 x H x W; logits are N x 1. Every loss is a float32 scalar, a
+mean over the batch, computed in float32 whatever autocast makes of the networks.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PixelLoss = Literal["mse", "l1", "charbonnier"]
+CHARBONNIER_EPSILON = 1e-3
+
+
+def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
+    """Mean over all samples of a function of d = SR - HR.
+
+    "mse": d^2 (equation 4). "l1": |d|. "charbonnier": sqrt(d^2 + e^2), e = 1e-3 (Lai et al.
+    2017, arXiv:1704.03915, equation 2).
+    """
+    difference = sr.float() - hr.float()
+    if kind == "mse":
+        return difference.square().mean()
+    if kind == "l1":
+        return difference.abs().mean()
+    return (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
+
+
+def content_loss(
+    extractor: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor, scale: float = 1.0
+) -> Tensor:
+    """scale * mean((phi(SR) - phi(HR))^2), phi being the `extractor` (equation 5).
+
+    The mean is over the features' N, C, H and W. HR is a constant: no gradient goes to it.
+
+    Args:
+        scale: factor of the loss. The paper's features times 1/12.75 would be 1/12.75^2.
+    """
+    with torch.no_grad():
+        target = extractor(hr)
+    return scale * (extractor(sr).float() - target).square().mean()
+
+
+def generator_adversarial_loss(logits_sr: Tensor) -> Tensor:
+    """mean(-log(sigmoid(D(SR)))): how far SR is from passing for HR (equation 6).
+
+    BCE with logits against the label 1. Equation 6 sums over the batch; this is its mean.
+    """
+    return _cross_entropy(logits_sr, label=1)
+
+
+def discriminator_loss(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
+    """mean(-log(sigmoid(D(HR)))) + mean(-log(1 - sigmoid(D(SR)))) (equation 2, negated).
+
+    BCE with logits, HR labelled 1 and SR 0. The sum of both halves, as in equation 2, not
+    their mean: a discriminator that knows nothing has the loss 2 log 2.
+    """
+    return _cross_entropy(logits_hr, label=1) + _cross_entropy(logits_sr, label=0)
+
+
+def _cross_entropy(logits: Tensor, label: float) -> Tensor:
+    logits = logits.float()
+    return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

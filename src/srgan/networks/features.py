@@ -1,0 +1,150 @@
+"""The frozen VGG behind the content loss (Ledig et al. 2017, section 2.2.1, equation 5).
+
+Simonyan and Zisserman 2015 (arXiv:1409.1556), configurations D (VGG16) and E (VGG19), in the
+layout of torchvision's files: `features.N.weight` and `features.N.bias`.
+"""
+
+import pickle
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+# Convolutions of each block; a max pooling that halves both sides lies between two blocks.
+CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+CHANNELS = (64, 128, 256, 512, 512)
+# torchvision's index 17 is a convolution of VGG16 and an activation of VGG19.
+ONLY_VGG16 = "features.17.weight"
+ADVICE = "use --features FILE with a VGG19 or VGG16 in torchvision's layout, without BN"
+
+
+class FeaturesError(Exception):
+    """VGG weights that cannot be had: one line with the source, the reason and what to do."""
+
+
+class FeatureExtractor(nn.Module):
+    """N x 3 x H x W, RGB in [0, 1], to VGG's features after the activation of conv i,j.
+
+    The output is N x C x H/2^(i-1) x W/2^(i-1), rounded down, never negative; H and W must be
+    at least 2^(i-1). The input is normalised inside with ImageNet's mean and standard
+    deviation. The layers after the tap are left out. Frozen: no parameter takes a gradient,
+    and `train()` changes nothing; gradients reach the input.
+
+    Args:
+        source: "vgg19" for torchvision's `VGG19_Weights.IMAGENET1K_V1`, downloaded once, or a
+            file of VGG19 or VGG16 weights: .safetensors, or else a PyTorch file of plain
+            tensors. Which network it is shows from its tensors; "classifier.*" is not read.
+        layer: (i, j), the j-th convolution of block i. j is clipped to the number of
+            convolutions of the block, so that (5, 4) is (5, 3) in VGG16.
+
+    Attributes:
+        network: "vgg19" or "vgg16", as found in the source.
+        layer: (i, j) as taken.
+
+    Raises:
+        FeaturesError: no torchvision, no download, or a file that is not such a network.
+        ValueError: i is not 1 to 5, or j is below 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, source: str | Path = "vgg19", layer: tuple[int, int] = (5, 4)) -> None:
+        super().__init__()
+        block, position = layer
+        if not 1 <= block <= len(CHANNELS) or position < 1:
+            raise ValueError(f"no convolution {block},{position} in VGG: i is 1 to 5, j from 1")
+        tensors = _torchvision_vgg19() if source == "vgg19" else _read(Path(source))
+        self.network = "vgg16" if ONLY_VGG16 in tensors else "vgg19"
+        self.layer = block, min(position, CONVOLUTIONS[self.network][block - 1])
+        with torch.device("meta"):  # the weights below are the first memory taken
+            self.features = _layers(self.network, self.layer)
+        expected = {f"features.{k}": v.shape for k, v in self.features.state_dict().items()}
+        if problem := _mismatch(expected, tensors):
+            raise FeaturesError(f"{source}: {problem}; {ADVICE}")
+        weights = {name: tensors[name].float() for name in expected}
+        self.load_state_dict(weights, assign=True)
+        self.register_buffer("mean", _channels(0.485, 0.456, 0.406), persistent=False)
+        self.register_buffer("std", _channels(0.229, 0.224, 0.225), persistent=False)
+        self.requires_grad_(False).train(False)
+
+    def train(self, mode: bool = True) -> "FeatureExtractor":  # noqa: ARG002
+        """Stay in evaluation mode, whatever the module around this one does."""
+        return super().train(False)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.features((picture - self.mean) / self.std)
+
+
+def _channels(*values: float) -> Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
+
+
+def _layers(network: str, layer: tuple[int, int]) -> nn.Sequential:
+    """The network from its input to the activation of conv i,j, indexed as in torchvision."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    last_block, last_position = layer
+    for block, outputs in enumerate(CHANNELS[:last_block], start=1):
+        if block > 1:
+            layers.append(nn.MaxPool2d(2))
+        count = last_position if block == last_block else CONVOLUTIONS[network][block - 1]
+        for _ in range(count):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+            inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def _mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Any]) -> str | None:
+    """The first thing wrong with `tensors`, in words, or None."""
+    for name, shape in expected.items():
+        tensor = tensors.get(name)
+        if not isinstance(tensor, Tensor):
+            return f"tensor {name} is missing"
+        if tensor.shape != shape:
+            return f"tensor {name} has shape {tuple(tensor.shape)}, not {tuple(shape)}"
+        if not tensor.isfinite().all():
+            return f"tensor {name} holds values that are not finite"
+    return None
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """What the file holds under "features.", read without executing anything from it."""
+    if not path.is_file():
+        raise FeaturesError(f"{path}: no such file; {ADVICE}")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = [name for name in file.keys() if name.startswith("features.")]  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in names}
+        except (SafetensorError, OSError) as error:
+            raise FeaturesError(
+                f"{path}: not readable as safetensors ({error}); {ADVICE}"
+            ) from error
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise nearly anything here
+        raise FeaturesError(f"{path}: not a PyTorch file of plain tensors; {ADVICE}") from error
+    if not isinstance(tensors, Mapping):
+        raise FeaturesError(f"{path}: holds no named tensors; {ADVICE}")
+    return tensors
+
+
+def _torchvision_vgg19() -> Mapping[str, Any]:
+    try:
+        from torchvision.models import VGG19_Weights
+    except ImportError as error:
+        raise FeaturesError(
+            f"vgg19: its weights come with torchvision: pip install 'srgan[train]', or {ADVICE}"
+        ) from error
+    try:
+        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        raise FeaturesError(
+            f"vgg19: torchvision could not download its weights ({reason}); {ADVICE}"
+        ) from error

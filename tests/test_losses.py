@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from srgan.checkpoint import Architecture
+from srgan.losses import (
+    PixelLoss,
+    content_loss,
+    discriminator_loss,
+    generator_adversarial_loss,
+    pixel_loss,
+)
+from srgan.networks.discriminator import Discriminator
+from srgan.networks.features import FeatureExtractor
+from srgan.networks.generator import Generator
+
+
+@pytest.fixture
+def hr(astronaut: np.ndarray) -> Tensor:
+    """Two photographs: 2 x 3 x 48 x 48, RGB in [0, 1]."""
+    crops = np.stack([astronaut[:48, :48], astronaut[40:88, 60:108]])
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).div(255).contiguous()
+
+
+@pytest.fixture
+def sr(hr: Tensor) -> Tensor:
+    """The photographs, blurred, with some samples exactly right."""
+    sr = functional.avg_pool2d(hr, 3, stride=1, padding=1)
+    sr[:, :, :4] = hr[:, :, :4]
+    return sr
+
+
+@pytest.fixture
+def extractor(tmp_path: Path) -> FeatureExtractor:
+    """VGG's first two convolutions with random weights."""
+    torch.manual_seed(0)
+    shapes = {"0.weight": (64, 3, 3, 3), "0.bias": (64,)}
+    shapes |= {"2.weight": (64, 64, 3, 3), "2.bias": (64,)}
+    weights = {f"features.{name}": 0.1 * torch.randn(shape) for name, shape in shapes.items()}
+    save_file(weights, tmp_path / "vgg.safetensors")
+    return FeatureExtractor(tmp_path / "vgg.safetensors", (1, 2))
+
+
+def float64(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def reference_pixel_loss(d: np.ndarray, kind: PixelLoss) -> float:
+    functions = {"mse": d**2, "l1": np.abs(d), "charbonnier": np.sqrt(d**2 + 0.001**2)}
+    return float(functions[kind].mean())
+
+
+def log_sigmoid(logits: np.ndarray) -> np.ndarray:
+    return -np.logaddexp(0, -logits)
+
+
+@pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier"])
+def test_pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss) -> None:
+    expected = reference_pixel_loss(float64(sr) - float64(hr), kind)
+    assert pixel_loss(sr, hr, kind).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_pixel_loss_of_the_seed_is_mse(sr: Tensor, hr: Tensor) -> None:
+    assert pixel_loss(sr, hr).item() == pytest.approx(float(((sr - hr) ** 2).mean()))
+
+
+@pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier"])
+def test_pixel_gradient_is_finite_where_sr_is_exact(
+    sr: Tensor, hr: Tensor, kind: PixelLoss
+) -> None:
+    sr.requires_grad_(True)
+    pixel_loss(sr, hr, kind).backward()
+    assert sr.grad is not None and sr.grad.isfinite().all()
+    assert (sr.grad[:, :, :4] == 0).all() and sr.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.006])
+def test_content_loss(extractor: FeatureExtractor, sr: Tensor, hr: Tensor, scale: float) -> None:
+    extractor.double()
+    expected = scale * np.mean(
+        (float64(extractor(sr.double())) - float64(extractor(hr.double()))) ** 2
+    )
+    loss = content_loss(extractor.float(), sr, hr, scale)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+# Logits of a discriminator that has won by far must neither overflow nor lose their gradient.
+LOGITS_HR = torch.tensor([[0.3], [-2.0], [120.0], [-150.0]])
+LOGITS_SR = torch.tensor([[-0.7], [1.5], [-200.0], [90.0]])
+
+
+def test_generator_adversarial_loss() -> None:
+    logits = LOGITS_SR.clone().requires_grad_(True)
+    loss = generator_adversarial_loss(logits)
+    assert loss.item() == pytest.approx(-log_sigmoid(float64(logits)).mean(), rel=1e-6)
+    loss.backward()
+    assert logits.grad is not None
+    np.testing.assert_allclose(
+        float64(logits.grad), -np.exp(log_sigmoid(-float64(logits))) / 4, rtol=1e-5, atol=1e-30
+    )
+
+
+def test_discriminator_loss() -> None:
+    expected = -log_sigmoid(float64(LOGITS_HR)).mean() - log_sigmoid(-float64(LOGITS_SR)).mean()
+    assert discriminator_loss(LOGITS_HR, LOGITS_SR).item() == pytest.approx(expected, rel=1e-6)
+    nothing = torch.zeros(4, 1)
+    assert discriminator_loss(nothing, nothing).item() == pytest.approx(2 * np.log(2))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_float32_from_bfloat16(
+    extractor: FeatureExtractor, sr: Tensor, hr: Tensor, enabled: bool
+) -> None:
+    """bf16 networks' outputs enter as they are; sums and differences are not rounded to bf16."""
+    half_sr, half_logits = sr.bfloat16(), LOGITS_SR.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        features_sr, features_hr = float64(extractor(sr)), float64(extractor(hr))
+        losses = {
+            "pixel": pixel_loss(half_sr, hr),
+            "content": content_loss(extractor, sr, hr),
+            "generator": generator_adversarial_loss(half_logits),
+            "discriminator": discriminator_loss(half_logits, half_logits),
+        }
+    logits = float64(half_logits)
+    expected = {
+        "pixel": reference_pixel_loss(float64(half_sr) - float64(hr), "mse"),
+        "content": np.mean((features_sr - features_hr) ** 2),
+        "generator": -log_sigmoid(logits).mean(),
+        "discriminator": -(log_sigmoid(logits) + log_sigmoid(-logits)).mean(),
+    }
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(expected[name], rel=1e-5), name
+
+
+def test_gradients_reach_the_generator_and_never_vgg_or_hr(
+    extractor: FeatureExtractor, hr: Tensor
+) -> None:
+    torch.manual_seed(0)
+    generator = Generator(Architecture(blocks=1, channels=8))
+    discriminator = Discriminator()
+    sr = generator(functional.avg_pool2d(hr, 4))
+    hr.requires_grad_(True)
+    terms = [content_loss(extractor, sr, hr), generator_adversarial_loss(discriminator(sr))]
+    for term in terms:
+        generator.zero_grad()
+        (at_output,) = torch.autograd.grad(term, sr, retain_graph=True)
+        assert at_output.abs().sum() > 0
+        term.backward(retain_graph=True)
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
+    assert hr.grad is None
+    assert all(p.grad is None for p in extractor.parameters())
