@@ -20,6 +20,7 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import data
 
+from srgan.codec import files
 from srgan.images import (
     FORMATS,
     PICTURE_SUFFIXES,
@@ -423,9 +424,34 @@ def test_ctrl_c_is_heard_while_rows_are_computed(tmp_path: Path) -> None:
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         time.sleep(20)
 
-    with pytest.raises(KeyboardInterrupt):
-        write_picture(tmp_path / "x.png", rows(), RGB.shape, RGB.dtype, format="png")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_picture(tmp_path / "x.png", rows(), RGB.shape, RGB.dtype, format="png")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert names(tmp_path) == []
+
+
+def test_the_file_is_closed_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses to rename an open file."""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc")
+    opened: list[str] = []
+    publish = files._publish
+
+    def watched(temporary: Path, path: Path, overwrite: bool) -> None:
+        opened.extend(str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.exists())
+        publish(temporary, path, overwrite)
+
+    monkeypatch.setattr(files, "_publish", watched)
+    for format in ("png", "jpeg", "tiff", "webp", "avif"):
+        path = tmp_path / f"x.{format}"
+        write_picture(path, [RGB], RGB.shape, RGB.dtype, format=format)
+    assert opened
+    assert not [name for name in opened if name.endswith(".part")]
 
 
 def test_rows_that_do_not_fit_are_a_bug_said_at_once(tmp_path: Path) -> None:

@@ -61,16 +61,8 @@ def run_script(function: Callable[..., Any]) -> NoReturn:
 
 def run(app: App) -> NoReturn:
     """Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # no SIGHUP on Windows
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda received, _: sys.exit(128 + received))
-    nowhere = Path(os.devnull)  # for streams closed by who started us
-    sys.stdout = sys.stdout or nowhere.open("w")
-    sys.stderr = sys.stderr or nowhere.open("w")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names may not be encodable
+    _leave_cleanly_on_signals()
+    _print_whatever_the_streams()
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         code = app(arguments, exit_on_error=False, result_action="return_value")
@@ -90,6 +82,23 @@ def run(app: App) -> NoReturn:
         print(f"srgan: {_one_line(error)}", file=sys.stderr)
         code = 1
     sys.exit(code or 0)
+
+
+def _leave_cleanly_on_signals() -> None:
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # no SIGHUP on Windows
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+def _print_whatever_the_streams() -> None:
+    """They may be closed by who started us, or unable to write a file's name."""
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w")
+    sys.stderr = sys.stderr or nowhere.open("w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _one_line(error: BaseException) -> str:
