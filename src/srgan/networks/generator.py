@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from srgan.checkpoint import Architecture, Checkpoint
+from srgan.networks.activation import PReLU
+from srgan.networks.tail import tail_after_shuffle
 
 
 class ResidualBlock(nn.Module):
@@ -13,7 +15,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.prelu = nn.PReLU()
+        self.prelu = PReLU()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(channels)
 
@@ -28,7 +30,7 @@ class SubpixelBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
-        self.prelu = nn.PReLU()
+        self.prelu = PReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.prelu(self.shuffle(self.conv(x)))
@@ -47,7 +49,7 @@ class Generator(nn.Module):
         channels = self.architecture.channels
         self.head = nn.Sequential()
         self.head.add_module("conv", nn.Conv2d(3, channels, 9, padding=4))
-        self.head.add_module("prelu", nn.PReLU())
+        self.head.add_module("prelu", PReLU())
         self.blocks = nn.Sequential(
             *(ResidualBlock(channels) for _ in range(self.architecture.blocks))
         )
@@ -62,7 +64,11 @@ class Generator(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         head = self.head(lr)
         features = head + self.trunk(self.blocks(head))
-        return (torch.tanh(self.tail(self.upsample(features))) + 1) / 2
+        features = self.upsample[:-1](features)
+        # tail(upsample[-1](features)), exactly: a PReLU with one slope commutes with the
+        # shuffle, and before it the tail is faster.
+        conv, _, prelu = self.upsample[-1].children()
+        return (torch.tanh(tail_after_shuffle(self.tail, prelu(conv(features)))) + 1) / 2
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Generator":

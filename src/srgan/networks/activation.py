@@ -1,0 +1,49 @@
+"""PReLU with one slope, as fast in training on a CPU as the other activations."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+
+class PReLU(nn.PReLU):
+    """`nn.PReLU()`: max(x, 0) + slope * min(x, 0), with the same parameter, value and gradients.
+
+    On a CPU, torch 2.15 takes 15 to 30 times longer for PReLU's gradient than for LeakyReLU's,
+    which was a sixth of the generator's training step. With one slope the two are the same
+    function of x, and the slope's gradient is a product and a sum. On other devices this is
+    torch's own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        # The slope becomes a number below; reading it would make another device wait.
+        if input.device.type != "cpu":
+            return super().forward(input)
+        return _OneSlope.apply(input, self.weight)
+
+
+class _OneSlope(Function):
+    """PReLU by LeakyReLU's kernels, in the data type of x also under autocast."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return functional.leaky_relu(x, weight.item())
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        (grad,) = grads
+        x, weight = ctx.saved_tensors
+        grad_x = torch.ops.aten.leaky_relu_backward(grad, x, weight.item(), False)
+        # torch adds bf16 up in float32.
+        grad_weight = x.clamp(max=0).mul_(grad).sum()
+        return grad_x, grad_weight.to(weight.dtype).view_as(weight)
