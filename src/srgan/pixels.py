@@ -54,6 +54,14 @@ def result_type(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind == "u" else np.dtype(np.float32)
 
 
+def rgb_uint8(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, bands) uint8 or uint16 as RGB uint8: gray is repeated, alpha left out."""
+    colour = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
+    return (
+        colour if colour.dtype == np.uint8 else ((colour + np.uint32(128)) // 257).astype(np.uint8)
+    )
+
+
 def unit_range(pixels: np.ndarray) -> np.ndarray:
     """Pixels of any accepted type as float32 in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(levels(pixels.dtype))
