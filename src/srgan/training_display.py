@@ -1,0 +1,196 @@
+"""What a person sees while a network trains: a live display, or lines where it goes to a file."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 80  # columns at most
+CELLS = 3  # values side by side
+
+Cell = tuple[str, str]  # a value's name and the value as text
+
+
+class TrainingDisplay:
+    """Shows a run on stderr while it is entered: live on a terminal, else plain lines.
+
+    Values it shows: "loss/NAME"; "validation/NAME" of the last validation; "d_hr" and "d_sr",
+    the discriminator's mean probability that HR and SR are real; "gradient/NAME", a norm;
+    "speed/iterations_per_second", "speed/patches_per_second" and "speed/data_wait", a share of
+    the time from 0 to 1. A value stays until the next of its name. Warnings that "srgan" logs
+    are shown too.
+
+    Args:
+        title: of the run.
+        total: iterations, or None where the run is bounded by time.
+    """
+
+    def __init__(self, title: str, *, total: int | None) -> None:
+        self._title, self._total = title, total
+        self._iteration, self._progress = 0, 0.0
+        self._values: Mapping[str, float] = {}
+        self._start: tuple[float, float] | None = None
+        self._left: timedelta | None = None
+        self._handler = _WarningHandler(self)
+        self._live: Live | None = None
+        console = Console(stderr=True)
+        if sys.stderr.isatty() and console.is_interactive:
+            self._live = Live(
+                get_renderable=self._render,
+                console=console,
+                redirect_stdout=sys.stdout.isatty(),
+            )
+
+    def __enter__(self) -> "TrainingDisplay":
+        logging.getLogger("srgan").addHandler(self._handler)
+        if self._live:
+            self._live.start()
+        else:
+            self.message(self._title)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+        logging.getLogger("srgan").removeHandler(self._handler)
+
+    def update(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
+        """Tell the state after an iteration; it is drawn four times a second, not here.
+
+        Args:
+            progress: of the run's whole schedule, 0 to 1.
+        """
+        now = time.monotonic()
+        if self._start is None:
+            # The time left counts from here: a resumed run starts in the middle.
+            self._start = now, progress
+        start, start_progress = self._start
+        if progress > start_progress:
+            seconds = (now - start) * max(1 - progress, 0) / (progress - start_progress)
+            self._left = timedelta(seconds=round(seconds))
+        self._iteration, self._progress = iteration, progress
+        # A new dict, since the drawing thread may be walking through the old one.
+        self._values = {**self._values, **values}
+
+    def line(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
+        """Print the state as a line; nothing on a terminal, where it is shown anyway."""
+        if self._live:
+            return
+        self.update(iteration, progress, values)
+        parts = [f"iteration {self._count()}"]
+        for label, cells in _groups(self._values):
+            # A loss may have the same name: content.
+            prefix = f"{label} " if label in ("validation", "gradient") else ""
+            parts += [prefix + f"{name} {value}".strip() for name, value in cells]
+        self.message("  ".join([*parts, f"left {self._time_left()}"]))
+
+    def message(self, text: str) -> None:
+        """Print a line, above the live display on a terminal."""
+        # A log on a full disk, or a terminal that has gone, does not end a training.
+        with suppress(OSError):
+            if self._live:
+                self._live.console.print(Text(text))
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+    def _count(self) -> str:
+        if self._total is None:
+            return f"{self._iteration} ({self._progress:.0%})"
+        return f"{self._iteration}/{self._total}"
+
+    def _time_left(self) -> str:
+        return "-:--:--" if self._left is None else str(self._left)
+
+    def _render(self) -> RenderableType:
+        body = Group(self._bar(), Text(), _table(self._values)) if self._values else self._bar()
+        return Panel(
+            body,
+            title=Text(self._title),
+            title_align="left",
+            border_style="dim",
+            padding=(0, 1),
+            width=min(WIDTH, self._live.console.width if self._live else WIDTH),
+        )
+
+    def _bar(self) -> Table:
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True, justify="right")
+        grid.add_row(
+            Text(f"iteration {self._count()}"),
+            ProgressBar(total=1, completed=self._progress),
+            Text(f"{self._time_left()} left"),
+        )
+        return grid
+
+
+class _WarningHandler(logging.Handler):
+    def __init__(self, display: TrainingDisplay) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.message(f"warning: {record.getMessage()}")
+
+
+def _table(values: Mapping[str, float]) -> Table:
+    """A row for each group of values, or more where it has more values than fit side by side."""
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(style="dim", no_wrap=True)
+    for _ in range(CELLS):
+        grid.add_column(ratio=1, no_wrap=True)
+    for label, cells in _groups(values):
+        for i in range(0, len(cells), CELLS):
+            row = [Text.assemble((f"{n} " if n else "", "dim"), v) for n, v in cells[i : i + CELLS]]
+            grid.add_row("" if i else label, *row)
+    return grid
+
+
+def _groups(values: Mapping[str, float]) -> list[tuple[str, list[Cell]]]:
+    """What is shown, by its label; groups without values are left out."""
+    discriminator = {name: values[name] for name in ("d_hr", "d_sr") if name in values}
+    groups = [
+        ("loss", [(name, _short(value)) for name, value in _named("loss", values)]),
+        ("validation", [(name, _score(name, v)) for name, v in _named("validation", values)]),
+        ("D", [(name, f"{value:.2f}") for name, value in discriminator.items()]),
+        ("gradient", [(name, _short(value)) for name, value in _named("gradient", values)]),
+        ("speed", _speeds(values)),
+    ]
+    return [(label, cells) for label, cells in groups if cells]
+
+
+def _named(group: str, values: Mapping[str, float]) -> list[tuple[str, float]]:
+    prefix = f"{group}/"
+    return [(n.removeprefix(prefix), v) for n, v in values.items() if n.startswith(prefix)]
+
+
+def _speeds(values: Mapping[str, float]) -> list[Cell]:
+    cells = []
+    for name, unit in (("iterations", "it/s"), ("patches", "patches/s")):
+        if (speed := values.get(f"speed/{name}_per_second")) is not None:
+            cells.append(("", f"{speed:.{0 if speed >= 10 else 1}f} {unit}"))
+    if (wait := values.get("speed/data_wait")) is not None:
+        cells.append(("data", f"{100 * wait:.1f} %"))
+    return cells
+
+
+def _score(name: str, value: float) -> str:
+    return f"{value:.2f}" if name.startswith("psnr") else f"{value:.4f}"
+
+
+def _short(value: float) -> str:
+    """Three digits."""
+    if not math.isfinite(value) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:#.3g}"
