@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
+from srgan.cli_train import train
 from srgan.config import (
     DEFAULT_MAX_PIXELS,
     DEFAULT_MODEL,
@@ -28,6 +29,8 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
+app.command(train)
+
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\
 Examples:
@@ -42,6 +45,15 @@ Examples:
 
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage. Add --debug for tracebacks.
 """
+PREPARE_EXAMPLES = """\
+Example:
+
+  srgan prepare photos/ sub-images/
+
+  srgan train srresnet --data-folder sub-images/
+
+Exit codes: 0 all done, 1 a picture was left out, 2 wrong usage.
+"""
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 
 
@@ -50,10 +62,17 @@ def main() -> NoReturn:
     run(app)
 
 
-def run_script(function: Callable[..., Any]) -> NoReturn:
-    """Run a typed function as a script of its own, as `run` does."""
+def run_script(function: Callable[..., Any], config: Callable[..., None] | None = None) -> NoReturn:
+    """Run a typed function as a script of its own, as `run` does.
+
+    Args:
+        config: fills in options that were not given, as of `cyclopts.App`.
+    """
     script = App(
-        help=function.__doc__, version=srgan.__version__, default_parameter=Parameter(negative=())
+        help=function.__doc__,
+        version=srgan.__version__,
+        default_parameter=Parameter(negative=()),
+        config=config,
     )
     script.default(function)
     run(script)
@@ -101,13 +120,20 @@ def _print_whatever_the_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+# By name: whoever raised one has imported what defines it, some of it slow to import.
+FORESEEN = (
+    "CheckpointError",
+    "DataError",
+    "EngineError",
+    "FeaturesError",
+    "PictureError",
+    "RunError",
+)
+
+
 def _one_line(error: BaseException) -> str:
     """The reason for the user; what was not foreseen is named and points to --debug."""
-    from srgan.checkpoint import CheckpointError
-    from srgan.engines import EngineError
-    from srgan.images import PictureError
-
-    if isinstance(error, CheckpointError | EngineError | PictureError):
+    if type(error).__name__ in FORESEEN:
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory even with the smallest tiles; try --precision bf16"
@@ -169,6 +195,42 @@ def upscale(
                     )
                     report.done(notes)
     return reporter.exit_code
+
+
+@app.command(help_epilogue=PREPARE_EXAMPLES)
+def prepare(
+    folder: Path,
+    output: Path,
+    /,
+    *,
+    size: int = 480,
+    step: int = 240,
+    workers: int | None = None,
+) -> int:
+    """Cut large pictures into sub-images for training: decoding them is then no bottleneck.
+
+    A run that was interrupted goes on when it is started again.
+
+    Args:
+        folder: Pictures, searched recursively.
+        output: Folder for the sub-images, as PNG; the tree is kept.
+        size: Side of the sub-images in pixels; smaller pictures stay whole.
+        step: Pixels from one sub-image to the next.
+        workers: Processes; by default as many as there are cores.
+    """
+    from srgan.cli_train import need_train_extra
+    from srgan.console import counting
+    from srgan.prepare import prepare
+
+    need_train_extra()
+    with counting("pictures") as progress:
+        report = prepare(folder, output, size=size, step=step, workers=workers, progress=progress)
+    for path, reason in report.skipped:
+        print(f"{path}: {reason}; left out", file=sys.stderr)
+    kept = f", {report.kept} were there" if report.kept else ""
+    done = report.pictures - len(report.skipped)
+    print(f"{done} of {report.pictures} pictures: {report.written} sub-images written{kept}")
+    return 1 if report.skipped else 0
 
 
 @app.command

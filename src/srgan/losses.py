@@ -5,13 +5,13 @@ mean over the batch, computed in float32 whatever autocast makes of the networks
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-PixelLoss = Literal["mse", "l1", "charbonnier"]
+from srgan.training_config import PixelLoss
+
 CHARBONNIER_EPSILON = 1e-3
 
 
@@ -29,19 +29,14 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
     return (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
-def content_loss(
-    extractor: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor, scale: float = 1.0
-) -> Tensor:
-    """scale * mean((phi(SR) - phi(HR))^2), phi being the `extractor` (equation 5).
+def content_loss(extractor: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:
+    """mean((phi(SR) - phi(HR))^2), phi being the `extractor` (equation 5).
 
     The mean is over the features' N, C, H and W. HR is a constant: no gradient goes to it.
-
-    Args:
-        scale: factor of the loss. The paper's features times 1/12.75 would be 1/12.75^2.
     """
     with torch.no_grad():
         target = extractor(hr)
-    return scale * (extractor(sr).float() - target).square().mean()
+    return (extractor(sr).float() - target).square().mean()
 
 
 def generator_adversarial_loss(logits_sr: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Image quality figures: pure functions, each with its protocol."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -28,3 +30,26 @@ def psnr_y(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
     """
     crop = slice(border, -border)
     return psnr(luma(sr[crop, crop]), luma(hr[crop, crop]))
+
+
+def ssim_y(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
+    """SSIM on Y (Wang et al. 2004), with `border` pixels cropped on each side (the scale).
+
+    11x11 Gaussian window of sigma 1.5, mean over its valid region, population statistics,
+    peak 255; needs scikit-image.
+
+    Args:
+        sr, hr: (H, W, 3) RGB uint8 of one shape, at least 11 pixels after cropping.
+    """
+    from skimage.metrics import structural_similarity
+
+    crop = slice(border, -border)
+    score: Any = structural_similarity(
+        luma(sr[crop, crop]),
+        luma(hr[crop, crop]),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    return float(score)

@@ -1,0 +1,24 @@
+"""Learning rates over a run, as a factor of their values."""
+
+import math
+
+from srgan.training_config import ScheduleOptions
+
+FINAL_FACTOR = 0.01  # where the cosine ends
+STEP_FACTOR = 0.1  # in the second half of the step schedule
+
+
+def rate_factor(options: ScheduleOptions, iteration: int, progress: float) -> float:
+    """What the learning rates are multiplied by.
+
+    Args:
+        iteration: counted from 0.
+        progress: the part of the run that is behind, 0 to 1.
+    """
+    warm = min((iteration + 1) / options.warmup, 1.0) if options.warmup else 1.0
+    if options.schedule == "constant":
+        return warm
+    if options.schedule == "step":
+        return warm if progress < 0.5 else warm * STEP_FACTOR
+    cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    return warm * (FINAL_FACTOR + (1 - FINAL_FACTOR) * cosine)

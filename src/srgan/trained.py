@@ -1,0 +1,92 @@
+"""A network in training: device, precision, processes, gradients, updates."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from srgan.optim import build_optimizer
+from srgan.training_config import OptimizerOptions
+
+OWN = ("initial_lr", "betas")  # of an optimizer: its options decide, not a state it loads
+
+
+class Trained:
+    """A network with its optimizer, on the device and in the precision of the accelerator."""
+
+    def __init__(
+        self, network: nn.Module, options: OptimizerOptions, accelerator: Accelerator
+    ) -> None:
+        placed(network, accelerator).train()
+        self.optimizer: Optimizer = build_optimizer(
+            network,
+            options.optimizer,
+            rate=options.rate,
+            muon_rate=options.muon_rate,
+            betas=options.betas,
+        )
+        self.network = network
+        self._wrapped: nn.Module = accelerator.prepare_model(network)
+        self._clip = options.clip
+        self._accelerator = accelerator
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._wrapped(x)
+
+    def bare(self, x: Tensor) -> Tensor:
+        """The network without DDP, which would wait for the backward pass of its parameters."""
+        return self.network(x)
+
+    def accumulating(self, last: bool) -> Any:
+        """The context of a micro-batch: processes exchange gradients in the last one only."""
+        return nullcontext() if last else self._accelerator.no_sync(self._wrapped)
+
+    def gradient(self, loss: Tensor, at: Tensor) -> Tensor:
+        """The gradient of a loss at a tensor, and nowhere else."""
+        scaler = self._accelerator.scaler
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        return torch.autograd.grad(scale * loss, at)[0] / scale
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+
+    def update(self) -> Tensor:
+        """Move the weights along their gradients, unless one is not finite; forget them.
+
+        Returns 1 where the weights moved, 0 where they did not.
+        """
+        scaler = self._accelerator.scaler
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip or float("inf"))
+        finite = norm.isfinite()
+        if scaler is not None:
+            scaler.step(self.optimizer)
+            scaler.update()
+        elif finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return finite.float()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        own = [
+            {name: group[name] for name in OWN if name in group}
+            for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, options in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(options)
+
+
+def placed(network: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Move a network to the device, its kernels to the memory format that is fastest there."""
+    device: Any = accelerator.device
+    return network.to(device).to(memory_format=torch.channels_last)

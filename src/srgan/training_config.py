@@ -1,0 +1,260 @@
+"""Options of training as frozen dataclasses; their defaults are the preset `fast`.
+
+Importing this costs nothing: `srgan train --help` reads it. One TOML table holds all options of
+a run by their names: a preset, or the `config.toml` of a run folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from srgan.config import OptionError
+
+PRESETS = Path(__file__).parent / "presets"
+SHORTEST_WARMUP = 1e-3  # of the learning rate: where the warm-up starts
+
+PixelLoss = Literal["mse", "l1", "charbonnier"]
+Schedule = Literal["cosine", "constant", "step"]
+
+
+def _positive(options: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise OptionError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where the pictures are and how crops are cut.
+
+    Attributes:
+        data_folder: Folder of training pictures, searched recursively.
+        validation_folder: Folder of pictures to validate on; by default some of the training
+            pictures are held out.
+        validation_pictures: How many pictures validation uses.
+        crop: Side of the HR crops in pixels.
+        workers: Processes that decode pictures; by default chosen from the machine.
+        seed: Of the weights' initial values and of the crops.
+    """
+
+    data_folder: Path | None = None
+    validation_folder: Path | None = None
+    validation_pictures: int = 16
+    crop: int = 96
+    workers: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "validation_pictures", "crop")
+        if self.workers is not None and self.workers < 0:
+            raise OptionError("--workers must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """How long, and how the learning rates go.
+
+    Attributes:
+        iterations: Updates of the generator.
+        epochs: Instead of iterations: each epoch is one crop of every training picture.
+        minutes: Wall-clock budget: the schedule is fitted to it, and ends with whichever of
+            minutes and iterations comes first.
+        batch_size: Crops an iteration, over all processes.
+        warmup: Iterations in which the learning rates rise to their values.
+        schedule: Then cosine goes down to 1 %, step to 10 % at half-time, constant stays.
+    """
+
+    iterations: int = 100_000
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 16
+    warmup: int = 100
+    schedule: Schedule = "cosine"
+
+    def __post_init__(self) -> None:
+        _positive(self, "iterations", "epochs", "minutes", "batch_size")
+        if self.warmup < 0:
+            raise OptionError("--warmup must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerOptions:
+    """How weights are updated.
+
+    Attributes:
+        optimizer: muon moves the 3x3 kernels along their orthogonalised momentum and leaves the
+            rest to Adam; adam is the paper's.
+        rate: Adam's learning rate.
+        muon_rate: Muon's learning rate.
+        betas: Adam's decay rates of both moments.
+        clip: Longest gradient, as a norm over all parameters; by default as long as it is.
+        ema: Decay an iteration of the averaged weights, which are what is validated and saved.
+    """
+
+    optimizer: Literal["muon", "adam"] = "muon"
+    rate: float = 5e-4
+    muon_rate: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float | None = None
+    ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        _positive(self, "rate", "muon_rate", "clip")
+        if not all(0 <= value < 1 for value in (*self.betas, self.ema)):
+            raise OptionError("--betas and --ema must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What computes, and what is written when.
+
+    Attributes:
+        precision: Of the networks' arithmetic; weights and losses are fp32. Auto is bf16 where
+            the processor has it.
+        accumulate: Parts a process computes its batch in, one after the other: less memory.
+        threads: CPU threads; all cores by default.
+        validate_every: Iterations between validations.
+        save_every: Iterations between saves of the training state.
+        save_minutes: Most minutes between saves of the training state.
+        log_every: Iterations between lines of the log.
+        keep: Newest training states that are kept.
+    """
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    accumulate: int = 1
+    threads: int | None = None
+    validate_every: int = 1000
+    save_every: int = 1000
+    save_minutes: float = 5.0
+    log_every: int = 50
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _positive(self, "accumulate", "threads", "validate_every", "save_every", "save_minutes")
+        _positive(self, "log_every", "keep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRResNetOptions:
+    """SRResNet: the generator, trained for a pixel loss.
+
+    Attributes:
+        pixel_loss: mse is the paper's.
+        init: Start from the weights of this model: a shipped one or a model file.
+        blocks: Residual blocks.
+        channels: Feature maps.
+        scale: SR pixels per LR pixel: 2, 4 or 8.
+    """
+
+    pixel_loss: PixelLoss = "mse"
+    init: str | None = None
+    blocks: int = 16
+    channels: int = 64
+    scale: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRGANSchedule(ScheduleOptions):
+    __doc__ = ScheduleOptions.__doc__
+
+    iterations: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRGANOptimizer(OptimizerOptions):
+    __doc__ = OptimizerOptions.__doc__
+
+    optimizer: Literal["muon", "adam"] = "adam"
+    rate: float = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRGANOptions:
+    """SRGAN: the generator goes on from an SRResNet, against a discriminator.
+
+    Attributes:
+        srresnet: The SRResNet to start from, a shipped model or a model file; by default the
+            newest one in runs/srresnet*.
+        from_scratch: Start without one.
+        features: Weights of the content loss: vgg19 (torchvision's, downloaded once) or a file
+            of VGG19 or VGG16 weights in torchvision's layout.
+        layer: i and j of VGG's convolution i,j, after whose activation features are compared.
+        content_weight: Weight of the content loss.
+        adversarial_weight: Weight of the adversarial loss.
+        pixel_weight: Weight of the pixel loss.
+        pixel_loss: Kind of the pixel loss.
+        discriminator_rate: Adam's learning rate of the discriminator.
+    """
+
+    srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
+    from_scratch: bool = False
+    features: str = "vgg19"
+    layer: tuple[int, int] = (5, 4)
+    content_weight: float = 0.006
+    adversarial_weight: float = 1e-3
+    pixel_weight: float = 0.0
+    pixel_loss: PixelLoss = "mse"
+    discriminator_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _positive(self, "discriminator_rate")
+        weights = (self.content_weight, self.adversarial_weight, self.pixel_weight)
+        if min(weights) < 0 or max(weights) == 0:
+            raise OptionError("weights of losses must be 0 or more, and one of them above 0")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what a run computes."""
+
+    data: DataOptions
+    schedule: ScheduleOptions
+    optimizer: OptimizerOptions
+    run: RunOptions
+    method: SRResNetOptions | SRGANOptions
+
+    @property
+    def name(self) -> str:
+        return "srresnet" if isinstance(self.method, SRResNetOptions) else "srgan"
+
+    def table(self) -> dict[str, Any]:
+        """All options by name, as TOML knows them; those that are None are left out."""
+        options: dict[str, Any] = {}
+        for part in (self.method, self.data, self.schedule, self.optimizer, self.run):
+            for field in fields(part):
+                value = getattr(part, field.name)
+                if value is not None:
+                    options[field.name] = _plain(value)
+        return options
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def preset_file(method: str, preset: str) -> Path | None:
+    """The TOML file of a preset; None for "fast", which is the defaults.
+
+    Raises:
+        OptionError: there is no such preset and no such file.
+    """
+    if preset == "fast":
+        return None
+    for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
+        if path.is_file():
+            return path
+    raise OptionError(f"--preset must be fast, paper or a TOML file, not {preset}")
+
+
+def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
+    """Raise OptionError where a resumed run asks for another network or other data."""
+    for name in ("blocks", "channels", "scale", "seed", "crop", "batch_size"):
+        value = config.table().get(name)
+        if value != saved.get(name):
+            raise OptionError(f"--{name.replace('_', '-')} of a run cannot change: {saved[name]}")

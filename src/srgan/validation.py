@@ -1,0 +1,80 @@
+"""Validation: held-out pictures through the model as its users run it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.checkpoint import Checkpoint
+from srgan.config import EngineOptions
+from srgan.images import PictureError, open_picture
+from srgan.metrics import psnr_y, ssim_y
+from srgan.pixels import rgb_uint8
+from srgan.resample import bicubic_8bit
+from srgan.samples import sample_grid
+from srgan.upscaler import Upscaler
+
+LARGEST = 384  # HR pixels: larger pictures are cut to their middle, so that it takes seconds
+SMALLEST = 48  # HR pixels
+SHOWN = 4  # pictures in the sample grid
+SHOWN_SIDE = 192  # HR pixels of them
+
+log = logging.getLogger("srgan")
+
+Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+
+
+class Pair(NamedTuple):
+    """uint8 RGB, (h, w, 3) and (scale * h, scale * w, 3)."""
+
+    lr: np.ndarray
+    hr: np.ndarray
+
+
+def read_pairs(files: Sequence[Path], scale: int) -> list[Pair]:
+    """HR pictures, or their middles, and their bicubic LR; what cannot be read is reported."""
+    pairs = []
+    for path in files:
+        try:
+            hr = _middle(path, scale)
+        except PictureError as error:
+            log.warning("%s; left out of validation", error)
+            continue
+        height, width, _ = hr.shape
+        if min(height, width) < SMALLEST:
+            log.warning("%s: under %d pixels; left out of validation", path, SMALLEST)
+            continue
+        pairs.append(Pair(bicubic_8bit(hr, height // scale, width // scale), hr))
+    return pairs
+
+
+def _middle(path: Path, scale: int) -> np.ndarray:
+    picture = open_picture(path)
+    height, width = (min(side, LARGEST) // scale * scale for side in picture.shape[:2])
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return rgb_uint8(picture[top : top + height, left : left + width])
+
+
+def validate(
+    checkpoint: Checkpoint, pairs: Sequence[Pair], measure: Measure
+) -> tuple[dict[str, float], np.ndarray]:
+    """Mean figures over the pairs, and a grid of the first few: LR, bicubic, SR, HR.
+
+    PSNR and SSIM are on Y with `scale` pixels cropped; `measure` gives a method's own figures
+    of (SR, HR), uint8.
+    """
+    upscaler = Upscaler(checkpoint, EngineOptions())
+    scale = checkpoint.architecture.scale
+    figures, shown = [], []
+    for lr, hr in pairs:
+        sr = upscaler(lr)
+        scores = {"psnr_y": psnr_y(sr, hr, scale), "ssim_y": ssim_y(sr, hr, scale)}
+        figures.append(scores | measure(sr, hr))
+        if len(shown) < SHOWN:
+            small = slice(SHOWN_SIDE // scale)
+            large = slice(SHOWN_SIDE)
+            shown.append((lr[small, small], sr[large, large], hr[large, large]))
+    means = {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
+    return means, sample_grid(shown)

@@ -1,0 +1,277 @@
+"""Steps: losses, where gradients go, accumulation, updates that are skipped."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srgan.checkpoint import Architecture
+from srgan.degrade import bicubic_lr, unit
+from srgan.losses import pixel_loss
+from srgan.networks.discriminator import Discriminator
+from srgan.networks.features import FeatureExtractor
+from srgan.networks.generator import Generator
+from srgan.steps import AdversarialStep, Batch, PixelStep
+from srgan.trained import Trained
+from srgan.training_config import OptimizerOptions, PixelLoss, SRGANOptions, SRResNetOptions
+from tests.test_features import random_weights
+
+SMALL = Architecture(blocks=1, channels=8)
+ADAM = OptimizerOptions(optimizer="adam", rate=1e-3)
+
+
+@pytest.fixture
+def accelerator() -> Iterator[Accelerator]:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield Accelerator(cpu=True, mixed_precision="no")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def batches(astronaut: np.ndarray) -> list[Batch]:
+    """Two micro-batches of two crops of 48 x 48."""
+    crops = [astronaut[top : top + 48, left : left + 48] for top in (0, 48) for left in (0, 60)]
+    hr = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+    return [Batch(bicubic_lr(part, 4), unit(part)) for part in hr.split(2)]
+
+
+@pytest.fixture(scope="session")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first layers of a VGG19 with random weights."""
+    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
+    save_file(random_weights("vgg19", 6), path)
+    return path
+
+
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(SMALL)
+
+
+def adversarial_step(
+    accelerator: Accelerator, vgg: Path, optimizer: OptimizerOptions = ADAM, **weights: float
+) -> AdversarialStep:
+    method = SRGANOptions(features=str(vgg), layer=(2, 1), **weights)  # type: ignore[arg-type]
+    return AdversarialStep(generator(), method, optimizer, accelerator)
+
+
+def pixel_step(
+    accelerator: Accelerator, optimizer: OptimizerOptions = ADAM, method: Any = None
+) -> PixelStep:
+    return PixelStep(generator(), method or SRResNetOptions(), optimizer, accelerator)
+
+
+def flat(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def gradients(network: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[type, Tensor]:
+    """The gradients that the last update of each kind of network was made with."""
+    seen: dict[type, Tensor] = {}
+    update = Trained.update
+
+    def watched(self: Trained) -> Tensor:
+        seen[type(self.network)] = gradients(self.network)
+        return update(self)
+
+    monkeypatch.setattr(Trained, "update", watched)
+    return seen
+
+
+def test_pixel_step_follows_the_gradient_of_the_loss(
+    accelerator: Accelerator, batches: list[Batch], seen: dict[type, Tensor]
+) -> None:
+    step = pixel_step(accelerator)
+    before = flat(step.generator)
+    reference = generator().train()
+    loss = (reference(batches[0].lr) - batches[0].hr).square().mean()
+    loss.backward()
+
+    values = step(batches[:1])
+
+    assert values["loss/pixel"].item() == pytest.approx(loss.item(), rel=1e-5)
+    assert values["finite"].item() == 1
+    torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
+    assert (flat(step.generator) - before).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier"])
+def test_pixel_losses_by_option(
+    accelerator: Accelerator, batches: list[Batch], kind: PixelLoss
+) -> None:
+    step = pixel_step(accelerator, method=SRResNetOptions(pixel_loss=kind))
+    expected = pixel_loss(generator().train()(batches[0].lr), batches[0].hr, kind)
+    assert step(batches[:1])["loss/pixel"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_every_term_reaches_the_generator_and_only_the_generator(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path, seen: dict[type, Tensor]
+) -> None:
+    """The generator's gradient is that of the weighted sum, by plain autograd."""
+    step = adversarial_step(
+        accelerator, vgg, content_weight=0.5, adversarial_weight=0.1, pixel_weight=2.0
+    )
+    discriminator = copy.deepcopy(step.discriminator)
+    extractor = FeatureExtractor(vgg, (2, 1))
+    reference = generator().train()
+    lr, hr = batches[0]
+    sr = reference(lr)
+    content = (extractor(sr) - extractor(hr)).square().mean()
+    adversarial = functional.softplus(-discriminator(sr)).mean()
+    pixel = (sr - hr).square().mean()
+    (0.5 * content + 0.1 * adversarial + 2 * pixel).backward()
+
+    values = step(batches[:1])
+
+    torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
+    for name, loss in (("content", content), ("adversarial", adversarial), ("pixel", pixel)):
+        assert values[f"loss/{name}"].item() == pytest.approx(loss.item(), rel=1e-4)
+        assert values[f"gradient/{name}"].item() > 0
+
+
+def test_the_generators_update_leaves_no_gradient_in_discriminator_and_vgg(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = adversarial_step(accelerator, vgg)
+    found = []
+
+    def look(self: Trained) -> Tensor:
+        found.append([p.grad is not None for p in step.discriminator.parameters()])
+        return torch.ones(())
+
+    monkeypatch.setattr(Trained, "update", look)
+    step(batches[:1])
+    generators, discriminators = found
+    assert not any(generators)
+    assert all(discriminators)
+    assert all(p.grad is None for p in step.extractor.parameters())
+
+
+def test_the_discriminator_learns_hr_from_sr_and_never_moves_the_generator(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path, seen: dict[type, Tensor]
+) -> None:
+    step = adversarial_step(accelerator, vgg)
+    reference = copy.deepcopy(step.discriminator)
+    lr, hr = batches[0]
+    with torch.no_grad():
+        sr = generator().train()(lr)
+        reference(sr)  # as in the generator's update
+    loss = functional.softplus(-reference(hr)).mean() + functional.softplus(reference(sr)).mean()
+    loss.backward()
+    values = step(batches[:1])
+    assert values["loss/discriminator"].item() == pytest.approx(loss.item(), rel=1e-4)
+    torch.testing.assert_close(seen[Discriminator], gradients(reference), rtol=1e-2, atol=1e-5)
+
+
+def test_the_discriminator_wins_against_a_generator_that_stands_still(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path
+) -> None:
+    step = adversarial_step(accelerator, vgg)
+    step.scale_rates(0)
+    still = flat(step.generator)
+    first = step(batches[:1])
+    step.scale_rates(1)
+    for group in step.trained.optimizer.param_groups:
+        group["lr"] = 0.0
+    last = [step(batches[:1]) for _ in range(8)][-1]
+    assert last["d_hr"] - last["d_sr"] > first["d_hr"] - first["d_sr"] + 0.2
+    assert torch.equal(flat(step.generator), still)
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_micro_batches_give_the_mean_gradient(
+    accelerator: Accelerator,
+    batches: list[Batch],
+    vgg: Path,
+    seen: dict[type, Tensor],
+    adversarial: bool,
+) -> None:
+    def run(parts: list[Batch]) -> tuple[dict[str, float], dict[type, Tensor]]:
+        step = adversarial_step(accelerator, vgg) if adversarial else pixel_step(accelerator)
+        values = {name: value.item() for name, value in step(parts).items()}
+        return values, dict(seen)
+
+    (first, first_seen), (second, second_seen) = run(batches[:1]), run(batches[1:])
+    both, both_seen = run(batches)
+    for network in both_seen:
+        mean = (first_seen[network] + second_seen[network]) / 2
+        # D meets other BN statistics only in its running means, which training does not read.
+        torch.testing.assert_close(both_seen[network], mean, rtol=1e-3, atol=1e-6)
+    for name, value in both.items():
+        assert value == pytest.approx((first[name] + second[name]) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_an_update_that_is_not_finite_is_skipped(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path, adversarial: bool
+) -> None:
+    step = adversarial_step(accelerator, vgg) if adversarial else pixel_step(accelerator)
+    before = flat(step.generator)
+    poisoned = Batch(batches[0].lr, batches[0].hr * float("nan"))
+    assert step([poisoned])["finite"].item() == 0
+    assert torch.equal(flat(step.generator), before)
+    assert step(batches[:1])["finite"].item() == 1
+    assert not torch.equal(flat(step.generator), before)
+    assert flat(step.generator).isfinite().all()
+
+
+def test_gradients_are_clipped(accelerator: Accelerator, batches: list[Batch]) -> None:
+    clipped = OptimizerOptions(optimizer="adam", clip=1e-3)
+    step = pixel_step(accelerator, clipped)
+    norms = []
+    step.trained.optimizer.register_step_pre_hook(
+        lambda *_: norms.append(gradients(step.generator).norm().item())
+    )
+    step(batches[:1])
+    assert norms == [pytest.approx(1e-3, rel=1e-2)]
+
+
+def test_warnings_of_a_discriminator_that_has_won_or_knows_nothing(
+    accelerator: Accelerator, vgg: Path
+) -> None:
+    step = adversarial_step(accelerator, vgg)
+    assert "has won" in str(step.warning({"d_hr": 0.999, "d_sr": 0.001}))
+    assert "nothing apart" in str(step.warning({"d_hr": 0.5, "d_sr": 0.5}))
+    assert step.warning({"d_hr": 0.8, "d_sr": 0.2}) is None
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_a_step_goes_on_exactly_from_its_saved_state(
+    accelerator: Accelerator,
+    batches: list[Batch],
+    vgg: Path,
+    tmp_path: Path,
+    adversarial: bool,
+    kind: Any,
+) -> None:
+    options = OptimizerOptions(optimizer=kind)
+
+    def make() -> PixelStep | AdversarialStep:
+        if adversarial:
+            return adversarial_step(accelerator, vgg, options)
+        return pixel_step(accelerator, options)
+
+    step, resumed = make(), make()
+    step(batches)
+    torch.save(step.state_dict(), tmp_path / "state.pt")
+    step(batches)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    resumed(batches)
+    assert torch.equal(flat(step.generator), flat(resumed.generator))
+    if isinstance(step, AdversarialStep) and isinstance(resumed, AdversarialStep):
+        assert torch.equal(flat(step.discriminator), flat(resumed.discriminator))

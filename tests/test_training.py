@@ -1,0 +1,312 @@
+"""Training runs as users start them: seeds, stops, resumes, several processes, failures."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from skimage import data as photographs
+
+from srgan.checkpoint import load_checkpoint
+from srgan.logbook import read_metrics
+from srgan.run_folder import read_config
+from srgan.upscaler import Upscaler
+from tests.conftest import Command
+from tests.test_features import random_weights
+
+ROOT = Path(__file__).parents[1]
+Train = Callable[..., "subprocess.CompletedProcess[str]"]
+SMALL = ("--blocks", 1, "--channels", 8)
+QUICK = ("--crop", 48, "--batch-size", 4, "--validation-pictures", 2, "--workers", 0)
+CALM = ("--validate-every", 1000, "--log-every", 1, "--threads", 1, "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of training photographs."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        photo = getattr(photographs, name)()
+        Image.fromarray(photo[:200, :240]).save(folder / f"{name}.png")
+        Image.fromarray(photo[100:300, 100:340]).save(folder / f"{name}.jpg", quality=95)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first layers of a VGG19 with random weights."""
+    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
+    save_file(random_weights("vgg19", 6), path)
+    return path
+
+
+@pytest.fixture
+def method(request: pytest.FixtureRequest, small_model: Path, vgg: Path) -> list[object]:
+    """The arguments of `srgan train` that say what is trained."""
+    if request.param == "srresnet":
+        return ["srresnet", *SMALL]
+    return ["srgan", "--srresnet", small_model, "--features", vgg, "--layer", 2, 1]
+
+
+both_methods = pytest.mark.parametrize("method", ["srresnet", "srgan"], indirect=True)
+
+
+def start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """Start `srgan train ...` as a person at a terminal does: not ignoring Ctrl-C."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "srgan.cli", "train", *map(str, arguments)],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", pattern: str) -> str:
+    """Read what the process says up to a line with the pattern."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if re.search(pattern, line):
+            return said
+    raise AssertionError(f"it ended without {pattern!r}: {said}")
+
+
+def assert_same_model(a: Path, b: Path) -> None:
+    first, second = load_checkpoint(a).tensors, load_checkpoint(b).tensors
+    for name, tensor in first.items():
+        np.testing.assert_array_equal(tensor, second[name], err_msg=name)
+
+
+def assert_same_state(a: Any, b: Any, at: str = "") -> None:
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), at
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), at
+        for key in a:
+            assert_same_state(a[key], b[key], f"{at}.{key}")
+    elif at != ".elapsed":
+        assert a == b, at
+
+
+def newest_state(folder: Path) -> Any:
+    return torch.load(max(folder.glob("state-*.pt")), weights_only=True)
+
+
+@both_methods
+def test_stopped_and_resumed_equals_uninterrupted(
+    method: list[object], pictures: Path, tmp_path: Path, srgan: Command
+) -> None:
+    arguments = [*method, "--data-folder", pictures, *QUICK, *CALM, "--iterations", 30]
+    process = start(tmp_path, *arguments, "--run-folder", "stopped")
+    wait_for(process, r"iteration [5-9]/30")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    stopped_at = newest_state(tmp_path / "stopped")["iteration"]
+    assert stopped_at < 30
+
+    resumed = srgan("train", method[0], "--resume", "--run-folder", "stopped")
+    assert resumed.returncode == 0, resumed.stderr
+    whole = srgan("train", *arguments, "--run-folder", "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    assert_same_model(tmp_path / "stopped/last.safetensors", tmp_path / "whole/last.safetensors")
+    assert_same_state(newest_state(tmp_path / "stopped"), newest_state(tmp_path / "whole"))
+    losses = [
+        [
+            [line["iteration"], *(value for name, value in line.items() if "loss" in name)]
+            for line in read_metrics(tmp_path / run)
+        ]
+        for run in ("stopped", "whole")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_ctrl_c_saves_and_exits_130(pictures: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "srresnet", *SMALL, "--data-folder", pictures, *QUICK[:-1], 1, *CALM)
+    wait_for(process, "iteration 2/")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert newest_state(tmp_path / "runs/srresnet")["iteration"] >= 2
+
+
+def test_a_killed_run_goes_on_from_its_last_save(
+    pictures: Path, tmp_path: Path, srgan: Command
+) -> None:
+    process = start(
+        tmp_path,
+        *("srresnet", *SMALL, "--data-folder", pictures, *QUICK, *CALM),
+        *("--iterations", 400, "--save-every", 5),
+    )
+    wait_for(process, "iteration 12/")
+    process.kill()
+    process.wait()
+    assert newest_state(tmp_path / "runs/srresnet")["iteration"] >= 10
+    resumed = srgan("train", "srresnet", "--resume", "--iterations", 30)
+    assert resumed.returncode == 0, resumed.stderr
+    iterations = [line["iteration"] for line in read_metrics(tmp_path / "runs/srresnet")]
+    assert sorted(set(iterations)) == list(range(1, 31))
+
+
+@both_methods
+def test_two_processes_see_what_one_does_that_accumulates(
+    method: list[object], pictures: Path, tmp_path: Path, srgan: Command
+) -> None:
+    arguments = [*method, "--data-folder", pictures, *QUICK, *CALM, "--iterations", 4]
+    alone = srgan("train", *arguments, "--accumulate", 2, "--run-folder", "alone")
+    assert alone.returncode == 0, alone.stderr
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", 29517]
+    together = subprocess.run(
+        [
+            *(sys.executable, *map(str, command), "-m", "srgan.cli", "train"),
+            *(*map(str, arguments), "--run-folder", "together"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert together.returncode == 0, together.stderr
+    one, two = read_metrics(tmp_path / "alone"), read_metrics(tmp_path / "together")
+    names = [name for name in one[0] if name.startswith(("loss/", "d_"))]
+    assert len(names) == (1 if method[0] == "srresnet" else 5)
+    for a, b in zip(one[:4], two[:4], strict=True):
+        for name in names:
+            assert a[name] == pytest.approx(b[name], abs=1e-4), (a["iteration"], name)
+
+
+def test_the_seeds_commands_end_to_end(
+    pictures: Path, photo: Path, vgg: Path, tmp_path: Path
+) -> None:
+    def script(name: str, *arguments: object) -> str:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / name), *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    common = ("--data_folder", pictures, "--batch_size", 4, "--epochs", 1, *QUICK[:2], *QUICK[4:])
+    script("train_srresnet.py", *common, *SMALL)
+    config = read_config(tmp_path / "runs/srresnet")
+    assert config["epochs"] == 1
+    assert config["batch_size"] == 4
+    assert newest_state(tmp_path / "runs/srresnet")["iteration"] == 2  # 6 pictures in batches of 4
+    script("train_srgan.py", *common, "--features", vgg, "--layer", 2, 1)
+    assert read_config(tmp_path / "runs/srgan")["srresnet"] == "runs/srresnet/best.safetensors"
+    for name in ("srresnet", "srgan"):
+        model = tmp_path / f"runs/{name}/best.safetensors"
+        said = script(f"test_{name}.py", "--image_path", photo, f"--{name}_ckpt", model)
+        assert all((tmp_path / line).is_file() for line in said.split())
+
+
+def test_training_learns(pictures: Path, tmp_path: Path, srgan: Command) -> None:
+    """In 150 iterations a small network comes close to bicubic, and writes all it should."""
+    done = srgan(
+        *("train", "srresnet", "--blocks", 1, "--channels", 16, "--data-folder", pictures),
+        *(*QUICK, "--iterations", 150, "--validate-every", 50, "--precision", "fp32"),
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs/srresnet"
+    scores = [
+        line["validation/psnr_y"] for line in read_metrics(run) if "validation/psnr_y" in line
+    ]
+    assert len(scores) == 3
+    assert scores[-1] > scores[0] + 1
+    assert scores[-1] > 20
+    best = load_checkpoint(run / "best.safetensors")
+    assert best.info["metrics"]["psnr_y"] == max(scores)
+    assert best.info["training"]["iterations"] == 50 * (1 + scores.index(max(scores)))
+    assert "data_folder" not in best.info["training"]
+    assert Upscaler.load(run / "last.safetensors")(np.zeros((16, 16, 3), np.uint8)).shape[0] == 64
+    samples = sorted((run / "samples").iterdir())
+    assert [path.name for path in samples] == [f"{n:010d}.png" for n in (50, 100, 150)]
+    assert Image.open(samples[0]).width > 4 * 192
+    assert list((run / "tensorboard").iterdir())
+    assert "training" not in done.stderr.lower() or "Traceback" not in done.stderr
+
+
+def test_the_same_seed_gives_the_same_model_with_any_number_of_workers(
+    pictures: Path, tmp_path: Path, srgan: Command
+) -> None:
+    arguments = ("srresnet", *SMALL, "--data-folder", pictures, *QUICK[:-2], *CALM)
+    for folder, options in (
+        ("a", ("--workers", 0)),
+        ("b", ("--workers", 2)),
+        ("c", ("--workers", 0, "--seed", 1)),
+    ):
+        done = srgan("train", *arguments, "--iterations", 3, "--run-folder", folder, *options)
+        assert done.returncode == 0, done.stderr
+    assert_same_model(tmp_path / "a/last.safetensors", tmp_path / "b/last.safetensors")
+    with pytest.raises(AssertionError):
+        assert_same_model(tmp_path / "a/last.safetensors", tmp_path / "c/last.safetensors")
+
+
+def test_gradients_that_are_not_finite_stop_the_run_with_a_good_state(
+    pictures: Path, tmp_path: Path, srgan: Command
+) -> None:
+    arguments = ("srresnet", *SMALL, "--data-folder", pictures, *QUICK, *CALM, "--warmup", 0)
+    good = srgan("train", *arguments, "--iterations", 5, "--run-folder", "run")
+    assert good.returncode == 0, good.stderr
+    before = newest_state(tmp_path / "run")
+    bad = srgan(
+        *("train", "srresnet", "--resume", "--run-folder", "run"),
+        *("--iterations", 100, "--rate", 1e38, "--optimizer", "muon", "--muon-rate", 1e38),
+    )
+    assert bad.returncode == 1
+    assert "not finite in 5 iterations in a row" in bad.stderr
+    assert "--resume" in bad.stderr
+    assert "Traceback" not in bad.stderr
+    assert_same_state(newest_state(tmp_path / "run"), before)
+
+
+def test_a_time_budget_ends_the_run(pictures: Path, tmp_path: Path, srgan: Command) -> None:
+    start = time.monotonic()
+    done = srgan(
+        *("train", "srresnet", *SMALL, "--data-folder", pictures, *QUICK, *CALM),
+        *("--minutes", 0.05, "--iterations", 10**9),
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 60
+    lines = [line for line in read_metrics(tmp_path / "runs/srresnet") if "loss/pixel" in line]
+    assert lines[-1]["schedule/factor"] < 0.1  # the schedule went all the way
+
+
+def test_a_full_disk_does_not_stop_a_run_before_its_end(
+    pictures: Path, tmp_path: Path, srgan: Command
+) -> None:
+    """Files may have 100 kB: the state does not fit, the small model does."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = srgan(
+        *("train", "srresnet", "--data-folder", pictures, *QUICK, *CALM),
+        *("--blocks", 1, "--channels", 32, "--iterations", 4, "--save-every", 2),
+        preexec_fn=limit,
+    )
+    assert done.returncode == 1
+    assert "not saved, training goes on" in done.stderr
+    assert "iteration 4/4" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "runs/srresnet").glob(".*.part"))

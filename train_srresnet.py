@@ -1,0 +1,10 @@
+"""Train SRResNet.
+
+python3 train_srresnet.py --data_folder DIR --batch_size N --epochs N
+"""
+
+from srgan.cli import run_script
+from srgan.cli_train import SRRESNET_CONFIG, srresnet
+
+if __name__ == "__main__":
+    run_script(srresnet, config=SRRESNET_CONFIG)
