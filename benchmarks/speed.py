@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from plain import PlainGenerator
 from rich.console import Console
 from rich.table import Table
 
@@ -47,12 +48,12 @@ def main() -> None:
 
 def network_candidates(checkpoint: Checkpoint, lr: np.ndarray) -> dict[str, Candidate]:
     """Each runs the network once on `lr`."""
-    generator = Generator.from_checkpoint(checkpoint)
+    generator = PlainGenerator.from_checkpoint(checkpoint)
     nchw = torch.from_numpy(lr)
     candidates = {"plain PyTorch": inference(generator, nchw)}
     if session := onnx_session(generator, nchw):
         candidates["onnxruntime fp32"] = lambda: session.run(None, {"lr": lr})
-    generator = Generator.from_checkpoint(checkpoint).to(memory_format=torch.channels_last)
+    generator = PlainGenerator.from_checkpoint(checkpoint).to(memory_format=torch.channels_last)
     nhwc = nchw.to(memory_format=torch.channels_last)
     candidates["PyTorch channels_last bf16"] = inference(generator, nhwc, torch.bfloat16)
     for precision in ("fp32", "bf16", "int8"):

@@ -1,0 +1,110 @@
+"""Speed of the training step, side by side in one run.
+
+    python benchmarks/training.py ../shared/train --features vgg16_features.safetensors
+
+Against the loop everybody uses (NCHW, fp32, eager, LR made by PIL in the loader), each in a
+process of its own, taking turns. "one batch in memory" is our step without its data.
+"""
+
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+from cyclopts import Parameter
+from plain import PlainSRGAN, PlainSRResNet
+from rich.console import Console
+from rich.table import Table
+from turns import Maker, Work, take_turns
+
+from srgan.cli import run_script
+from srgan.system import describe
+from srgan.trainer import Trainer
+from srgan.training_config import (
+    DataOptions,
+    OptimizerOptions,
+    RunOptions,
+    ScheduleOptions,
+    SRGANOptimizer,
+    SRGANOptions,
+    SRGANSchedule,
+    SRResNetOptions,
+    TrainingConfig,
+)
+
+
+def main(
+    folder: Annotated[Path, Parameter(required=True)],
+    /,
+    *,
+    features: str = "vgg19",
+    rounds: int = 5,
+    seconds: float = 15,
+) -> None:
+    """Print crops per second of SRResNet's and SRGAN's training step.
+
+    Args:
+        folder: Training pictures.
+        features: VGG weights, as of srgan train srgan.
+        rounds: Turns of each candidate.
+        seconds: Length of a turn.
+    """
+    methods: dict[str, dict[str, Maker]] = {
+        "SRResNet": {
+            "plain PyTorch": (PlainSRResNet, (folder,)),
+            "srgan train": (ours, (srresnet(folder), True)),
+            "srgan train, one batch in memory": (ours, (srresnet(folder), False)),
+        },
+        "SRGAN": {
+            "plain PyTorch": (PlainSRGAN, (folder, features)),
+            "srgan train": (ours, (srgan(folder, features), True)),
+            "srgan train, one batch in memory": (ours, (srgan(folder, features), False)),
+        },
+    }
+    facts = describe()
+    table = Table(title=f"crops/s, batches of 16 crops of 96 x 96, {facts['processor']}")
+    for column in ("", "", "median", "all turns", "times plain PyTorch"):
+        table.add_column(column)
+    for method, candidates in methods.items():
+        speeds = take_turns(candidates, rounds=rounds, seconds=seconds)
+        plain = median(speeds["plain PyTorch"])
+        for name, each in speeds.items():
+            turns = ", ".join(f"{speed:.1f}" for speed in each)
+            ratio = f"{median(each) / plain:.2f}"
+            table.add_row(method, name, f"{median(each):.1f}", turns, ratio)
+        table.add_section()
+    Console().print(table)
+
+
+def srresnet(folder: Path) -> TrainingConfig:
+    data = DataOptions(data_folder=folder, validation_pictures=1)
+    return TrainingConfig(
+        data, ScheduleOptions(), OptimizerOptions(), RunOptions(), SRResNetOptions()
+    )
+
+
+def srgan(folder: Path, features: str) -> TrainingConfig:
+    data = DataOptions(data_folder=folder, validation_pictures=1)
+    method = SRGANOptions(srresnet="srresnet-x4", features=features)
+    return TrainingConfig(data, SRGANSchedule(), SRGANOptimizer(), RunOptions(), method)
+
+
+def ours(config: TrainingConfig, loading: bool) -> Work:
+    """An iteration of `srgan train`, with its data loader or without."""
+    trainer = Trainer(config, Path(tempfile.mkdtemp()))
+    loader = trainer.loader()
+    batches = iter(loader)
+    fixed = next(batches).clone()
+    if not loading:
+        loader.close()
+
+    def iteration() -> int:
+        hr = next(batches) if loading else fixed
+        trainer.update(hr)
+        return len(hr)
+
+    return iteration
+
+
+if __name__ == "__main__":
+    run_script(main)
