@@ -31,6 +31,7 @@ from srgan.training_config import (
     SRResNetOptions,
     TrainingConfig,
 )
+from srgan.training_start import make_accelerator
 
 
 def main(
@@ -91,7 +92,7 @@ def srgan(folder: Path, features: str) -> TrainingConfig:
 
 def ours(config: TrainingConfig, loading: bool) -> Work:
     """An iteration of `srgan train`, with its data loader or without."""
-    trainer = Trainer(config, Path(tempfile.mkdtemp()))
+    trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config.run))
     loader = trainer.loader()
     batches = iter(loader)
     fixed = next(batches).clone()

@@ -135,14 +135,11 @@ def _train(config: TrainingConfig, folder: Path | None, resume: bool) -> None:
     if config.data.data_folder is None:
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     need_train_extra()
-    from srgan import run_folder
+    from srgan.run_folder import existing_folder, read_config
     from srgan.trainer import train
 
     if resume:
-        folder = run_folder.existing_folder(config.name, folder)
-        check_resumed(run_folder.read_config(folder), config)
-    else:
-        folder = run_folder.new_folder(config.name, folder)
+        check_resumed(read_config(existing_folder(config.name, folder)), config)
     train(config, folder, resume=resume)
 
 

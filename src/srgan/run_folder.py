@@ -31,7 +31,7 @@ log = logging.getLogger("srgan")
 
 
 def new_folder(method: str, folder: Path | None) -> Path:
-    """Make the folder of a new run: the one given, or runs/METHOD, runs/METHOD-2, ...
+    """The folder of a new run: the one given, or runs/METHOD, runs/METHOD-2, ...
 
     Raises:
         RunError: the folder holds a run already.
@@ -47,7 +47,6 @@ def new_folder(method: str, folder: Path | None) -> Path:
             f"{folder}: holds a run already: continue it with --resume, or choose another "
             "--run-folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -74,9 +73,10 @@ def newest_model(method: str) -> Path | None:
 
 
 def write_config(folder: Path, table: dict[str, Any]) -> None:
-    """Save the resolved options of the run."""
+    """Make the run folder and save the resolved options of the run in it."""
     import tomli_w
 
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / CONFIG, tomli_w.dumps(table).encode())
 
 

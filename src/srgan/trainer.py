@@ -5,9 +5,12 @@ import math
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from srgan import run_folder
@@ -32,8 +35,11 @@ EARLY = 500  # iterations in which a step's figures mean nothing yet
 log = logging.getLogger("srgan")
 
 
-def train(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
+def train(config: TrainingConfig, folder: Path | None, *, resume: bool) -> None:
     """Train from the start, or from the run folder's newest state, to the end of the schedule.
+
+    Args:
+        folder: of the run; by default a new one in runs/, or the newest there to resume.
 
     Raises:
         SystemExit: 128 + N after signal N (SIGINT, SIGTERM); the state is saved.
@@ -41,22 +47,33 @@ def train(config: TrainingConfig, folder: Path, *, resume: bool) -> None:
             cannot go on.
     """
     with StopSignals() as signals:
-        trainer = Trainer(config, folder)
+        accelerator = make_accelerator(config.run)
         if resume:
+            trainer = Trainer(config, run_folder.existing_folder(config.name, folder), accelerator)
             trainer.load()
         else:
-            run_folder.write_config(folder, config.table())
+            folder = _new_folder(config.name, folder, accelerator)
+            trainer = Trainer(config, folder, accelerator)
+            if accelerator.is_main_process:
+                run_folder.write_config(folder, config.table())
         trainer.run(signals)
     if signals.received:
         raise SystemExit(128 + signals.received)
 
 
+def _new_folder(method: str, folder: Path | None, accelerator: Accelerator) -> Path:
+    """The main process chooses it and tells the others."""
+    chosen: list[Any] = [None]
+    if accelerator.is_main_process:
+        chosen = [run_folder.new_folder(method, folder)]
+    return broadcast_object_list(chosen)[0]
+
+
 class Trainer:
     """A run: its networks, how far it is, and its folder."""
 
-    def __init__(self, config: TrainingConfig, folder: Path) -> None:
-        self._config, self._folder = config, folder
-        self._accelerator = make_accelerator(config.run)
+    def __init__(self, config: TrainingConfig, folder: Path, accelerator: Accelerator) -> None:
+        self._config, self._folder, self._accelerator = config, folder, accelerator
         self._step = make_step(config, self._accelerator)
         self._ema = EMA(self._step.generator, config.optimizer.ema)
         self._architecture = self._step.generator.architecture
