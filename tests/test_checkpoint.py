@@ -181,3 +181,21 @@ def test_architecture_refuses_other_scales() -> None:
 def test_expected_shapes_scale_with_the_architecture() -> None:
     shapes = expected_shapes(Architecture(blocks=1, channels=8, scale=8))
     assert sum(name.startswith("upsample") and name.endswith("conv.weight") for name in shapes) == 3
+
+
+def test_arrays_in_any_memory_order_are_written_by_their_shape(
+    tmp_path: Path, small_checkpoint: Checkpoint
+) -> None:
+    """As channels_last training leaves them."""
+    tensors = {
+        name: np.ascontiguousarray(t.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        if t.ndim == 4
+        else t
+        for name, t in small_checkpoint.tensors.items()
+    }
+    assert not tensors["trunk.conv.weight"].flags.c_contiguous
+    for half in (False, True):
+        path = tmp_path / f"{half}.safetensors"
+        save_checkpoint(path, Checkpoint(small_checkpoint.architecture, tensors), half=half)
+        for name, tensor in load_checkpoint(path).tensors.items():
+            np.testing.assert_allclose(tensor, small_checkpoint.tensors[name], atol=1e-3)
