@@ -31,7 +31,7 @@ from srgan.training_config import (
     SRResNetOptions,
     TrainingConfig,
 )
-from srgan.training_start import make_accelerator
+from srgan.training_parts import make_accelerator
 
 
 def main(

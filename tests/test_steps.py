@@ -220,13 +220,17 @@ def test_an_update_that_is_not_finite_is_skipped(
     accelerator: Accelerator, batches: list[Batch], vgg: Path, adversarial: bool
 ) -> None:
     step = adversarial_step(accelerator, vgg) if adversarial else pixel_step(accelerator)
-    before = flat(step.generator)
+    networks: list[nn.Module] = [step.generator]
+    if isinstance(step, AdversarialStep):
+        networks.append(step.discriminator)
+    before = [flat(network) for network in networks]
     poisoned = Batch(batches[0].lr, batches[0].hr * float("nan"))
     assert step([poisoned])["finite"].item() == 0
-    assert torch.equal(flat(step.generator), before)
+    assert all(map(torch.equal, map(flat, networks), before))
     assert step(batches[:1])["finite"].item() == 1
-    assert not torch.equal(flat(step.generator), before)
-    assert flat(step.generator).isfinite().all()
+    for network, old in zip(networks, before, strict=True):
+        assert not torch.equal(flat(network), old)
+        assert flat(network).isfinite().all()
 
 
 def test_gradients_are_clipped(accelerator: Accelerator, batches: list[Batch]) -> None:

@@ -38,7 +38,7 @@ state. Ctrl-C and SIGTERM save and stop; --resume goes on exactly from there.
 Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
 """
 
-NEEDED = ("torch", "accelerate", "torchvision", "tensorboard", "tomli_w", "skimage")
+NEEDED = ("torch", "accelerate", "torchvision", "tensorboard", "tomli_w")
 
 
 def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
@@ -112,7 +112,7 @@ def srgan(
         resume: Go on with a run, the newest one or --run-folder's, with its own options; those
             on the command line replace them.
     """
-    if method.srresnet is None and not method.from_scratch:
+    if method.srresnet is None and not method.from_scratch and not resume:
         method = replace(method, srresnet=_newest_srresnet())
     config = TrainingConfig(data, schedule, optimizer, run, method)
     _train(config, run_folder, resume)

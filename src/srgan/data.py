@@ -14,7 +14,7 @@ import math
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,23 @@ class DataError(Exception):
     """Pictures that cannot be trained on: one line for the user."""
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     """The pictures in a folder and the folders in it, by their names, sorted; none is opened.
 
     Hidden files and folders are left out, links to folders are not followed.
+
+    Args:
+        without: folders in it that are left out.
 
     Raises:
         DataError: the folder or a part of it cannot be read, or it has no pictures.
     """
     found = []
+    left_out = {path.resolve() for path in without}
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        if left_out:
+            folders[:] = [name for name in folders if Path(parent, name).resolve() not in left_out]
         for name in files:
             suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a Path each takes four times as long
             if suffix.lower() in PICTURE_SUFFIXES and not name.startswith("."):

@@ -9,6 +9,8 @@ import io
 import logging
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +69,13 @@ def existing_folder(method: str, folder: Path | None) -> Path:
 
 
 def newest_model(method: str) -> Path | None:
-    """The newest best model of the method's runs in the default run folder."""
-    models = RUNS.glob(f"{method}*/best.safetensors")
-    return max(models, key=lambda path: path.stat().st_mtime, default=None)
+    """The best model, or else the last, of the method's newest run in the default run folder."""
+    models = [*RUNS.glob(f"{method}*/last.safetensors"), *RUNS.glob(f"{method}*/best.safetensors")]
+    newest = max(models, key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        return None
+    best = newest.with_name("best.safetensors")
+    return best if best.exists() else newest
 
 
 def write_config(folder: Path, table: dict[str, Any]) -> None:
@@ -116,8 +122,6 @@ def load_state(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: there is none.
     """
-    for part in folder.glob(f".*{PART}"):
-        part.unlink(missing_ok=True)
     for path in sorted(folder.glob(STATES), reverse=True):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -128,6 +132,12 @@ def load_state(folder: Path) -> dict[str, Any]:
             raise RunError(f"{path}: written by another version of srgan")
         return state
     raise RunError(f"{folder}: no training state to resume: it was stopped before the first save")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a process that was killed had not finished writing."""
+    for part in folder.rglob(f"*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def save_model(folder: Path, name: str, checkpoint: Checkpoint) -> Path:
@@ -144,6 +154,21 @@ def save_picture(folder: Path, iteration: int, picture: np.ndarray) -> None:
     path = folder / SAMPLES / f"{iteration:010d}.png"
     path.parent.mkdir(exist_ok=True)
     _write(path, buffer.getbuffer())
+
+
+@contextmanager
+def surviving_a_full_disk(folder: Path, *, final: bool = False) -> Iterator[None]:
+    """What the body cannot write is reported and stops no run, unless it is `final`.
+
+    Raises:
+        RunError: it was final.
+    """
+    try:
+        yield
+    except OSError as error:
+        if final:
+            raise RunError(f"{folder}: not saved: {error.strerror}") from error
+        log.warning("%s: not saved, training goes on: %s", folder, error.strerror)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

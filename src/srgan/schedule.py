@@ -5,6 +5,7 @@ import math
 from srgan.training_config import ScheduleOptions
 
 FINAL_FACTOR = 0.01  # where the cosine ends
+LONGEST_WARMUP = 0.1  # of the run, where it is short
 STEP_FACTOR = 0.1  # in the second half of the step schedule
 
 
@@ -15,7 +16,9 @@ def rate_factor(options: ScheduleOptions, iteration: int, progress: float) -> fl
         iteration: counted from 0.
         progress: the part of the run that is behind, 0 to 1.
     """
-    warm = min((iteration + 1) / options.warmup, 1.0) if options.warmup else 1.0
+    warm = 1.0
+    if options.warmup:
+        warm = min(max((iteration + 1) / options.warmup, progress / LONGEST_WARMUP), 1.0)
     if options.schedule == "constant":
         return warm
     if options.schedule == "step":

@@ -62,13 +62,18 @@ class Trained:
         scaler = self._accelerator.scaler
         if scaler is not None:
             scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip or float("inf"))
+        parameters = list(self.network.parameters())
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         finite = norm.isfinite()
+        if finite:
+            if self._clip is not None:
+                nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
+            if scaler is None:
+                self.optimizer.step()
+            else:
+                scaler.step(self.optimizer)
         if scaler is not None:
-            scaler.step(self.optimizer)
             scaler.update()
-        elif finite:
-            self.optimizer.step()
         self.optimizer.zero_grad()
         return finite.float()
 

@@ -1,9 +1,10 @@
 """The only training loop: data, step, averaged weights, log, validation, saves."""
 
 import logging
-import math
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from srgan import run_folder
-from srgan.checkpoint import Checkpoint
+from srgan.checkpoint import Architecture, Checkpoint
 from srgan.config import OptionError
-from srgan.data import CropLoader, find_pictures, split
+from srgan.data import CropLoader
 from srgan.degrade import bicubic_lr, unit
 from srgan.ema import EMA
 from srgan.logbook import RunError
@@ -24,8 +25,16 @@ from srgan.schedule import rate_factor
 from srgan.steps import Batch
 from srgan.stop_signals import StopSignals
 from srgan.training_config import TrainingConfig
+from srgan.training_parts import (
+    files_digest,
+    find_data,
+    make_accelerator,
+    make_step,
+    micro_batch,
+    trained_checkpoint,
+    with_iterations,
+)
 from srgan.training_report import Interval, Report
-from srgan.training_start import make_accelerator, make_step
 from srgan.validation import Pair, read_pairs, validate
 
 BAD_IN_A_ROW = 5  # updates skipped because a gradient was not finite, before the run stops
@@ -42,23 +51,27 @@ def train(config: TrainingConfig, folder: Path | None, *, resume: bool) -> None:
         folder: of the run; by default a new one in runs/, or the newest there to resume.
 
     Raises:
-        SystemExit: 128 + N after signal N (SIGINT, SIGTERM); the state is saved.
+        SystemExit: 128 + N after signal N (SIGINT, SIGTERM, SIGHUP); the state is saved.
         DataError, RunError, CheckpointError, FeaturesError, OptionError: it cannot start, or
             cannot go on.
     """
+    accelerator = make_accelerator(config.run)
+    state = None
+    if resume:
+        folder = run_folder.existing_folder(config.name, folder)
+        state = run_folder.load_state(folder)
+    else:
+        folder = _new_folder(config.name, folder, accelerator)
+    trainer = Trainer(config, folder, accelerator, state)
+    if accelerator.is_main_process:
+        run_folder.write_config(folder, trainer.config.table())
+        run_folder.remove_parts(folder)
     with StopSignals() as signals:
-        accelerator = make_accelerator(config.run)
-        if resume:
-            trainer = Trainer(config, run_folder.existing_folder(config.name, folder), accelerator)
-            trainer.load()
-        else:
-            folder = _new_folder(config.name, folder, accelerator)
-            trainer = Trainer(config, folder, accelerator)
-            if accelerator.is_main_process:
-                run_folder.write_config(folder, config.table())
-        trainer.run(signals)
-    if signals.received:
-        raise SystemExit(128 + signals.received)
+        stop = trainer.run(signals)
+        accelerator.wait_for_everyone()  # torchrun ends all processes when the first one ends
+    accelerator.end_training()
+    if stop:
+        raise SystemExit(128 + stop)
 
 
 def _new_folder(method: str, folder: Path | None, accelerator: Accelerator) -> Path:
@@ -70,68 +83,64 @@ def _new_folder(method: str, folder: Path | None, accelerator: Accelerator) -> P
 
 
 class Trainer:
-    """A run: its networks, how far it is, and its folder."""
+    """A run: its networks, how far it is, and its folder.
 
-    def __init__(self, config: TrainingConfig, folder: Path, accelerator: Accelerator) -> None:
-        self._config, self._folder, self._accelerator = config, folder, accelerator
-        self._step = make_step(config, self._accelerator)
-        self._ema = EMA(self._step.generator, config.optimizer.ema)
+    Args:
+        state: of an earlier part of the run, which it goes on from.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: Path,
+        accelerator: Accelerator,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self._folder, self._accelerator = folder, accelerator
+        self._micro_batch = micro_batch(config, accelerator)
+        self._files, held_out = find_data(config.data, folder)
+        self.config = with_iterations(config, len(self._files))
+        saved = Architecture(**state["architecture"]) if state is not None else None
+        self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
         if config.data.crop % self._architecture.scale:
             raise OptionError(f"--crop must be a multiple of the scale {self._architecture.scale}")
-        self._micro_batch = self._find_micro_batch()
-        self._files, self._pairs = self._find_data()
-        self._iterations = self._find_iterations()
+        self._pairs = self._read_pairs(held_out)
+        self._ema = EMA(self._step.generator, config.optimizer.ema)
         self._iteration = 0  # updates behind
         self._elapsed = 0.0  # seconds of training behind, over all sessions
+        self._validated = 0  # the iteration of the last validation
+        self._figures: dict[str, float] = {}  # of the last validation
         self._best: float | None = None  # of the step's criterion; the higher the better
         self._bad = 0  # skipped updates in a row
-        self._warning: str | None = None  # the step's last one
-        self._figures: dict[str, float] = {}  # of the last validation
+        self._warned = False  # the step has something to say
+        self._stop = 0  # the signal that all processes have agreed to stop at
+        if state is not None:
+            self._load(state)
 
-    def _find_micro_batch(self) -> int:
-        batch_size = self._config.schedule.batch_size
-        parts = self._config.run.accumulate * self._accelerator.num_processes
-        if batch_size % parts:
-            raise OptionError(
-                f"--batch-size {batch_size} cannot be split into {parts} equal parts "
-                "(processes x --accumulate)"
-            )
-        return batch_size // parts
+    @property
+    def _main(self) -> bool:
+        return self._accelerator.is_main_process
 
-    def _find_data(self) -> tuple[list[Path], list[Pair]]:
-        """Training pictures, and those to validate on, read where they are needed."""
-        data = self._config.data
-        if data.data_folder is None:
-            raise OptionError("--data-folder is missing: give a folder of training pictures")
-        files = find_pictures(data.data_folder)
-        if data.validation_folder is not None:
-            held_out = find_pictures(data.validation_folder)[: data.validation_pictures]
-        else:
-            files, held_out = split(files, data.validation_pictures, data.seed)
-        main = self._accelerator.is_main_process
-        return files, read_pairs(held_out, self._architecture.scale) if main else []
+    def _read_pairs(self, held_out: Sequence[Path]) -> list[Pair]:
+        """What the main process validates on."""
+        if not self._main:
+            return []
+        pairs = read_pairs(held_out, self._architecture.scale)
+        if not pairs:
+            log.warning("there are no pictures to validate on: there will be no best model")
+        return pairs
 
-    def _find_iterations(self) -> int:
-        schedule = self._config.schedule
-        if schedule.epochs is None:
-            return schedule.iterations
-        return math.ceil(schedule.epochs * len(self._files) / schedule.batch_size)
-
-    def run(self, signals: StopSignals) -> None:
-        """Train until the schedule ends or a signal comes, and save."""
-        options = self._config.run
+    def run(self, signals: StopSignals) -> int:
+        """Train until the schedule ends or a signal comes, and save; returns the signal or 0."""
+        options = self.config.run
         start = time.monotonic() - self._elapsed
         saved = self._elapsed
-        title = f"{self._config.name} in {self._folder}"
-        main = self._accelerator.is_main_process
-        with (
-            Report(self._folder, title, self._iteration, self._iterations, main) as report,
-            closing(self.loader()) as loader,
-        ):
+        with self._report() as report, closing(self.loader()) as loader:
             batches = iter(loader)
             interval = Interval()
-            while not self._finished(signals):
+            self._validate_if_due(report, signals)
+            while not self._stop and self._progress() < 1:
                 hr = interval.next(batches)
                 interval.add(self.update(hr))
                 self._elapsed = self._agree(signals, time.monotonic() - start)
@@ -139,29 +148,30 @@ class Trainer:
                 if self._iteration % options.log_every == 0:
                     self._log(interval, report)
                     interval = Interval()
-                if signals.received:
-                    break
-                if self._iteration % options.validate_every == 0 or self._finished(signals):
-                    self._validate(report)
+                self._validate_if_due(report, signals)
                 due = self._elapsed - saved >= 60 * options.save_minutes
-                if due or self._iteration % options.save_every == 0:
+                if (due or self._iteration % options.save_every == 0) and not self._bad:
                     self._save()
                     saved = self._elapsed
             self._save(final=True)
+        return self._stop
 
-    def _finished(self, signals: StopSignals) -> bool:
-        return self._progress() >= 1 or signals.received > 0
+    def _report(self) -> Report:
+        title = f"{self.config.name} in {self._folder}"
+        total = None if self.config.schedule.minutes else self.config.schedule.iterations
+        return Report(self._folder, title, self._iteration, total, self._main)
 
     def _progress(self) -> float:
         """The part of the run that is behind, 0 to 1."""
-        progress = self._iteration / self._iterations
-        if self._config.schedule.minutes is not None:
-            progress = max(progress, self._elapsed / (60 * self._config.schedule.minutes))
+        schedule = self.config.schedule
+        progress = self._iteration / schedule.iterations
+        if schedule.minutes is not None:
+            progress = max(progress, self._elapsed / (60 * schedule.minutes))
         return min(progress, 1.0)
 
     def loader(self) -> CropLoader:
         """Batches of this process, from the first one that is not behind."""
-        data, parts = self._config.data, self._config.run.accumulate
+        data, parts = self.config.data, self.config.run.accumulate
         first = self._accelerator.process_index * parts
         return CropLoader(
             self._files,
@@ -181,7 +191,7 @@ class Trainer:
             Batch(bicubic_lr(part, self._architecture.scale), unit(part))
             for part in hr.split(self._micro_batch)
         ]
-        schedule = self._config.schedule
+        schedule = self.config.schedule
         self._step.scale_rates(rate_factor(schedule, self._iteration, self._progress()))
         values = self._step(batches)
         self._iteration += 1
@@ -198,52 +208,66 @@ class Trainer:
         if finite:
             return
         self._ema.repair()
-        if self._bad >= (FP16_BAD_IN_A_ROW if self._accelerator.scaler else BAD_IN_A_ROW):
+        scaler = self._accelerator.scaler
+        if self._bad >= (FP16_BAD_IN_A_ROW if scaler else BAD_IN_A_ROW):
             raise RunError(
                 f"{self._folder}: gradients were not finite in {self._bad} iterations in a row, "
                 f"up to {self._iteration}; the last saved state is good: --resume it with a "
                 "lower --rate, with --clip 1 or with --precision fp32"
             )
-        if not self._accelerator.scaler:
+        if self._main and not scaler:
             log.warning("iteration %d: a gradient is not finite; skipped", self._iteration)
 
     def _agree(self, signals: StopSignals, elapsed: float) -> float:
-        """Make all processes stop in the same iteration and share the main one's clock."""
+        """Have all processes stop in the same iteration and go by the main one's clock."""
         if self._accelerator.num_processes == 1:
+            self._stop = signals.received
             return elapsed
         mine = torch.tensor([[signals.received, elapsed]], device=self._accelerator.device)
         everybodys = self._accelerator.gather(mine)
         assert isinstance(everybodys, Tensor)
-        signals.received = int(everybodys[:, 0].max())
+        self._stop = int(everybodys[:, 0].max())
         return float(everybodys[0, 1])
 
     def _log(self, interval: Interval, report: Report) -> None:
-        schedule = self._config.schedule
+        schedule = self.config.schedule
         values = interval.means(self._accelerator, schedule.batch_size)
         values["schedule/factor"] = rate_factor(schedule, self._iteration, self._progress())
         report.figures(self._iteration, self._progress(), values)
         warning = self._step.warning(values) if self._iteration >= EARLY else None
-        if warning is not None and warning != self._warning:
+        if warning is not None and self._main and not self._warned:
             log.warning("iteration %d: %s", self._iteration, warning)
-        self._warning = warning
+        self._warned = warning is not None
 
-    def _validate(self, report: Report) -> None:
-        if not self._pairs:  # not the main process, or nothing to validate on
+    def _validate_if_due(self, report: Report, signals: StopSignals) -> None:
+        """Validate every so often and at the end; what a stop prevented is made up for."""
+        due = self._iteration % self.config.run.validate_every == 0 or self._progress() >= 1
+        if not self._pairs or not due or self._validated == self._iteration:
             return
-        figures, grid = validate(self._checkpoint(), self._pairs, self._measure)
-        name = self._step.criterion.removeprefix("-")
-        score = -figures[name] if name != self._step.criterion else figures[name]
-        self._figures = figures
-        best = self._best is None or score > self._best
-        if best:
-            self._best = score
-            run_folder.save_model(self._folder, "best", self._checkpoint())
-        text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        checkpoint = self._checkpoint()
+        found = validate(checkpoint, self._pairs, self._measure, lambda: signals.received > 0)
+        if found is None:
+            return
+        self._figures, grid = found
+        self._validated = self._iteration
+        best = self._is_best(self._figures)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
         report.message(f"validation at {self._iteration}: {text}{' (best)' if best else ''}")
-        values = {f"validation/{name}": value for name, value in figures.items()}
+        values = {f"validation/{name}": value for name, value in self._figures.items()}
         report.figures(self._iteration, self._progress(), values)
         report.picture(self._iteration, grid)
-        run_folder.save_picture(self._folder, self._iteration, grid)
+        with run_folder.surviving_a_full_disk(self._folder):
+            run_folder.save_picture(self._folder, self._iteration, grid)
+            if best:
+                run_folder.save_model(self._folder, "best", self._checkpoint())
+
+    def _is_best(self, figures: dict[str, float]) -> bool:
+        name = self._step.criterion.removeprefix("-")
+        score = figures[name] if name == self._step.criterion else -figures[name]
+        if self._best is not None and not score > self._best:
+            return False
+        self._best = score
+        return True
 
     def _measure(self, sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:
         """The step's own figures of uint8 (H, W, 3) pictures."""
@@ -253,47 +277,37 @@ class Trainer:
 
     def _checkpoint(self) -> Checkpoint:
         """The averaged weights as a model file."""
-        tensors = {name: t.float().cpu().numpy() for name, t in self._ema.state_dict().items()}
-        training = {"iterations": self._iteration, "minutes": round(self._elapsed / 60, 1)}
-        options = self._config.table()
-        hidden = ("data_folder", "validation_folder")  # somebody's paths are nobody's business
-        info = {
-            "name": self._folder.resolve().name,
-            "description": f"{self._config.name} trained by srgan train",
-            "training": training | {k: v for k, v in options.items() if k not in hidden},
-            "metrics": {"protocol": "PSNR-Y and SSIM-Y on held-out pictures", **self._figures},
-        }
-        return Checkpoint(self._architecture, tensors, info)
+        return trained_checkpoint(
+            self._architecture,
+            self._ema.state_dict(),
+            self.config,
+            {"iterations": self._iteration, "minutes": round(self._elapsed / 60, 1)},
+            {**self._figures, "iteration": self._validated},
+        )
 
     def _save(self, *, final: bool = False) -> None:
-        """Write the training state and the last model; a full disk stops no run before its end."""
-        if not self._accelerator.is_main_process:
+        """Write the training state and the last model."""
+        if not self._main or self._bad:  # after bad updates the state before them is the good one
             return
         scaler = self._accelerator.scaler
         state = {
+            "architecture": asdict(self._architecture),
+            "files": files_digest(self._files),
             "iteration": self._iteration,
             "elapsed": self._elapsed,
-            "best": self._best,
+            "validated": self._validated,
             "figures": self._figures,
+            "best": self._best,
             "step": self._step.state_dict(),
             "ema": self._ema.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
         }
-        try:
-            run_folder.save_state(self._folder, self._iteration, state, self._config.run.keep)
+        with run_folder.surviving_a_full_disk(self._folder, final=final):
+            run_folder.save_state(self._folder, self._iteration, state, self.config.run.keep)
             run_folder.save_model(self._folder, "last", self._checkpoint())
-        except OSError as error:
-            if final:
-                raise RunError(f"{self._folder}: not saved: {error.strerror}") from error
-            log.warning("%s: not saved, training goes on: %s", self._folder, error.strerror)
 
-    def load(self) -> None:
-        """Go on from the newest training state of the run folder.
-
-        Raises:
-            RunError: there is none, or it is of other networks.
-        """
-        state = run_folder.load_state(self._folder)
+    def _load(self, state: dict[str, Any]) -> None:
+        """Go on from a training state. Raises RunError where it is of another method."""
         try:
             self._step.load_state_dict(state["step"])
             self._ema.load_state_dict(state["ema"])
@@ -303,4 +317,7 @@ class Trainer:
         if self._accelerator.scaler and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._iteration, self._elapsed = state["iteration"], state["elapsed"]
-        self._best, self._figures = state["best"], state["figures"]
+        self._validated, self._figures = state["validated"], state["figures"]
+        self._best = state["best"]
+        if self._main and state["files"] != files_digest(self._files):
+            log.warning("the training pictures have changed: the run goes on with other crops")

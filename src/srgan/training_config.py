@@ -13,9 +13,9 @@ from cyclopts import Parameter
 
 from srgan.config import OptionError
 
+# What a resumed run cannot change: its networks and its samples.
+FIXED = ("blocks", "channels", "scale", "seed", "crop", "batch_size", "validation_pictures")
 PRESETS = Path(__file__).parent / "presets"
-SHORTEST_WARMUP = 1e-3  # of the learning rate: where the warm-up starts
-
 PixelLoss = Literal["mse", "l1", "charbonnier"]
 Schedule = Literal["cosine", "constant", "step"]
 
@@ -38,7 +38,7 @@ class DataOptions:
         validation_pictures: How many pictures validation uses.
         crop: Side of the HR crops in pixels.
         workers: Processes that decode pictures; by default chosen from the machine.
-        seed: Of the weights' initial values and of the crops.
+        seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
 
     data_folder: Path | None = None
@@ -60,11 +60,12 @@ class ScheduleOptions:
 
     Attributes:
         iterations: Updates of the generator.
-        epochs: Instead of iterations: each epoch is one crop of every training picture.
+        epochs: Instead of iterations: an epoch is as many crops as there are training pictures.
         minutes: Wall-clock budget: the schedule is fitted to it, and ends with whichever of
             minutes and iterations comes first.
         batch_size: Crops an iteration, over all processes.
-        warmup: Iterations in which the learning rates rise to their values.
+        warmup: Iterations in which the learning rates rise to their values; at most a tenth of
+            the run.
         schedule: Then cosine goes down to 1 %, step to 10 % at half-time, constant stays.
     """
 
@@ -91,7 +92,7 @@ class OptimizerOptions:
         rate: Adam's learning rate.
         muon_rate: Muon's learning rate.
         betas: Adam's decay rates of both moments.
-        clip: Longest gradient, as a norm over all parameters; by default as long as it is.
+        clip: Longest gradient, as a norm over all parameters; by default there is no limit.
         ema: Decay an iteration of the averaged weights, which are what is validated and saved.
     """
 
@@ -114,11 +115,11 @@ class RunOptions:
 
     Attributes:
         precision: Of the networks' arithmetic; weights and losses are fp32. Auto is bf16 where
-            the processor has it.
+            the device has it, else fp16 on GPUs and fp32 on CPUs.
         accumulate: Parts a process computes its batch in, one after the other: less memory.
-        threads: CPU threads; all cores by default.
+        threads: CPU threads; by default all cores, or what torchrun says.
         validate_every: Iterations between validations.
-        save_every: Iterations between saves of the training state.
+        save_every: Most iterations between saves of the training state.
         save_minutes: Most minutes between saves of the training state.
         log_every: Iterations between lines of the log.
         keep: Newest training states that are kept.
@@ -156,6 +157,11 @@ class SRResNetOptions:
     channels: int = 64
     scale: int = 4
 
+    def __post_init__(self) -> None:
+        _positive(self, "blocks", "channels")
+        if self.scale not in (2, 4, 8):
+            raise OptionError(f"--scale must be 2, 4 or 8, not {self.scale}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SRGANSchedule(ScheduleOptions):
@@ -179,7 +185,7 @@ class SRGANOptions:
     Attributes:
         srresnet: The SRResNet to start from, a shipped model or a model file; by default the
             newest one in runs/srresnet*.
-        from_scratch: Start without one.
+        from_scratch: Start without one, from random weights.
         features: Weights of the content loss: vgg19 (torchvision's, downloaded once) or a file
             of VGG19 or VGG16 weights in torchvision's layout.
         layer: i and j of VGG's convolution i,j, after whose activation features are compared.
@@ -202,6 +208,10 @@ class SRGANOptions:
 
     def __post_init__(self) -> None:
         _positive(self, "discriminator_rate")
+        if not 1 <= self.layer[0] <= 5 or self.layer[1] < 1:
+            raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
+        if self.from_scratch and self.srresnet is not None:
+            raise OptionError("give either --srresnet or --from-scratch")
         weights = (self.content_weight, self.adversarial_weight, self.pixel_weight)
         if min(weights) < 0 or max(weights) == 0:
             raise OptionError("weights of losses must be 0 or more, and one of them above 0")
@@ -254,7 +264,9 @@ def preset_file(method: str, preset: str) -> Path | None:
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
     """Raise OptionError where a resumed run asks for another network or other data."""
-    for name in ("blocks", "channels", "scale", "seed", "crop", "batch_size"):
-        value = config.table().get(name)
-        if value != saved.get(name):
-            raise OptionError(f"--{name.replace('_', '-')} of a run cannot change: {saved[name]}")
+    for name in FIXED:
+        if name in saved and saved[name] != config.table().get(name):
+            raise OptionError(
+                f"--{name.replace('_', '-')} of a run cannot change, it is {saved[name]}: start a "
+                "new run"
+            )

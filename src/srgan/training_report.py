@@ -56,7 +56,9 @@ class Interval:
 class Report:
     """Display and logbook of the main process; the other processes' stay silent."""
 
-    def __init__(self, folder: Path, title: str, iteration: int, total: int, main: bool) -> None:
+    def __init__(
+        self, folder: Path, title: str, iteration: int, total: int | None, main: bool
+    ) -> None:
         self._stack = ExitStack()
         self._display: TrainingDisplay | None = None
         if main:

@@ -58,17 +58,25 @@ def _middle(path: Path, scale: int) -> np.ndarray:
 
 
 def validate(
-    checkpoint: Checkpoint, pairs: Sequence[Pair], measure: Measure
-) -> tuple[dict[str, float], np.ndarray]:
+    checkpoint: Checkpoint,
+    pairs: Sequence[Pair],
+    measure: Measure,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> tuple[dict[str, float], np.ndarray] | None:
     """Mean figures over the pairs, and a grid of the first few: LR, bicubic, SR, HR.
 
-    PSNR and SSIM are on Y with `scale` pixels cropped; `measure` gives a method's own figures
-    of (SR, HR), uint8.
+    PSNR and SSIM are on Y with `scale` pixels cropped.
+
+    Args:
+        measure: gives a method's own figures of (SR, HR), uint8.
+        interrupted: asked before every picture; if so, there is no result.
     """
     upscaler = Upscaler(checkpoint, EngineOptions())
     scale = checkpoint.architecture.scale
     figures, shown = [], []
     for lr, hr in pairs:
+        if interrupted():
+            return None
         sr = upscaler(lr)
         scores = {"psnr_y": psnr_y(sr, hr, scale), "ssim_y": ssim_y(sr, hr, scale)}
         figures.append(scores | measure(sr, hr))

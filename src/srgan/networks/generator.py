@@ -68,7 +68,9 @@ class Generator(nn.Module):
         # tail(upsample[-1](features)), exactly: a PReLU with one slope commutes with the
         # shuffle, and before it the tail is faster.
         conv, _, prelu = self.upsample[-1].children()
-        return (torch.tanh(tail_after_shuffle(self.tail, prelu(conv(features)))) + 1) / 2
+        sr = tail_after_shuffle(self.tail, prelu(conv(features)))
+        # bf16 would leave SR no more than 8 bits.
+        return (torch.tanh(sr.float()) + 1) / 2
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Generator":

@@ -1,0 +1,159 @@
+"""What a run starts with, device, pictures and step, and ends with, a model file."""
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+
+from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
+from srgan.config import OptionError
+from srgan.data import find_pictures, split
+from srgan.memory import keep_freed_memory
+from srgan.networks.generator import Generator
+from srgan.run_folder import RUNS
+from srgan.steps import AdversarialStep, PixelStep, Step
+from srgan.training_config import DataOptions, RunOptions, SRResNetOptions, TrainingConfig
+
+# Options with names of somebody's files: no model file tells them.
+PRIVATE = ("data_folder", "validation_folder", "features", "srresnet", "init")
+
+
+def make_accelerator(options: RunOptions) -> Accelerator:
+    """Device and processes as accelerate and torchrun set them, and the precision.
+
+    Raises:
+        OptionError: the device has no such precision.
+    """
+    keep_freed_memory()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    # Each process keeps BN statistics of its own: exchanging them inside the forward pass would
+    # change tensors that the discriminator's two passes still need.
+    handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    precision = _native() if options.precision == "auto" else options.precision
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise OptionError("--precision fp16 needs a GPU: take bf16 or fp32")
+    mixed = "no" if precision == "fp32" else precision
+    return Accelerator(mixed_precision=mixed, kwargs_handlers=[handler])
+
+
+def _native() -> str:
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
+    """Crops that a process computes at once. Raises OptionError where the parts are unequal."""
+    batch_size = config.schedule.batch_size
+    parts = config.run.accumulate * accelerator.num_processes
+    if batch_size % parts:
+        raise OptionError(
+            f"--batch-size {batch_size} cannot be split into {parts} equal parts "
+            "(processes x --accumulate)"
+        )
+    return batch_size // parts
+
+
+def find_data(options: DataOptions, folder: Path) -> tuple[list[Path], list[Path]]:
+    """Pictures to train on, and those to validate on.
+
+    Runs, with their sample grids, and the validation folder may lie in the data folder: nothing
+    in them is trained on.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        DataError: there are none.
+    """
+    if options.data_folder is None:
+        raise OptionError("--data-folder is missing: give a folder of training pictures")
+    count = options.validation_pictures
+    without = [folder, RUNS]
+    if options.validation_folder is None:
+        return split(find_pictures(options.data_folder, without), count, options.seed)
+    held_out = find_pictures(options.validation_folder)[:count]
+    return find_pictures(options.data_folder, [*without, options.validation_folder]), held_out
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """Tells one list of files from another, wherever their folder lies."""
+    root = os.path.commonpath([path.parent for path in files])
+    names = "\0".join(str(path.relative_to(root)) for path in files)
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def with_iterations(config: TrainingConfig, pictures: int) -> TrainingConfig:
+    """The same with epochs as iterations: a resumed run does not count the pictures again."""
+    schedule = config.schedule
+    if schedule.epochs is None:
+        return config
+    iterations = math.ceil(schedule.epochs * pictures / schedule.batch_size)
+    return replace(config, schedule=replace(schedule, iterations=iterations, epochs=None))
+
+
+def make_step(
+    config: TrainingConfig, accelerator: Accelerator, architecture: Architecture | None = None
+) -> Step:
+    """The method's step on its initial networks, which the seed decides.
+
+    Args:
+        architecture: of a generator whose weights will be loaded from a training state; by
+            default it is made as the method says.
+
+    Raises:
+        OptionError: the model to start from has another architecture.
+        CheckpointError, FeaturesError: a model or VGG's weights cannot be loaded.
+    """
+    torch.manual_seed(config.data.seed)
+    method = config.method
+    if isinstance(method, SRResNetOptions):
+        if architecture is not None:
+            generator = Generator(architecture)
+        else:
+            architecture = Architecture(method.blocks, method.channels, method.scale)
+            generator = initial_generator(method.init, architecture)
+        return PixelStep(generator, method, config.optimizer, accelerator)
+    if architecture is not None or method.srresnet is None:
+        generator = Generator(architecture)
+    else:
+        generator = Generator.from_checkpoint(load_checkpoint(method.srresnet))
+    return AdversarialStep(generator, method, config.optimizer, accelerator)
+
+
+def trained_checkpoint(
+    architecture: Architecture,
+    weights: Mapping[str, Tensor],
+    config: TrainingConfig,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Checkpoint:
+    """Weights of a run as a model file that says how they came about."""
+    options = {name: value for name, value in config.table().items() if name not in PRIVATE}
+    info = {
+        "name": config.name,
+        "description": f"{config.name} x{architecture.scale}, by srgan train",
+        "training": {**options, **training},
+        "metrics": {"protocol": "PSNR-Y and SSIM-Y on held-out pictures", **metrics},
+    }
+    tensors = {name: tensor.float().cpu().numpy() for name, tensor in weights.items()}
+    return Checkpoint(architecture, tensors, info)
+
+
+def initial_generator(model: str | None, architecture: Architecture) -> Generator:
+    """A generator with the weights of a model, or with random ones."""
+    if model is None:
+        return Generator(architecture)
+    checkpoint = load_checkpoint(model)
+    if checkpoint.architecture != architecture:
+        raise OptionError(f"--init {model}: has {checkpoint.architecture}, not {architecture}")
+    return Generator.from_checkpoint(checkpoint)
