@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
+from srgan.cli_evaluate import EVALUATE_EXAMPLES, degrade, evaluate
 from srgan.cli_train import train
 from srgan.config import (
     DEFAULT_MAX_PIXELS,
@@ -30,6 +31,8 @@ app = App(
 )
 
 app.command(train)
+app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
+app.command(degrade)
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\
@@ -98,7 +101,9 @@ def run(app: App) -> NoReturn:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        print(f"srgan: {_one_line(error)}", file=sys.stderr)
+        from srgan.console import one_line
+
+        print(f"srgan: {one_line(error)}", file=sys.stderr)
         code = 1
     sys.exit(code or 0)
 
@@ -118,27 +123,6 @@ def _print_whatever_the_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-# By name: whoever raised one has imported what defines it, some of it slow to import.
-FORESEEN = (
-    "CheckpointError",
-    "DataError",
-    "EngineError",
-    "FeaturesError",
-    "PictureError",
-    "RunError",
-)
-
-
-def _one_line(error: BaseException) -> str:
-    """The reason for the user; what was not foreseen is named and points to --debug."""
-    if type(error).__name__ in FORESEEN:
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory even with the smallest tiles; try --precision bf16"
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text} (add --debug for the traceback)"
 
 
 @app.command(help_epilogue=UPSCALE_EXAMPLES)
@@ -178,7 +162,7 @@ def upscale(
     verb = "can be done" if dry_run else "done"
     possible = not dry_run and not all(job.problem for job in jobs)
     upscaler = Upscaler(checkpoint, engine) if possible else None
-    with Reporter(len(jobs), verb=verb, json=json, one_line=_one_line) as reporter:
+    with Reporter(len(jobs), verb=verb, json=json) as reporter:
         for job in jobs:
             with reporter.job(job) as report:
                 picture, size = batch.inspect(job, result, scale, max_pixels)

@@ -5,6 +5,9 @@ from typing import Literal, get_args
 
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+# What lies beyond a picture's edges: the last pixel repeated, as in MATLAB's imresize when the
+# benchmark sets were made, or the picture mirrored, as in today's. Only outer pixels differ.
+Edges = Literal["replicate", "symmetric"]
 
 DEFAULT_MODEL = "srresnet-x4"
 DEFAULT_MAX_PIXELS = 200_000_000

@@ -50,6 +50,28 @@ class _LogHandler(logging.Handler):
         print(f"warning: {record.getMessage()}", file=sys.stderr)
 
 
+# By name: whoever raised one has imported what defines it, some of it slow to import.
+FORESEEN = (
+    "EvaluationError",
+    "CheckpointError",
+    "DataError",
+    "EngineError",
+    "FeaturesError",
+    "PictureError",
+    "RunError",
+)
+
+
+def one_line(error: BaseException) -> str:
+    """The reason for the user; what was not foreseen is named and points to --debug."""
+    if type(error).__name__ in FORESEEN:
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory even with the smallest tiles; try --precision bf16"
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text} (add --debug for the traceback)"
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, if that is a terminal; the body calls it with (done, total)."""
@@ -108,10 +130,8 @@ class JobReport:
 class Reporter:
     """Shows a batch; a picture that fails is named with its reason and the batch goes on."""
 
-    def __init__(
-        self, total: int, *, verb: str, json: bool, one_line: Callable[[BaseException], str]
-    ) -> None:
-        self._json, self._one_line, self._total, self._verb = json, one_line, total, verb
+    def __init__(self, total: int, *, verb: str, json: bool) -> None:
+        self._json, self._total, self._verb = json, total, verb
         self._done = self._failed = 0
         self._megapixels = 0.0
         self._bar = Progress(
@@ -168,7 +188,7 @@ class Reporter:
             print(report, flush=True)
 
     def _print_failure(self, report: JobReport, source: Path, error: Exception) -> None:
-        reason = self._one_line(error)
+        reason = one_line(error)
         if str(source) not in reason:
             reason = f"{source}: {reason}"
         if "--debug" in sys.argv:

@@ -1,0 +1,186 @@
+"""The `srgan evaluate` and `srgan degrade` commands: each parses, calls, prints."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from srgan.config import DEFAULT_MODEL, Edges, EngineOptions, OptionError, ResultOptions
+
+if TYPE_CHECKING:
+    from srgan.upscaler import Upscaler
+
+ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
+FILES = Group("Files", sort_key=1)
+EVALUATE_EXAMPLES = """\
+Examples:
+
+  srgan evaluate --benchmark bench/Set5 bench/Set14
+
+  srgan evaluate --model srresnet-x4 --model mine.safetensors -b bench/Set5 --report out.html
+
+  srgan evaluate --results theirs=their-pictures/ --benchmark bench/Set5 --metrics psnr_y lpips_alex
+
+A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures; without LRx4/ the LR
+pictures are made by MATLAB-compatible bicubic.
+
+Exit codes: 0 all pictures count, 1 some do not, 2 wrong usage.
+"""
+
+
+def evaluate(
+    *,
+    benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
+    model: Annotated[list[str], Parameter(alias="-m")] = [],  # noqa: B006
+    results: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    metrics: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    lpips_weights: Path | None = None,
+    scale: int | None = None,
+    per_image: bool = False,
+    json: Annotated[Path | None, Parameter(group=FILES)] = None,
+    csv: Annotated[Path | None, Parameter(group=FILES)] = None,
+    report: Annotated[Path | None, Parameter(group=FILES)] = None,
+    examples: Annotated[int, Parameter(group=FILES)] = 2,
+    overwrite: Annotated[bool, Parameter(group=FILES)] = False,
+    engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
+) -> int:
+    """Measure models, and anyone's results, on benchmark sets, beside bicubic.
+
+    Args:
+        benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
+        model: A shipped model or a model file; repeat it to compare several.
+        results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
+        metrics: What is measured; by default psnr_y, ssim_y and lpips_alex.
+        lpips_weights: Folder with the weights of LPIPS.
+        scale: Of the benchmark; by default the models'.
+        per_image: A row for every picture, too.
+        json: Write all figures as JSON.
+        csv: Write a line a picture and method.
+        report: Write one self-contained HTML page: tables, perception against distortion, parts of
+            pictures side by side.
+        examples: Pictures of each set in the report.
+        overwrite: Replace files that exist.
+    """
+    from srgan import evaluation_report, evaluation_tables
+    from srgan.console import counting
+    from srgan.evaluate import evaluate as measure
+    from srgan.evaluate import find_benchmark
+    from srgan.measures import DEFAULT, make_measures
+
+    for path in (json, csv, report):
+        if path is not None and path.exists() and not overwrite:
+            raise OptionError(f"{path}: exists; use --overwrite")
+    folders = _named_folders(results)
+    models = _load(model or ([] if results else [DEFAULT_MODEL]), engine)
+    scale = _scale(models, scale)
+    benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
+    measures, unavailable = make_measures(metrics or DEFAULT, lpips_weights)
+    with counting("pictures") as progress:
+        evaluation = measure(
+            benchmarks,
+            models,
+            folders,
+            measures,
+            scale=scale,
+            examples=examples if report else 0,
+            progress=progress,
+        )
+    evaluation.unavailable.update(unavailable)
+    evaluation_tables.print_tables(evaluation, per_image)
+    facts = _facts(models)
+    if json is not None:
+        evaluation_tables.write_json(evaluation, json, facts, overwrite=overwrite)
+    if csv is not None:
+        evaluation_tables.write_csv(evaluation, csv, overwrite=overwrite)
+    if report is not None:
+        title = "Evaluation on " + ", ".join(evaluation.sets)
+        evaluation_report.write_report(evaluation, report, title, facts, overwrite=overwrite)
+    return 1 if evaluation.problems else 0
+
+
+def _named_folders(results: Sequence[str]) -> dict[str, Path]:
+    folders = {}
+    for entry in results:
+        name, equals, folder = entry.partition("=")
+        if not (name and equals and folder):
+            raise OptionError(f"--results takes NAME=DIR, not {entry}")
+        if not Path(folder).is_dir():
+            raise OptionError(f"--results {entry}: {folder} is no folder")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _load(models: Sequence[str], engine: EngineOptions) -> "dict[str, Upscaler]":
+    from srgan.checkpoint import load_checkpoint
+    from srgan.upscaler import Upscaler
+
+    loaded: dict[str, Upscaler] = {}
+    for model in models:
+        name = Path(model).stem if Path(model).suffix else model
+        if name in loaded:  # runs/a/best.safetensors, runs/b/best.safetensors
+            name = model
+        loaded[name] = Upscaler(load_checkpoint(model), engine)
+    return loaded
+
+
+def _scale(models: "Mapping[str, Upscaler]", scale: int | None) -> int:
+    scales = {upscaler.scale for upscaler in models.values()} | ({scale} if scale else set())
+    if len(scales) > 1:
+        raise OptionError(f"one scale at a time, not {sorted(scales)}")
+    return scales.pop() if scales else 4
+
+
+def _facts(models: "Mapping[str, Upscaler]") -> dict[str, str]:
+    import numpy as np
+
+    from srgan.system import describe
+
+    facts = {
+        name: value if isinstance(value, str) else ", ".join(value)
+        for name, value in describe().items()
+    }
+    for name, upscaler in models.items():
+        engine = upscaler.engine_for(np.dtype(np.uint8))
+        facts[name] = f"{type(engine).__module__.rpartition('.')[2]} {engine.precision}"
+    facts["command"] = shlex.join(["srgan", *sys.argv[1:]])
+    return facts
+
+
+def degrade(
+    folder: Path,
+    output: Path,
+    /,
+    *,
+    scale: int = 4,
+    edges: Edges = "replicate",
+    overwrite: bool = False,
+) -> int:
+    """Write the LR pictures of a folder: MATLAB-compatible bicubic, 8-bit PNG.
+
+    Args:
+        folder: HR pictures, searched recursively.
+        output: Folder for the LR pictures; the tree is kept.
+        scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
+        edges: What lies beyond a picture's edges: replicate makes the published benchmark sets,
+            symmetric is what MATLAB does today.
+        overwrite: Replace files that exist.
+    """
+    from srgan import batch
+    from srgan.console import Reporter
+    from srgan.degrade_files import open_hr, write_lr
+
+    if scale < 2:
+        raise OptionError("--scale must be at least 2")
+    options = ResultOptions(format="png", suffix="", overwrite=overwrite)
+    jobs = batch.plan([str(folder)], f"{output}/", options, scale)
+    with Reporter(len(jobs), verb="done", json=False) as reporter:
+        for job in jobs:
+            with reporter.job(job) as report:
+                picture, size = open_hr(job, scale)
+                report.opened(picture, size)
+                write_lr(picture, size, job, scale, edges=edges, overwrite=overwrite)
+                report.done([])
+    return reporter.exit_code
