@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan import evaluation_report
+from srgan import evaluation_scatter
 from srgan.evaluation import Evaluation, Example, Problem, Score
 from srgan.evaluation_report import write_report
 from srgan.images import PictureError
@@ -190,24 +190,24 @@ def test_no_scores(tmp_path: Path) -> None:
 
 def test_labels_of_close_points_do_not_overlap() -> None:
     places = [(200.0, 100.0), (210.0, 104.0), (205.0, 112.0), (440.0, 20.0)]
-    _, labels = evaluation_report._dots(["srresnet-x4", "srgan-x4", "bicubic", "edge"], places)
+    _, labels = evaluation_scatter._dots(["srresnet-x4", "srgan-x4", "bicubic", "edge"], places)
     boxes = []
     for label in labels:
         found = re.match(r'<text x="(.+?)" y="(.+?)" text-anchor="(.+?)">(.+)</text>', label)
         assert found
         x, y, anchor, text = found.groups()
-        boxes.append(evaluation_report._box(float(x), float(y), anchor, text))
+        boxes.append(evaluation_scatter._box(float(x), float(y), anchor, text))
     for i, box in enumerate(boxes):
-        assert evaluation_report._inside(box)
-        assert not evaluation_report._meets(box, boxes[:i])
+        assert evaluation_scatter._inside(box)
+        assert not evaluation_scatter._meets(box, boxes[:i])
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.5], [26.0, 32.2], [28.42], [0.0], [1e-4, 2e-4]])
 def test_ticks_are_round_and_around_the_values(values: list[float]) -> None:
-    ticks = evaluation_report._ticks(values)
+    ticks = evaluation_scatter._ticks(values)
     assert ticks[0] <= min(values) and max(values) <= ticks[-1]
     assert 3 <= len(ticks) <= 7
-    labels = [float(label) for label in evaluation_report._labels(ticks)]
+    labels = [float(label) for label in evaluation_scatter._labels(ticks)]
     assert labels == pytest.approx(ticks, abs=1e-12)
 
 

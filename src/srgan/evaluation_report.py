@@ -5,14 +5,14 @@ import html
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from srgan.evaluation import BICUBIC, Evaluation, Example
+from srgan.evaluation import Evaluation, Example
+from srgan.evaluation_scatter import Point, escaped, partial, scatter
 from srgan.evaluation_tables import (
     Row,
     direction_of,
@@ -27,22 +27,6 @@ from srgan.evaluation_tables import (
 )
 
 ROW = 4  # crops beside each other on the page, 3 times enlarged; of more, 2 times
-WIDTH, HEIGHT = 460, 340  # of a scatter plot; small, so that its text is legible on a phone
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52  # its margins
-LETTER = 7.2  # width of a label's letter
-LABEL = 28  # letters of a label, the rest is cut
-# Where a label may go beside its point: x, y, and which end of the text is there.
-PLACES = (
-    (10, 4, "start"),
-    (-10, 4, "end"),
-    (0, -12, "middle"),
-    (0, 22, "middle"),
-    (10, -12, "start"),
-    (10, 20, "start"),
-    (-10, -12, "end"),
-    (-10, 20, "end"),
-)
-
 STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#59636e;--line:#d4d9df;--faint:#eef1f4;
 --accent:#0b62c4}
@@ -97,14 +81,6 @@ font-size:.875rem}
 """
 
 
-class Point(NamedTuple):
-    """A method in a scatter plot."""
-
-    label: str
-    x: float
-    y: float
-
-
 def write_report(
     evaluation: Evaluation,
     path: Path,
@@ -123,7 +99,7 @@ def write_report(
         PictureError: the file exists or cannot be written.
     """
     parts = [
-        f"<h1>{_text(title)}</h1>",
+        f"<h1>{escaped(title)}</h1>",
         f'<p class="lead">{_lead(evaluation)}</p>',
         _section("Figures", _tables(evaluation)),
         _section("Perception against distortion", _plots(evaluation)),
@@ -139,7 +115,7 @@ def write_report(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
 content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{_text(title)}</title>
+<title>{escaped(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
@@ -152,10 +128,6 @@ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
     write_text(path, page, overwrite=overwrite)
 
 
-def _text(text: str) -> str:
-    return html.escape(printable(text))
-
-
 def _section(heading: str, body: str) -> str:
     return f"<section>\n<h2>{heading}</h2>\n{body}\n</section>\n" if body else ""
 
@@ -165,7 +137,7 @@ def _lead(evaluation: Evaluation) -> str:
     sets = ", ".join(evaluation.sets) or "no set"
     methods = ", ".join(evaluation.methods)
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
-    return _text(f"{methods}: SR compared with HR on {count} of {sets}.")
+    return escaped(f"{methods}: SR compared with HR on {count} of {sets}.")
 
 
 def _tables(evaluation: Evaluation) -> str:
@@ -185,14 +157,14 @@ def _set_tables(evaluation: Evaluation, set: str) -> str:
     ]
     means = _table(set, "mean", [*_headings(evaluation, ["method"]), _heading("pictures")], rows)
     pictures = [
-        f"<tr>{_row_heading(picture)}<td>{_text(row.method)}</td>{_cells(row)}</tr>"
+        f"<tr>{_row_heading(picture)}<td>{escaped(row.method)}</td>{_cells(row)}</tr>"
         for picture, rows_of_picture in picture_rows(evaluation, set).items()
         for row in rows_of_picture
     ]
     if not pictures:
         return means
     table = _table(set, "each picture", _headings(evaluation, ["picture", "method"]), pictures)
-    return f"{means}<details><summary>{_text(set)}, each picture</summary>{table}</details>\n"
+    return f"{means}<details><summary>{escaped(set)}, each picture</summary>{table}</details>\n"
 
 
 def _table(set: str, what: str, headings: Sequence[str], rows: Sequence[str]) -> str:
@@ -200,13 +172,13 @@ def _table(set: str, what: str, headings: Sequence[str], rows: Sequence[str]) ->
     label = html.escape(f"{printable(set)}, {what}")
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">\n<table>\n'
-        f"<caption>{_text(set)} <span>{what}</span></caption>\n"
+        f"<caption>{escaped(set)} <span>{what}</span></caption>\n"
         f"<thead><tr>{''.join(headings)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
     )
 
 
 def _heading(text: str) -> str:
-    return f'<th scope="col">{_text(text)}</th>'
+    return f'<th scope="col">{escaped(text)}</th>'
 
 
 def _headings(evaluation: Evaluation, first: Sequence[str]) -> list[str]:
@@ -214,12 +186,12 @@ def _headings(evaluation: Evaluation, first: Sequence[str]) -> list[str]:
     for name in evaluation.figures:
         arrow = {"higher is better": " ↑", "lower is better": " ↓"}.get(direction_of(name), "")
         sign = f'<span role="img" aria-label="{direction_of(name)}">{arrow}</span>' if arrow else ""
-        headings.append(f'<th scope="col">{_text(title_of(name))}{sign}</th>')
+        headings.append(f'<th scope="col">{escaped(title_of(name))}{sign}</th>')
     return headings
 
 
 def _row_heading(text: str) -> str:
-    return f'<th scope="row">{_text(text)}</th>'
+    return f'<th scope="row">{escaped(text)}</th>'
 
 
 def _cells(row: Row) -> str:
@@ -237,15 +209,13 @@ def _plots(evaluation: Evaluation) -> str:
         means = {m: evaluation.means(set, m) for m in evaluation.methods}
         most = max(len(evaluation.select(set, method)) for method in evaluation.methods)
         points = [
-            Point(
-                _partial(method, len(evaluation.select(set, method)), most), v["psnr_y"], v[lpips]
-            )
+            Point(partial(method, len(evaluation.select(set, method)), most), v["psnr_y"], v[lpips])
             for method, v in means.items()
             if v
         ]
         points = [point for point in points if math.isfinite(point.x + point.y)]
         if points:
-            plots.append(f"<figure><h3>{_text(set)}</h3>{_scatter(set, points, lpips)}</figure>")
+            plots.append(f"<figure><h3>{escaped(set)}</h3>{scatter(set, points, lpips)}</figure>")
     if not plots:
         return ""
     note = (
@@ -253,111 +223,6 @@ def _plots(evaluation: Evaluation) -> str:
         "the upper right, what is trained to look real to the lower left.</p>"
     )
     return f'{note}<div class="plots">\n{"".join(plots)}\n</div>'
-
-
-def _partial(method: str, count: int, most: int) -> str:
-    """A method's label, which says so where its mean is over fewer pictures than others'."""
-    return method if count == most else f"{method} ({count} of {most})"
-
-
-def _scatter(set: str, points: Sequence[Point], lpips: str) -> str:
-    """An SVG of labelled points: PSNR-Y to the right, LPIPS upwards."""
-    y_title = title_of(lpips)
-    x_ticks = _ticks([point.x for point in points])
-    y_ticks = _ticks([point.y for point in points])
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-
-    def place(point: Point) -> tuple[float, float]:
-        x = (point.x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
-        y = (point.y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return LEFT + x * (right - LEFT), bottom - y * (bottom - TOP)
-
-    lines, texts = [], []
-    for tick, label in zip(x_ticks, _labels(x_ticks), strict=True):
-        x = place(Point("", tick, y_ticks[0]))[0]
-        lines.append(f'<path class="grid" d="M{x:.1f} {TOP}V{bottom}"/>')
-        texts.append(_svg_text(x, bottom + 18, "middle", label, "tick"))
-    for tick, label in zip(y_ticks, _labels(y_ticks), strict=True):
-        y = place(Point("", x_ticks[0], tick))[1]
-        lines.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
-        texts.append(_svg_text(LEFT - 7, y + 4, "end", label, "tick"))
-    lines.append(f'<path class="axis" fill="none" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
-    texts.append(_svg_text((LEFT + right) / 2, HEIGHT - 10, "middle", "PSNR-Y (dB), higher better"))
-    middle = (TOP + bottom) / 2
-    texts.append(
-        f'<text transform="translate(15 {middle:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{_text(y_title)}, lower better</text>"
-    )
-    dots, labels = _dots([point.label for point in points], [place(point) for point in points])
-    summary = "; ".join(
-        f"{p.label}: {shown_value('psnr_y', p.x)} dB, {shown_value(lpips, p.y)}" for p in points
-    )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{_text(f'{set}, PSNR-Y and {y_title}. {summary}')}</title>"
-        f"{''.join([*lines, *texts, *dots, *labels])}</svg>"
-    )
-
-
-def _svg_text(x: float, y: float, anchor: str, text: str, kind: str = "") -> str:
-    style = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{_text(text)}</text>'
-
-
-def _dots(
-    names: Sequence[str], places: Sequence[tuple[float, float]]
-) -> tuple[list[str], list[str]]:
-    """Circles, and labels where they cover neither a point nor another label, if possible."""
-    dots, labels = [], []
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for name, (x, y) in zip(names, places, strict=True):
-        kind = ' class="bicubic"' if name == BICUBIC else ""
-        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"{kind}/>')
-        text = name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
-        boxes = [_box(x + dx, y + dy, anchor, text) for dx, dy, anchor in PLACES]
-        free = [i for i, box in enumerate(boxes) if _inside(box) and not _meets(box, taken)]
-        inside = [i for i, box in enumerate(boxes) if _inside(box)]
-        choice = [*free, *inside, 0][0]
-        taken.append(boxes[choice])
-        dx, dy, anchor = PLACES[choice]
-        labels.append(_svg_text(x + dx, y + dy, anchor, text))
-    return dots, labels
-
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-
-
-def _box(x: float, y: float, anchor: str, text: str) -> Box:
-    width = LETTER * len(text)
-    left = x - {"start": 0, "middle": 0.5, "end": 1}[anchor] * width
-    return left, y - 11, left + width, y + 4
-
-
-def _inside(box: Box) -> bool:
-    return box[0] >= LEFT and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT - BOTTOM
-
-
-def _meets(box: Box, others: Iterable[Box]) -> bool:
-    return any(
-        box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
-        for other in others
-    )
-
-
-def _ticks(values: Sequence[float]) -> list[float]:
-    """Three to seven round numbers, evenly spaced, around all values with some room."""
-    low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.02 * abs(high) or 0.1
-    low, high = low - room, high + room
-    power = 10.0 ** math.floor(math.log10((high - low) / 4))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= (high - low) / 4)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [i * step for i in range(first, last + 1)]
-
-
-def _labels(ticks: Sequence[float]) -> list[str]:
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    return [f"{tick:.{decimals}f}" for tick in ticks]
 
 
 def _examples(evaluation: Evaluation) -> str:
@@ -380,7 +245,7 @@ def _example(evaluation: Evaluation, example: Example) -> str:
     crops = []
     for method, crop in example.crops.items():
         lines = [
-            f"<span>{_text(title_of(n))} {shown_value(n, v)}</span>"
+            f"<span>{escaped(title_of(n))} {shown_value(n, v)}</span>"
             for n, v in figures.get(method, {}).items()
         ]
         alt = html.escape(printable(f"{example.picture}, a part of it: {method}"))
@@ -388,9 +253,9 @@ def _example(evaluation: Evaluation, example: Example) -> str:
         crops.append(
             f'<figure style="width:{width}px"><img src="data:image/png;base64,{_png(crop)}" '
             f'alt="{alt}" width="{width}" height="{height}">'
-            f"<figcaption><strong>{_text(method)}</strong>{''.join(lines)}</figcaption></figure>"
+            f"<figcaption><strong>{escaped(method)}</strong>{''.join(lines)}</figcaption></figure>"
         )
-    heading = f"<h3>{_text(example.set)}, {_text(example.picture)}</h3>"
+    heading = f"<h3>{escaped(example.set)}, {escaped(example.picture)}</h3>"
     return f'{heading}\n<div class="crops">{"".join(crops)}</div>\n'
 
 
@@ -404,22 +269,22 @@ def _protocols(evaluation: Evaluation) -> str:
     entries = []
     for name in evaluation.figures:
         # `scale` in backticks is code.
-        protocol = re.sub(r"`(\w+)`", r"<code>\1</code>", _text(protocol_of(name)))
+        protocol = re.sub(r"`(\w+)`", r"<code>\1</code>", escaped(protocol_of(name)))
         direction = f"; {direction_of(name)}" if direction_of(name) else ""
-        entries.append(f"<dt>{_text(title_of(name))}</dt><dd>{protocol}{direction}.</dd>")
+        entries.append(f"<dt>{escaped(title_of(name))}</dt><dd>{protocol}{direction}.</dd>")
     for name, remedy in evaluation.unavailable.items():
-        reason = _text(" ".join(remedy.split()))
-        entries.append(f"<dt>{_text(title_of(name))}</dt><dd>Not computed: {reason}</dd>")
+        reason = escaped(" ".join(remedy.split()))
+        entries.append(f"<dt>{escaped(title_of(name))}</dt><dd>Not computed: {reason}</dd>")
     return f"<dl>{''.join(entries)}</dl>" if entries else ""
 
 
 def _problems(evaluation: Evaluation) -> str:
     if not evaluation.problems:
         return "<p>None: every picture counts.</p>" if evaluation.scores else ""
-    lines = [f"<li>{_text(problem_line(problem))}</li>" for problem in evaluation.problems]
+    lines = [f"<li>{escaped(problem_line(problem))}</li>" for problem in evaluation.problems]
     return f"<p>These pictures do not count:</p>\n<ul>{''.join(lines)}</ul>"
 
 
 def _facts(facts: Mapping[str, str]) -> str:
-    entries = [f"<dt>{_text(n)}</dt><dd><code>{_text(v)}</code></dd>" for n, v in facts.items()]
+    entries = [f"<dt>{escaped(n)}</dt><dd><code>{escaped(v)}</code></dd>" for n, v in facts.items()]
     return f'<dl class="facts">{"".join(entries)}</dl>' if entries else ""
