@@ -2,14 +2,12 @@
 
     python benchmarks/quality.py BENCH/Set5 BENCH/Set14
 
-Each folder holds HR/ and LRx4/ (MATLAB bicubic). PSNR on Y of BT.601, 8-bit output, 4 pixels
-cropped on each side: the paper's protocol.
+Each folder holds HR/ and LRx4/ (MATLAB bicubic). The protocol is that of `srgan evaluate`.
 """
 
 from pathlib import Path
 from typing import Annotated, get_args
 
-import numpy as np
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
@@ -17,8 +15,8 @@ from rich.table import Table
 from srgan.cli import run_script
 from srgan.config import DEFAULT_MODEL, EngineName, Precision
 from srgan.engines import EngineError
-from srgan.images import open_picture
-from srgan.metrics import psnr_y
+from srgan.evaluate import evaluate, find_benchmark
+from srgan.measures import make_measures
 from srgan.upscaler import Upscaler
 
 
@@ -44,21 +42,11 @@ def main(
 
 
 def mean_psnr_y(upscaler: Upscaler, folder: Path) -> float:
-    """Mean over the pictures of HR/ and LRx4/; gray ones count as RGB of equal channels."""
-    figures = [
-        psnr_y(rgb(upscaler(rgb_file(folder / "LRx4" / hr.name))), rgb_file(hr), upscaler.scale)
-        for hr in sorted((folder / "HR").iterdir())
-    ]
-    return float(np.mean(figures))
-
-
-def rgb_file(path: Path) -> np.ndarray:
-    picture = open_picture(path)
-    return rgb(picture[: picture.shape[0], : picture.shape[1]])
-
-
-def rgb(image: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+    """As `srgan evaluate` prints it."""
+    benchmark = find_benchmark(folder, upscaler.scale)
+    measures, _ = make_measures(["psnr_y"], None)
+    evaluation = evaluate([benchmark], {"model": upscaler}, {}, measures, scale=upscaler.scale)
+    return evaluation.means(benchmark.name, "model")["psnr_y"]
 
 
 if __name__ == "__main__":
