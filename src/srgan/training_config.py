@@ -200,7 +200,7 @@ class SRGANOptions:
     from_scratch: bool = False
     features: str = "vgg19"
     layer: tuple[int, int] = (5, 4)
-    content_weight: float = 0.006
+    content_weight: float = 1.0
     adversarial_weight: float = 1e-3
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
