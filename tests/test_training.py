@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ def test_ctrl_c_saves_and_exits_130(pictures: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "--resume --run-folder runs/srresnet" in said
     assert "Traceback" not in said
     assert newest_state(tmp_path / "runs/srresnet")["iteration"] >= 2
 
@@ -274,40 +276,6 @@ def test_training_learns(pictures: Path, tmp_path: Path, srgan: Command) -> None
     assert list((run / "tensorboard").iterdir())
 
 
-def test_the_same_seed_gives_the_same_model_with_any_number_of_workers(
-    pictures: Path, tmp_path: Path, srgan: Command
-) -> None:
-    arguments = ("srresnet", *SMALL, "--data-folder", pictures, *QUICK[:-2], *CALM)
-    for folder, options in (
-        ("a", ("--workers", 0)),
-        ("b", ("--workers", 2)),
-        ("c", ("--workers", 0, "--seed", 1)),
-    ):
-        done = srgan("train", *arguments, "--iterations", 3, "--run-folder", folder, *options)
-        assert done.returncode == 0, done.stderr
-    assert_same_model(tmp_path / "a/last.safetensors", tmp_path / "b/last.safetensors")
-    with pytest.raises(AssertionError):
-        assert_same_model(tmp_path / "a/last.safetensors", tmp_path / "c/last.safetensors")
-
-
-def test_gradients_that_are_not_finite_stop_the_run_with_a_good_state(
-    pictures: Path, tmp_path: Path, srgan: Command
-) -> None:
-    arguments = ("srresnet", *SMALL, "--data-folder", pictures, *QUICK, *CALM, "--warmup", 0)
-    good = srgan("train", *arguments, "--iterations", 5, "--run-folder", "run")
-    assert good.returncode == 0, good.stderr
-    before = newest_state(tmp_path / "run")
-    bad = srgan(
-        *("train", "srresnet", "--resume", "--run-folder", "run"),
-        *("--iterations", 100, "--rate", 1e38, "--optimizer", "muon", "--muon-rate", 1e38),
-    )
-    assert bad.returncode == 1
-    assert "not finite in 5 iterations in a row" in bad.stderr
-    assert "--resume" in bad.stderr
-    assert "Traceback" not in bad.stderr
-    assert_same_state(newest_state(tmp_path / "run"), before)
-
-
 def test_a_time_budget_ends_the_run(pictures: Path, tmp_path: Path, srgan: Command) -> None:
     start = time.monotonic()
     done = srgan(
@@ -423,3 +391,34 @@ def test_a_full_disk_does_not_stop_a_run_before_its_end(
     assert trainer._iteration == 6
     assert "not saved, training goes on: No space left" in caplog.text
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_same_seed_gives_the_same_model_with_any_number_of_workers(
+    pictures: Path, tmp_path: Path
+) -> None:
+    for folder, options in (("a", {}), ("b", {"workers": 2}), ("c", {"seed": 1})):
+        config = small_config(pictures, iterations=2)
+        train(
+            replace(config, data=replace(config.data, **options)), tmp_path / folder, resume=False
+        )
+    assert_same_model(tmp_path / "a/last.safetensors", tmp_path / "b/last.safetensors")
+    with pytest.raises(AssertionError):
+        assert_same_model(tmp_path / "a/last.safetensors", tmp_path / "c/last.safetensors")
+
+
+def test_gradients_that_are_not_finite_stop_the_run_with_a_good_state(
+    pictures: Path, tmp_path: Path
+) -> None:
+    good = small_config(pictures, iterations=3, warmup=0)
+    train(good, tmp_path, resume=False)
+    before = newest_state(tmp_path)
+    wild = OptimizerOptions(rate=1e38, muon_rate=1e38)
+    bad = replace(
+        good,
+        schedule=replace(good.schedule, iterations=100),
+        optimizer=wild,
+        run=replace(good.run, validate_every=1),
+    )
+    with pytest.raises(RunError, match="not finite in 5 iterations in a row"):
+        train(bad, tmp_path, resume=True)
+    assert_same_state(newest_state(tmp_path), before)

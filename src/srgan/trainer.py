@@ -20,6 +20,7 @@ from srgan.config import OptionError
 from srgan.data import CropLoader
 from srgan.degrade import bicubic_lr, unit
 from srgan.ema import EMA
+from srgan.engines import EngineError
 from srgan.logbook import RunError
 from srgan.schedule import rate_factor
 from srgan.steps import Batch
@@ -154,7 +155,17 @@ class Trainer:
                     self._save()
                     saved = self._elapsed
             self._save(final=True)
+            report.message(self._farewell())
         return self._stop
+
+    def _farewell(self) -> str:
+        if self._stop:
+            return (
+                f"saved at iteration {self._iteration}; go on with: srgan train "
+                f"{self.config.name} --resume --run-folder {self._folder}"
+            )
+        model = "last" if self._best is None else "best"
+        return f"trained: srgan upscale photo.jpg --model {self._folder}/{model}.safetensors"
 
     def _report(self) -> Report:
         title = f"{self.config.name} in {self._folder}"
@@ -242,10 +253,14 @@ class Trainer:
     def _validate_if_due(self, report: Report, signals: StopSignals) -> None:
         """Validate every so often and at the end; what a stop prevented is made up for."""
         due = self._iteration % self.config.run.validate_every == 0 or self._progress() >= 1
-        if not self._pairs or not due or self._validated == self._iteration:
+        if not self._pairs or not due or self._bad or self._validated == self._iteration:
             return
         checkpoint = self._checkpoint()
-        found = validate(checkpoint, self._pairs, self._measure, lambda: signals.received > 0)
+        try:
+            found = validate(checkpoint, self._pairs, self._measure, lambda: signals.received > 0)
+        except (EngineError, ValueError) as error:  # weights that have exploded
+            log.warning("validation at %d: %s", self._iteration, error)
+            return
         if found is None:
             return
         self._figures, grid = found
