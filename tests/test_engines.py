@@ -201,7 +201,8 @@ def test_calibration_ranges_are_the_mean_over_tiles(small_checkpoint: Checkpoint
     """Of the input of the tail, the last to be quantised, against the torch network's."""
     generator = Generator.from_checkpoint(small_checkpoint)
     seen: list[torch.Tensor] = []
-    generator.upsample[-1].register_forward_hook(lambda _module, _x, y: seen.append(y))  # type: ignore[arg-type]
+    last = generator.get_submodule(f"upsample.{len(generator.upsample) - 1}.prelu")
+    last.register_forward_hook(lambda _module, _x, y: seen.append(y))  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     tiles = [rng.random((1, 3, 20, 24), np.float32) for _ in range(3)]
     with torch.inference_mode():
