@@ -70,7 +70,7 @@ class Generator(nn.Module):
         conv, _, prelu = self.upsample[-1].children()
         sr = tail_after_shuffle(self.tail, prelu(conv(features)))
         # bf16 would leave SR no more than 8 bits.
-        return (torch.tanh(sr.float()) + 1) / 2
+        return (torch.tanh(sr.to(lr.dtype)) + 1) / 2
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Generator":
