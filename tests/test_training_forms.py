@@ -7,6 +7,7 @@ from skimage import data
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.plain import PlainGenerator
 from srgan.checkpoint import Architecture
 from srgan.networks.activation import PReLU
 from srgan.networks.folding import shuffled_tail
@@ -14,21 +15,6 @@ from srgan.networks.generator import Generator
 from srgan.networks.tail import shuffled, tail_after_shuffle
 
 SLOPES = [0.25, 0.0, -0.5, 1.0, 1.5]
-
-
-class PlainGenerator(Generator):
-    """The generator as the paper draws it, of torch's own modules."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__(architecture)
-        self.head.prelu = nn.PReLU()
-        for block in (*self.blocks, *self.upsample):
-            block.prelu = nn.PReLU()
-
-    def forward(self, lr: Tensor) -> Tensor:
-        head = self.head(lr)
-        features = head + self.trunk(self.blocks(head))
-        return (torch.tanh(self.tail(self.upsample(features))) + 1) / 2
 
 
 def generators(scale: int = 4, dtype: torch.dtype = torch.float32) -> tuple[Generator, Generator]:

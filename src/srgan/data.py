@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from srgan.images import PICTURE_SUFFIXES, PictureError, open_picture
 from srgan.pixels import rgb_uint8
-from srgan.workers import signals_blocked, start_worker
+from srgan.workers import signals_blocked, start_worker, wait_for_close
 
 CROPS_PER_PICTURE = 16
 CROPS_PER_ROUND = 2048
@@ -272,7 +272,7 @@ class CropLoader:
 
 
 def _start_worker(lifeline: Connection, _worker: int) -> None:
-    start_worker(lifeline)
+    start_worker(functools.partial(wait_for_close, lifeline))
 
 
 def _fits_shared_memory(size: int) -> bool:

@@ -8,8 +8,6 @@ import functools
 import hashlib
 import multiprocessing
 import os
-import signal
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +19,7 @@ import numpy as np
 
 from srgan.config import OptionError
 from srgan.images import Picture, PictureError, make_folder, open_picture, write_picture
-from srgan.workers import signals_blocked
+from srgan.workers import signals_blocked, start_worker
 
 SMALLEST = 96  # pixels a side: the usual crop
 PICTURES_PER_TASK = 4
@@ -124,17 +122,10 @@ def prepare(
 
 
 def _start_worker() -> None:
-    os.environ["VIPS_CONCURRENCY"] = "1"  # read as libvips is loaded
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Workers of a pool otherwise wait for work for ever when the main process was killed."""
+    """Workers of a pool wait for work for ever when the main process was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+    start_worker(parent.join)
 
 
 def _remove_parts(out: Path) -> None:
