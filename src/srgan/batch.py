@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan.config import MAX_SCALE, OptionError, ResultOptions
+from srgan.config import DEFAULT_MAX_PIXELS, MAX_SCALE, OptionError, ResultOptions
 from srgan.images import (
     FORMATS,
     PICTURE_SUFFIXES,
     Picture,
     PictureError,
     check_output,
+    encode_picture,
     make_folder,
     open_picture,
     output_format,
@@ -211,6 +212,50 @@ def inspect(
     return picture, size
 
 
+@dataclass(frozen=True)
+class Upscaled:
+    """A picture file's bytes, (height, width) of the picture, and notes for the user."""
+
+    data: bytes
+    size: tuple[int, int]
+    notes: list[str]
+
+
+def upscale_bytes(
+    data: bytes,
+    upscaler: Upscaler,
+    options: ResultOptions,
+    *,
+    format: str,
+    name: str = "<bytes>",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    tta: bool = False,
+    progress: Callable[[float], None] = lambda _rows: None,
+) -> Upscaled:
+    """A picture file's bytes in, its result's bytes out: those that `run` would write.
+
+    Args:
+        format: of the result, a key of FORMATS.
+        name: what errors call the picture.
+        progress: as in `run`.
+
+    Raises:
+        PictureError: with the reason.
+    """
+    picture = open_picture(data, max_pixels, name=name)
+    size = result_size(picture, options, upscaler.scale)
+    result, notes = encode_picture(
+        name,
+        _rows(picture, size, upscaler, tta, progress),
+        (*size, picture.shape[2]),
+        picture.dtype,
+        format=format,
+        quality=options.quality,
+        source=picture,
+    )
+    return Upscaled(result, size, [*picture.notes, *notes])
+
+
 def run(
     picture: Picture,
     size: tuple[int, int],
@@ -235,17 +280,25 @@ def run(
         PictureError: with the reason; no partial file stays behind.
     """
     make_folder(target.parent)
-
-    rows = upscaler.rows(
-        picture, size=size, tta=tta, progress=lambda fraction: progress(fraction * size[0])
-    )
     return write_picture(
         target,
-        rows,
+        _rows(picture, size, upscaler, tta, progress),
         (*size, picture.shape[2]),
         picture.dtype,
         format=output_format(target),
         quality=options.quality,
         source=picture,
         overwrite=options.overwrite,
+    )
+
+
+def _rows(
+    picture: Picture,
+    size: tuple[int, int],
+    upscaler: Upscaler,
+    tta: bool,
+    progress: Callable[[float], None],
+) -> Iterator[np.ndarray]:
+    return upscaler.rows(
+        picture, size=size, tta=tta, progress=lambda fraction: progress(fraction * size[0])
     )
