@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -150,11 +150,6 @@ def _search(root: Path, results: Path | None) -> Iterator[_Found]:
 
 
 def _target(found: _Found, folder: Path | None, options: ResultOptions, model_scale: int) -> Path:
-    extension = found.path.suffix
-    if options.format is not None:
-        extension = FORMATS[output_format(options.format)].suffixes[0]
-    elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
-        extension = ".png"
     tag = f"_x{options.scale or model_scale:g}"
     if options.width or options.height:
         sides = (("w", options.width), ("h", options.height))
@@ -170,7 +165,17 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
     else:
         folder /= found.path.parent.relative_to(found.root) if found.root else ""
         suffix = options.suffix or ""
-    return folder / f"{found.path.stem}{suffix}{extension}"
+    return folder / result_name(found.path, suffix, options.format)
+
+
+def result_name(picture: PurePath, suffix: str, format: str | None) -> str:
+    """The file name of a picture's result, PNG where srgan does not write the picture's format."""
+    extension = picture.suffix
+    if format is not None:
+        extension = FORMATS[output_format(format)].suffixes[0]
+    elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
+        extension = ".png"
+    return f"{picture.stem}{suffix}{extension}"
 
 
 def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> tuple[int, int]:

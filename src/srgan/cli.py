@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
+from srgan.cli_cluster import cluster
 from srgan.cli_evaluate import EVALUATE_EXAMPLES, degrade, evaluate
 from srgan.cli_train import train
 from srgan.config import (
@@ -31,6 +32,7 @@ app = App(
 )
 
 app.command(train)
+app.command(cluster)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
 app.command(degrade)
 

@@ -54,11 +54,13 @@ class _LogHandler(logging.Handler):
 FORESEEN = (
     "EvaluationError",
     "CheckpointError",
+    "ClusterError",
     "DataError",
     "EngineError",
     "FeaturesError",
     "PictureError",
     "RunError",
+    "StoreError",
 )
 
 
