@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_the_same_bytes_as_from_file_to_file(
 def test_errors_carry_the_name(upscaler: Upscaler, astronaut: np.ndarray) -> None:
     jpeg = picture(astronaut, "JPEG")
 
-    def upscale(data: bytes, **options: int) -> None:
+    def upscale(data: bytes, **options: Any) -> None:
         batch.upscale_bytes(
             data, upscaler, ResultOptions(), format="png", name="a/b.jpg", **options
         )

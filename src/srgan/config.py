@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+PreparedFormat = Literal["png", "parquet", "webdataset"]
 # What lies beyond a picture's edges: the last pixel repeated, as in MATLAB's imresize when the
 # benchmark sets were made, or the picture mirrored, as in today's. Only outer pixels differ.
 Edges = Literal["replicate", "symmetric"]

@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -45,19 +45,24 @@ def parquet_bytes(members: Sequence[Member]) -> bytes:
 
 
 def tar_bytes(members: Sequence[Member]) -> bytes:
-    """A webdataset file of pictures: a sample's key is the name up to its first dot."""
+    """A webdataset file of pictures, each of which is a sample: names must have one dot."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         for name, data in members:
-            header = tarfile.TarInfo(_one_dot(name))
+            header = tarfile.TarInfo(name)
             header.size = len(data)
             tar.addfile(header, io.BytesIO(data))
     return file.getvalue()
 
 
-def _one_dot(name: str) -> str:
-    path = PurePosixPath(name)
-    return str(path.with_name(path.stem.replace(".", "_") + path.suffix))
+def shard_names(path: Path) -> list[str]:
+    """The names of the pictures in a shard that `parquet_bytes` or `tar_bytes` made."""
+    if path.suffix == ".tar":
+        with tarfile.open(path) as tar:
+            return tar.getnames()
+    with path.open("rb") as file:
+        pictures = ParquetPictures(file)
+        return [name or "" for group in range(pictures.groups) for name in pictures.names(group)]
 
 
 class ParquetPictures:

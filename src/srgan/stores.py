@@ -12,7 +12,7 @@ LOCAL = ("file", "local")
 
 
 class StoreError(Exception):
-    """A place that cannot be listed or written to: one line for the user."""
+    """A place that cannot be listed, read or written to: one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class Store:
         return f"{self.url.rstrip('/')}/{name}"
 
     def read(self, name: str) -> bytes:
-        """Raises PictureError where the file cannot be read."""
+        """Raises PictureError where there is no such file, StoreError where it cannot be read."""
         try:
             return self._fs.cat_file(f"{self.root}/{name}")
         except FileNotFoundError as error:
             missing = OSError(errno.ENOENT, "")
             raise read_error(self.full_name(name), missing) from error
         except Exception as error:
-            reason = f"it cannot be read ({_text(error)})"
-            raise PictureError(f"{self.full_name(name)}: {reason}") from error
+            reason = f"cannot be read ({_text(error)})"
+            raise StoreError(f"{self.full_name(name)}: {reason}") from error
 
     def open(self, name: str) -> Any:
         """A binary file to read from at any place."""

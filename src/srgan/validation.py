@@ -9,11 +9,12 @@ import numpy as np
 
 from srgan.checkpoint import Checkpoint
 from srgan.config import EngineOptions
-from srgan.images import PictureError, open_picture
+from srgan.images import PictureError
 from srgan.metrics import psnr_y, ssim_y
 from srgan.pixels import rgb_uint8
 from srgan.resample import bicubic_8bit
 from srgan.samples import sample_grid
+from srgan.stored_pictures import Pictures, StoredPicture, open_training_picture
 from srgan.upscaler import Upscaler
 
 LARGEST = 384  # HR pixels: larger pictures are cut to their middle, so that it takes seconds
@@ -33,7 +34,7 @@ class Pair(NamedTuple):
     hr: np.ndarray
 
 
-def read_pairs(files: Sequence[Path], scale: int) -> list[Pair]:
+def read_pairs(files: Pictures, scale: int) -> list[Pair]:
     """HR pictures, or their middles, and their bicubic LR; what cannot be read is reported."""
     pairs = []
     for path in files:
@@ -50,11 +51,11 @@ def read_pairs(files: Sequence[Path], scale: int) -> list[Pair]:
     return pairs
 
 
-def _middle(path: Path, scale: int) -> np.ndarray:
-    picture = open_picture(path)
-    height, width = (min(side, LARGEST) // scale * scale for side in picture.shape[:2])
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return rgb_uint8(picture[top : top + height, left : left + width])
+def _middle(picture: Path | StoredPicture, scale: int) -> np.ndarray:
+    opened = open_training_picture(picture)
+    height, width = (min(side, LARGEST) // scale * scale for side in opened.shape[:2])
+    top, left = (opened.shape[0] - height) // 2, (opened.shape[1] - width) // 2
+    return rgb_uint8(opened[top : top + height, left : left + width])
 
 
 def validate(
