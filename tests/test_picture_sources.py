@@ -2,6 +2,9 @@
 
 import itertools
 import logging
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,9 @@ CROP = 24
 @pytest.fixture(autouse=True)
 def small_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rounds of 32 crops from 8 pictures, and no cache left behind."""
-    import datasets
-
     monkeypatch.setattr(data, "CROPS_PER_ROUND", 32)
     monkeypatch.setattr(data, "CROPS_PER_PICTURE", 4)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
 
@@ -126,7 +127,7 @@ def test_a_name_of_the_hub(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """There is no network here: what `datasets` is asked for, and what it answers offline."""
     import datasets
 
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="owner/photos: no such folder, and no dataset of the hub"):
         find_source("owner/photos")
     load = datasets.load_dataset
@@ -136,6 +137,7 @@ def test_a_name_of_the_hub(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return load("parquet", data_files=str(prepared / "parquet/*.parquet"), split="train")
 
     monkeypatch.setattr(datasets, "load_dataset", hub)
+    files = find_pictures(prepared / "png")
     assert torch.equal(first(find_source("owner/photos"), 4), first(files, 4))
 
 
