@@ -69,7 +69,8 @@ def test_shards_give_the_crops_of_the_folder(prepared: Path, format: str) -> Non
     files, found = find_pictures(prepared / "png"), find_source(str(prepared / format))
     assert [each.name for each in found] == [path.name for path in files]
     assert torch.equal(first(found, 20), first(files, 20))
-    assert torch.equal(first(found, 4, workers=2, first_batch=9), first(files, 13)[9:])
+    workers = 2 if format == "parquet" else 0  # that of webdataset travels as well
+    assert torch.equal(first(found, 4, workers=workers, first_batch=9), first(files, 13)[9:])
     training, held_out = split(found, 5, seed=3)
     as_files = split(files, 5, seed=3)
     assert [each.name for each in held_out] == [each.name for each in as_files[1]]
@@ -197,12 +198,13 @@ def test_training_from_shards_stops_and_resumes(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    config = small_config(prepared / "parquet", iterations=10)
-    config = replace(config, data=replace(config.data, stream=stream))
+    config = small_config(prepared / "parquet", iterations=5)
+    options = replace(config.data, stream=stream)
+    config = replace(config, data=options, run=replace(config.run, validate_every=100))
     update = Trainer.update
 
     def stopping(self: Trainer, hr: Tensor) -> dict[str, Tensor]:
-        if self._iteration == 6:
+        if self._iteration == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return update(self, hr)
 
