@@ -46,6 +46,7 @@ def upscale(
     /,
     *,
     model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL,
+    detail: float | None = None,
     image_column: str | None = None,
     cluster: Annotated[ClusterOptions, CLUSTER] = ClusterOptions(),
     result: Annotated[ResultOptions, RESULT] = ResultOptions(),
@@ -60,6 +61,8 @@ def upscale(
         dst: A folder or URL for the results, tree kept. One that ends in .parquet gets parquet
             files.
         model: A shipped model (see `srgan models`) or the path of a model file.
+        detail: From 0, faithful to the picture, to 1, with all the texture that the model
+            invents; for models with a partner, such as srgan-x4.
         image_column: Column of the pictures in parquet files; by default the only one.
         max_pixels: Refuse pictures of more pixels.
     """
@@ -67,13 +70,14 @@ def upscale(
     from srgan.checkpoint import load_checkpoint
     from srgan.cluster import bulk_upscale
     from srgan.cluster_worker import Job
+    from srgan.interpolation import with_detail
     from srgan.stores import open_store
 
     threads = engine.threads or cluster.cpus_per_actor
     job = Job(
         source=open_store(src),
         destination=open_store(dst),
-        checkpoint=load_checkpoint(model),
+        checkpoint=with_detail(load_checkpoint(model), detail),
         result=result,
         engine=replace(engine, threads=threads),
         max_pixels=max_pixels,
