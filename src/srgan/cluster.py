@@ -11,10 +11,7 @@ import contextlib
 import itertools
 import json
 import logging
-import os
-import signal
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,18 +19,14 @@ from srgan.cluster_display import BulkDisplay
 from srgan.cluster_plan import ERRORS, Picture, Plan, is_parquet, plan, tasks
 from srgan.cluster_worker import Job, Outcome, Worker
 from srgan.config import ClusterOptions
-from srgan.stores import Store
+from srgan.console import one_line
+from srgan.ray_connection import ClusterError, connected
 
 TASK_PICTURES = 8
 PARQUET_PICTURES = 32  # of a task, and so of a result file
 TASKS_PER_ACTOR = 16  # at least, so that all actors end at about the same time
+_FATAL = "fatal"  # column of what ends the job
 WAVE = 20_000  # tasks that Ray knows at a time: it holds some KB for each
-KNOCK_SECONDS = 10
-OBJECT_STORE_BYTES = 100_000_000  # of a cluster started here, which holds nothing but names
-
-
-class ClusterError(Exception):
-    """The job cannot go on: one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +62,26 @@ def bulk_upscale(job: Job, options: ClusterOptions) -> BulkReport:
     todo = plan(job.source, job.destination, job.result, job.column)
     failed = []
     done = 0
-    with BulkDisplay(len(todo.todo) + len(todo.refused)) as display:
+    outcomes = _outcomes(job, todo, options)
+    with contextlib.closing(outcomes), BulkDisplay(len(todo.todo) + len(todo.refused)) as display:
         try:
-            for outcome in _outcomes(job, todo, options):
+            for outcome in outcomes:
                 display.add(outcome.reason, outcome.megapixels)
                 if outcome.reason is None:
                     done += 1
                 else:
                     failed.append(outcome)
-        finally:  # what is known when a job is stopped counts too
-            errors = write_errors(job.destination, job.source, failed)
-    return BulkReport(done, todo.kept, len(failed), errors)
+        except BaseException:  # Ctrl-C too: what is known by then counts
+            if failed:
+                _write_errors(job, failed)
+            raise
+    return BulkReport(done, todo.kept, len(failed), _write_errors(job, failed))
 
 
-def _outcomes(job: Job, todo: Plan, options: ClusterOptions) -> Iterator[Outcome]:
+def _outcomes(job: Job, todo: Plan, options: ClusterOptions) -> Generator[Outcome, None, None]:
     """The outcome of each picture, in the order they finish."""
     for name, reason in todo.refused:
-        yield Outcome(name, "", f"{job.source.full_name(name)}: {reason}", 0.0, ())
+        yield Outcome(name, "", f"{job.source.full_name(name)}: {reason}", 0.0)
     if not todo.todo:
         return
     if job.source.in_this_process or job.destination.in_this_process:
@@ -93,13 +89,10 @@ def _outcomes(job: Job, todo: Plan, options: ClusterOptions) -> Iterator[Outcome
         for task in _tasks(job, todo, actors=1):
             yield from worker.upscale(task)
         return
-    cluster = connect(options)
-    try:
-        waves = _tasks(job, todo, cluster.actors)
+    with connected(options) as actors:
+        waves = _tasks(job, todo, actors)
         while wave := list(itertools.islice(waves, WAVE)):
-            yield from _on_ray(job, wave, cluster)
-    finally:
-        cluster.close()
+            yield from _on_ray(job, wave, min(actors, len(wave)), options)
 
 
 def _tasks(job: Job, todo: Plan, actors: int) -> Iterator[list[Picture]]:
@@ -107,92 +100,9 @@ def _tasks(job: Job, todo: Plan, actors: int) -> Iterator[list[Picture]]:
     return tasks(todo.todo, min(most, max(len(todo.todo) // (actors * TASKS_PER_ACTOR), 1)))
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Ray, connected: close it at the end.
-
-    Attributes:
-        actors: how many the job will have.
-    """
-
-    actors: int
-    options: ClusterOptions
-
-    def close(self) -> None:
-        import ray
-
-        ray.shutdown()
-
-
-def connect(options: ClusterOptions) -> Cluster:
-    """Join the cluster at the address, or start one on this machine.
-
-    Raises:
-        OptionError: ray is not installed.
-        ClusterError: there is no cluster at the address, or it has no room for one actor.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would open a connection
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # one about every actor
-    import ray
-
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
-        cores = (options.num_actors or 0) * options.cpus_per_actor
-        settings |= {
-            "num_cpus": max(cores, os.cpu_count() or 1),
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        _knock(address)
-        with _nothing_on_stderr():
-            ray.init(address=address, **settings)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own leaves with 15 and a stack trace
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ClusterError(f"{address}: no Ray cluster can be reached there: {reason}") from error
-    room = _room(ray.cluster_resources(), options)
-    if room < 1:
-        ray.shutdown()
-        raise ClusterError(
-            f"{address}: no room for an actor with {options.cpus_per_actor} CPUs and "
-            f"{options.gpus_per_actor:g} GPUs: ask for less"
-        )
-    return Cluster(options.num_actors or room, options)
-
-
-def _knock(address: str) -> None:
-    """Raise OSError where nothing listens at HOST:PORT: Ray would try for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
-
-
-@contextlib.contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    """Ray's C++ code says there which log level it was given; what goes wrong is raised."""
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-
-
-def _room(resources: Mapping[str, float], options: ClusterOptions) -> int:
-    room = resources.get("CPU", 0) / options.cpus_per_actor
-    if options.gpus_per_actor:
-        room = min(room, resources.get("GPU", 0) / options.gpus_per_actor)
-    return int(room)
-
-
-def _on_ray(job: Job, wave: Sequence[list[Picture]], cluster: Cluster) -> Iterator[Outcome]:
+def _on_ray(
+    job: Job, wave: Sequence[list[Picture]], actors: int, options: ClusterOptions
+) -> Iterator[Outcome]:
     import pyarrow as pa
     import ray
     from ray.data import ActorPoolStrategy, DataContext
@@ -200,9 +110,8 @@ def _on_ray(job: Job, wave: Sequence[list[Picture]], cluster: Cluster) -> Iterat
 
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     blocks = [pa.Table.from_pylist([each._asdict() for each in task]) for task in wave]
-    actors = min(cluster.actors, len(wave))
     desk = ray.remote(num_cpus=0)(_Desk).remote(job)
     outcomes = ray.data.from_arrow(blocks).map_batches(
         _Actor,
@@ -210,17 +119,20 @@ def _on_ray(job: Job, wave: Sequence[list[Picture]], cluster: Cluster) -> Iterat
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
-        num_cpus=cluster.options.cpus_per_actor,
-        num_gpus=cluster.options.gpus_per_actor,
+        num_cpus=options.cpus_per_actor,
+        num_gpus=options.gpus_per_actor,
     )
     try:
         for batch in outcomes.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
             for row in cast(Any, batch).to_pylist():
+                if fatal := row.pop(_FATAL):
+                    raise ClusterError(fatal)
                 yield Outcome(**row)
     except RayError as error:
-        raise ClusterError(_reason(error)) from error
+        reason = next(iter(str(error).split("\n")), "")
+        raise ClusterError(f"Ray ended the job: {reason}") from error
 
 
 class _Desk:
@@ -261,47 +173,54 @@ class _Attempts:
 
 
 class _Actor:
-    """A worker in an actor of Ray's, called with tables of `Picture`s."""
+    """A worker in an actor of Ray's, called with tables of `Picture`s.
+
+    What ends the job is handed over as a row: of exceptions Ray prints pages, and starts again
+    an actor that cannot start.
+    """
 
     def __init__(self, desk: Any) -> None:
         import ray
 
-        self._worker = Worker(ray.get(desk.job.remote()), _Attempts(desk))
+        self._worker: Worker | None = None
+        self._fatal = ""
+        try:
+            self._worker = Worker(ray.get(desk.job.remote()), _Attempts(desk))
+        except Exception as error:
+            self._fatal = one_line(error)
 
     def __call__(self, table: Any) -> Any:
         import pyarrow as pa
 
         pictures = [Picture(**row) for row in table.to_pylist()]
-        outcomes = [outcome._asdict() for outcome in self._worker.upscale(pictures)]
-        types = [pa.string(), pa.string(), pa.string(), pa.float64(), pa.list_(pa.string())]
-        schema = pa.schema(list(zip(Outcome._fields, types, strict=True)))
-        return pa.Table.from_pylist(outcomes, schema=schema)
+        types = [pa.string(), pa.string(), pa.string(), pa.float64(), pa.string()]
+        schema = pa.schema(list(zip((*Outcome._fields, _FATAL), types, strict=True)))
+        try:
+            outcomes = self._worker.upscale(pictures) if self._worker else []
+        except Exception as error:
+            outcomes, self._fatal = [], one_line(error)
+        rows = [outcome._asdict() for outcome in outcomes] if not self._fatal else [{}]
+        return pa.Table.from_pylist([row | {_FATAL: self._fatal} for row in rows], schema=schema)
 
 
-def _reason(error: Exception) -> str:
-    """The last line of what a worker raised, which Ray puts behind its own traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def write_errors(destination: Store, source: Store, failed: Sequence[Outcome]) -> str | None:
+def _write_errors(job: Job, failed: Sequence[Outcome]) -> str | None:
     """Write the manifest of pictures that failed, a JSON object a line; returns its name.
 
     One that an earlier run left is replaced, and removed where nothing failed.
     """
     if not failed:
-        destination.remove(ERRORS)
+        job.destination.remove(ERRORS)
         return None
     lines = [
         json.dumps(
             {
-                "input": source.full_name(each.name),
-                "output": destination.full_name(each.target),
+                "input": job.source.full_name(each.name),
+                "output": job.destination.full_name(each.target),
                 "status": "failed",
                 "reason": each.reason,
             }
         )
         for each in failed
     ]
-    destination.write(ERRORS, "".join(f"{line}\n" for line in lines).encode())
-    return destination.full_name(ERRORS)
+    job.destination.write(ERRORS, "".join(f"{line}\n" for line in lines).encode())
+    return job.destination.full_name(ERRORS)

@@ -28,7 +28,6 @@ class Outcome(NamedTuple):
     target: str
     reason: str | None
     megapixels: float  # of the result
-    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class Worker:
 
     def _try(self, picture: Picture, data: Callable[[], bytes]) -> tuple[Outcome, bytes | None]:
         """The outcome of a picture and, if it is to be written, its result."""
-        outcome = Outcome(picture.name, picture.target, None, 0.0, ())
+        outcome = Outcome(picture.name, picture.target, None, 0.0)
         attempt = self._attempts.begin(picture.target) if self._attempts else 1
         if attempt > MOST_ATTEMPTS:
             name = self._job.source.full_name(picture.name)
@@ -127,7 +126,7 @@ class Worker:
         except Exception as error:
             return outcome._replace(reason=self._reason(picture, error)), None
         height, width = result.size
-        outcome = outcome._replace(megapixels=height * width / 1e6, notes=result.notes)
+        outcome = outcome._replace(megapixels=height * width / 1e6)
         return outcome, result.data
 
     def _was_written(self, picture: Picture) -> bool:
