@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -19,7 +22,7 @@ from PIL import Image
 
 from srgan import batch
 from srgan.checkpoint import load_checkpoint
-from srgan.cluster import BulkReport, bulk_upscale
+from srgan.cluster import BulkReport, _Actor, bulk_upscale
 from srgan.cluster_plan import ERRORS, plan
 from srgan.cluster_worker import Job, Worker
 from srgan.config import (
@@ -32,6 +35,7 @@ from srgan.config import (
 from srgan.shards import Member, parquet_bytes
 from srgan.stores import StoreError, open_store
 from srgan.upscaler import Upscaler
+from tests.test_prepare import wait_until_gone
 
 ENGINE = EngineOptions(threads=1, precision="fp32")
 
@@ -202,6 +206,27 @@ def test_results_that_cannot_be_written_end_the_job(
         run(pictures, memory, small_model)
 
 
+@pytest.mark.parametrize("fault", ["engine", "destination"])
+def test_what_ends_a_job_is_handed_over_by_an_actor(
+    pictures: Path, memory: str, small_model: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Raised in an actor, it would have Ray print pages and start the actor again."""
+    monkeypatch.setattr("ray.get", lambda value: value)
+    if fault == "engine":
+        job = replace(make_job(pictures, memory, small_model), engine=EngineOptions(compile=True))
+        reason = "--compile is for the torch engine; add --engine torch"
+    else:
+        (pictures.parent / "file").write_text("no folder")
+        job = make_job(pictures, pictures.parent / "file" / "out", small_model)
+        reason = f"{job.destination.root}: its folder is a file: choose another folder with -o"
+    desk = Mock()
+    desk.job.remote.return_value = job
+    desk.begin.remote.return_value = 1
+    todo = plan(job.source, job.destination, job.result).todo[:2]
+    table = _Actor(desk)(pa.Table.from_pylist([picture._asdict() for picture in todo]))
+    assert [row["fatal"] for row in table.to_pylist()] == [reason]
+
+
 def test_results_inside_the_source_are_no_pictures(
     pictures: Path, tmp_path: Path, small_model: Path
 ) -> None:
@@ -281,20 +306,6 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, astronaut: np.ndarray) ->
     assert results == expected(folder, tmp_path / "again", Path("srresnet-x4"))
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     wait_until_gone(below)
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while any(is_running(pid) for pid in pids):
-        assert time.monotonic() < deadline, "Ray's processes outlived the command"
-        time.sleep(0.1)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture
