@@ -64,6 +64,24 @@ class GraphOperations:
         half = opset.constant(np.float32(0.5))
         return opset.add(opset.multiply(opset.tanh(x), half), half)
 
+    def normalize(self, x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+        shift, divisor = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (mean, std))
+        return opset.divide(opset.subtract(x, opset.constant(shift)), opset.constant(divisor))
+
+    def join(self, a: Any, b: Any) -> Any:
+        return opset.concat([a, b], 1)
+
+    def split(self, x: Any, channels: int) -> tuple[Any, Any]:
+        parts = opset.variadic_split(x, 1, [channels, -1])
+        return parts.output(0), parts.output(1)
+
+    def enlarge(self, x: Any, scale: int) -> Any:
+        scales = np.array([scale, scale], np.float32)
+        return opset.interpolate(x, scales, "linear_onnx", "scales", axes=[2, 3])
+
+    def clamp(self, x: Any) -> Any:
+        return opset.clamp(x, 0.0, 1.0)
+
 
 def _quantised_weight(weight: np.ndarray) -> Any:
     """Symmetric, per output channel."""
@@ -109,7 +127,7 @@ class OpenVINOEngine:
         stages = []
         for stage, channels in (
             (folding.features, 3),
-            (folding.reconstruct, self._generator.trunk.weight.shape[0]),
+            (folding.reconstruct, folding.feature_channels(self._generator)),
         ):
             x = opset.parameter([1, channels, -1, -1], np.float32)
             model = _model([stage(self._generator, GraphOperations(ranges), x)], x)
