@@ -8,7 +8,7 @@ Reading and writing need numpy only, never torch, and never execute anything fro
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -150,23 +150,34 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parameters(checkpoint: Checkpoint) -> int:
+    """Number of trainable values."""
+    return sum(t.size for name, t in checkpoint.tensors.items() if ".running_" not in name)
+
+
 def shipped_models() -> dict[str, Path]:
     """Model files inside the package, by the name that `--model` takes."""
     return {path.stem: path for path in sorted(PRETRAINED.glob("*.safetensors"))}
 
 
 def load_checkpoint(model: str | Path) -> Checkpoint:
-    """Load a shipped model by name, or a model file by path.
+    """Load a shipped model by name, or by its path a model file or another SRResNet's.
+
+    Files other than .safetensors are taken for PyTorch's, and need it: see `srgan.convert`.
 
     Raises:
-        CheckpointError: no such model, or not a model file of this project, or damaged.
+        CheckpointError: no such model, or not an SRResNet's, or damaged.
     """
     path = shipped_models().get(str(model), Path(model))
     if not path.is_file():
         raise CheckpointError(
-            f"{model}: no such model; use a path to a .safetensors model file or one of: "
+            f"{model}: no such model; use a path to a model file or one of: "
             + ", ".join(shipped_models())
         )
+    if path.suffix != ".safetensors":
+        from srgan.convert import load_foreign
+
+        return load_foreign(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -175,12 +186,14 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({error}); download or train it again"
         ) from error
+    if metadata.get("format") != "srgan-model":
+        from srgan.convert import convert
+
+        return convert(path, tensors)
     return _checked(path, metadata, tensors)
 
 
 def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Checkpoint:
-    if metadata.get("format") != "srgan-model":
-        raise CheckpointError(f"{path}: a safetensors file, but not a model file of srgan")
     try:
         version = int(metadata["format_version"])
         if version < 1:
@@ -195,7 +208,7 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
         _check_info(info)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged metadata ({error!r})") from error
-    problem = _mismatch(expected_shapes(architecture), tensors)
+    problem = mismatch(expected_shapes(architecture), tensors)
     if problem:
         raise CheckpointError(f"{path}: {problem}; this file does not fit its own architecture")
     return Checkpoint(
@@ -211,17 +224,21 @@ def _check_info(info: Any) -> None:
             raise ValueError(f"int8 range of {name}: {low} to {high}")
 
 
-def _mismatch(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> str | None:
-    """The first thing wrong with `tensors`, in words, or None."""
+def mismatch(
+    expected: Mapping[str, tuple[int, ...]],
+    tensors: Tensors,
+    named: Callable[[str], str] = str,
+) -> str | None:
+    """The first thing wrong with `tensors`, in words, or None; `named` says what to call them."""
     for name, shape in expected.items():
         if name not in tensors:
-            return f"tensor {name} is missing"
+            return f"tensor {named(name)} is missing"
         if tensors[name].shape != shape:
-            return f"tensor {name} has shape {tensors[name].shape}, not {shape}"
+            return f"tensor {named(name)} has shape {tensors[name].shape}, not {shape}"
         if not np.isfinite(tensors[name]).all():
-            return f"tensor {name} holds values that are not finite"
+            return f"tensor {named(name)} holds values that are not finite"
     unexpected = sorted(set(tensors) - set(expected))
-    return f"tensor {unexpected[0]} is unexpected" if unexpected else None
+    return f"tensor {named(unexpected[0])} is unexpected" if unexpected else None
 
 
 def _written(architecture: Architecture) -> dict[str, Any]:
@@ -244,7 +261,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     Raises:
         ValueError: the tensors are not those of the architecture.
     """
-    problem = _mismatch(expected_shapes(checkpoint.architecture), checkpoint.tensors)
+    problem = mismatch(expected_shapes(checkpoint.architecture), checkpoint.tensors)
     if problem:
         raise ValueError(problem)
     tensors = {
