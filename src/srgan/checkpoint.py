@@ -164,14 +164,20 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
     """Load a shipped model by name, or by its path a model file or another SRResNet's.
 
     Files other than .safetensors are taken for PyTorch's, and need it: see `srgan.convert`.
+    hf:USER/NAME is downloaded from the Hugging Face hub.
 
     Raises:
         CheckpointError: no such model, or not an SRResNet's, or damaged.
+        HubError: the hub does not give it.
     """
+    if str(model).startswith("hf:"):
+        from srgan.hub import fetch
+
+        model = fetch(str(model))
     path = shipped_models().get(str(model), Path(model))
     if not path.is_file():
         raise CheckpointError(
-            f"{model}: no such model; use a path to a model file or one of: "
+            f"{model}: no such model; use a path to a model file, hf:USER/NAME, or one of: "
             + ", ".join(shipped_models())
         )
     if path.suffix != ".safetensors":
