@@ -113,15 +113,16 @@ def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool)
 
     generator, graph = folding.fold(checkpoint), GraphOperations({})
     if uint8:
-        x = lr = opset.parameter([-1, -1, -1, 3], np.uint8, "lr")
+        x = lr = opset.parameter([-1, -1, -1, 3], np.uint8)
         x = opset.transpose(opset.convert(x, "f32"), [0, 3, 1, 2])
         x = opset.divide(x, np.float32(255))
     else:
-        x = lr = opset.parameter([-1, 3, -1, -1], np.float32, "lr")
+        x = lr = opset.parameter([-1, 3, -1, -1], np.float32)
     sr: Any = folding.reconstruct(generator, graph, folding.features(generator, graph, x))
     if uint8:
         sr = opset.round(opset.multiply(sr, np.float32(255)), "half_to_even")
         sr = opset.convert(opset.transpose(sr, [0, 2, 3, 1]), "u8")
+    lr.output(0).set_names({"lr"})
     sr.output(0).set_names({"sr"})
     model = openvino.Model([sr], [lr], "srgan")
     openvino.save_model(model, path, compress_to_fp16=half)
