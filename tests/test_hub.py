@@ -78,7 +78,7 @@ def test_the_card_is_in_the_hubs_format(
     ours._write_example(checkpoint, tmp_path)
     lr, sr = (Image.open(tmp_path / n) for n in ("example.png", widget["output"]["url"]))
     assert (sr.width, sr.height) == (4 * lr.width, 4 * lr.height)
-    assert "hf:me/mine" in card.text and "Converted from: somebody's" in card.text
+    assert "hf:me/mine" in card.text and "Converted from somebody's" in card.text
 
 
 def test_failures_are_one_line(

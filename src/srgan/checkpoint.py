@@ -22,6 +22,9 @@ SCALES = (2, 4, 8)
 MOST = 1024  # blocks or channels: beyond it a file is damaged
 LARGEST_KERNEL = 31
 ALWAYS_WRITTEN = ("blocks", "channels", "scale")
+# Tensor with the hyperparameters as JSON, where they are not the paper's: programs that see
+# tensors without metadata, as spandrel, could not know them otherwise.
+ARCHITECTURE = "architecture"
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 Tensors = dict[str, np.ndarray]
@@ -214,6 +217,7 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
         _check_info(info)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged metadata ({error!r})") from error
+    tensors.pop(ARCHITECTURE, None)
     problem = mismatch(expected_shapes(architecture), tensors)
     if problem:
         raise CheckpointError(f"{path}: {problem}; this file does not fit its own architecture")
@@ -276,10 +280,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         for name, tensor in checkpoint.tensors.items()
     }
     architecture = _written(checkpoint.architecture)
+    usual = architecture.keys() == set(ALWAYS_WRITTEN)
+    if not usual:
+        tensors[ARCHITECTURE] = np.frombuffer(json.dumps(architecture).encode(), np.uint8)
     metadata = {
         "format": "srgan-model",
         # The paper's network as ever, so that older versions read it.
-        "format_version": "1" if architecture.keys() == set(ALWAYS_WRITTEN) else "2",
+        "format_version": "1" if usual else "2",
         "architecture": json.dumps(architecture),
         "info": json.dumps(checkpoint.info),
     }

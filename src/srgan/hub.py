@@ -158,29 +158,38 @@ def _results(checkpoint: Checkpoint) -> list[Any]:
 
 
 def _text(checkpoint: Checkpoint, repository: str) -> str:
+    """The card below its metadata: a shipped model's own, else what the model file says."""
+    name = str(checkpoint.info.get("name", repository.rpartition("/")[2]))
+    shipped = PRETRAINED / f"{name}.md"
+    about = shipped.read_text(encoding="utf-8") if shipped.is_file() else _about(checkpoint, name)
+    return f"""\
+{about.rstrip()}
+
+| before | after |
+|---|---|
+| <img src="example.png" width="384"> | <img src="example-sr.png" width="384"> |
+
+```bash
+pip install "srgan[hub]"
+srgan upscale photo.jpg --model {PREFIX}{repository}
+```
+"""
+
+
+def _about(checkpoint: Checkpoint, name: str) -> str:
     info, architecture = checkpoint.info, checkpoint.architecture
-    name = info.get("name", repository.rpartition("/")[2])
-    facts = (
+    parts = [
+        f"# {name}",
         f"{architecture.scale}x super-resolution of photographs by an SRResNet generator (Ledig "
         f"et al. 2017, arXiv:1609.04802) of {architecture.blocks} blocks with "
-        f"{architecture.channels} channels: {parameters(checkpoint):,} parameters."
-    )
-    lines = {
-        "": info.get("description"),
-        "Converted from": info.get("source"),
-        "Metrics": info.get("metrics", {}).get("protocol"),
-        "Licence": info.get("licence"),
-    }
-    said = [f"{title}: {text}" if title else str(text) for title, text in lines.items() if text]
-    return "\n\n".join(
-        [
-            f"# {name}",
-            facts,
-            *said,
-            "| before | after |\n|---|---|\n| ![](example.png) | ![](example-sr.png) |",
-            "```bash\n"
-            'pip install "srgan[hub]"\n'
-            f"srgan upscale photo.jpg --model {PREFIX}{repository}\n"
-            "```\n",
-        ]
-    )
+        f"{architecture.channels} channels: {parameters(checkpoint):,} parameters.",
+        info.get("description"),
+    ]
+    if "source" in info:
+        parts.append(f"Converted from {info['source']}.")
+    figures = [f"| {name} | {value} |" for name, value in info.get("metrics", {}).items()]
+    if figures:
+        parts.append("\n".join(["| metric | |", "|---|---|", *figures]))
+    if "licence" in info:
+        parts.append(f"Licence: {info['licence']}")
+    return "\n\n".join(str(part) for part in parts if part)

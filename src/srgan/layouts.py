@@ -226,7 +226,7 @@ def _architecture(layout: Layout, tensors: Tensors) -> Architecture:
     def side(name: str) -> int:
         return _shape(layout, tensors, name)[-1]
 
-    upsamplings = _count("upsample", tensors)
+    upsamplings = count("upsample", tensors)
     channels = _shape(layout, tensors, "head.conv.weight")[0]
     outputs = _shape(layout, tensors, "upsample.0.conv.weight")[0]
     if outputs != 4 * channels:
@@ -236,7 +236,7 @@ def _architecture(layout: Layout, tensors: Tensors) -> Architecture:
         )
     try:
         return Architecture(
-            blocks=_count("blocks", tensors),
+            blocks=count("blocks", tensors),
             channels=channels,
             scale=2**upsamplings,
             kernel=side("blocks.0.conv1.weight"),
@@ -257,6 +257,6 @@ def _shape(layout: Layout, tensors: Tensors, name: str) -> tuple[int, ...]:
     return shape
 
 
-def _count(part: str, tensors: Tensors) -> int:
+def count(part: str, tensors: Tensors) -> int:
     """How many modules `part` has: their highest index and one."""
     return max((int(n.split(".")[1]) + 1 for n in tensors if n.startswith(f"{part}.")), default=0)
