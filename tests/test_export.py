@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from srgan import export as module
-from srgan.checkpoint import Architecture, Checkpoint
+from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
 from srgan.config import EngineOptions
 from srgan.engines import create_engine
 from srgan.export import SUFFIXES, ExportError, ExportPrecision, Format, export
@@ -67,6 +67,13 @@ def test_exports_compute_the_same(
         result = results(path, lr)
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, expected, atol=exact)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_the_shipped_model_agrees_at_three_sizes(tmp_path: Path, format: Format) -> None:
+    assert len(module.SIZES) == 3
+    checkpoint = load_checkpoint("srresnet-x4")
+    assert export(checkpoint, tmp_path / f"net{SUFFIXES[format]}", format) < 1e-4
 
 
 @pytest.mark.parametrize("format", get_args(Format))

@@ -8,11 +8,13 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from srgan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from srgan.hub import HubError
 
 from .conftest import Command
 from .hub_server import Hub
 
 TOKEN = "hf_secret"
+CLOSED = "http://127.0.0.1:9"  # nobody listens
 
 
 @pytest.fixture
@@ -50,13 +52,17 @@ def test_a_pushed_model_is_fetched_and_used(
 
     used = srgan("upscale", photo, "--model", "hf:me/mine", "-o", "a.png", env=env)
     assert used.returncode == 0, used.stderr
-    assert srgan("upscale", photo, "--model", "mine.safetensors", "-o", "b.png").returncode == 0
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    (tmp_path / "uploaded.safetensors").write_bytes(hub.files["me/mine/model.safetensors"])
+    uploaded = load_checkpoint(tmp_path / "uploaded.safetensors")
+    assert uploaded.info == info
+    for name, tensor in checkpoint.tensors.items():
+        np.testing.assert_array_equal(uploaded.tensors[name], tensor)
 
     hub.files.clear()  # and without the hub: what was downloaded stays
-    gone = environment(tmp_path, "http://127.0.0.1:9")
-    again = srgan("upscale", photo, "--model", "hf:me/mine", "-o", "c.png", env=gone)
+    gone = environment(tmp_path, CLOSED)
+    again = srgan("upscale", photo, "--model", "hf:me/mine", "-o", "b.png", env=gone)
     assert again.returncode == 0, again.stderr
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_the_card_is_in_the_hubs_format(
@@ -81,25 +87,45 @@ def test_the_card_is_in_the_hubs_format(
     assert "hf:me/mine" in card.text and "Converted from somebody's" in card.text
 
 
-def test_failures_are_one_line(
-    tmp_path: Path, hub: Hub, photo: Path, small_model: Path, srgan: Command
+def connect(monkeypatch: pytest.MonkeyPatch, endpoint: str, cache: Path) -> None:
+    """What HF_ENDPOINT does, for downloads in this process."""
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+
+
+def test_what_cannot_be_fetched_is_one_line(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.repositories["me/empty"] = False
-    closed = "http://127.0.0.1:9"  # nobody listens
 
-    def refusal(*arguments: object, endpoint: str = hub.url, token: str = TOKEN) -> str:
-        result = srgan(*arguments, env=environment(tmp_path, endpoint, token))
-        assert result.returncode == 1, result.stderr
-        assert result.stderr.count("\n") == 1, result.stderr
-        return result.stderr
+    def refusal(model: str) -> str:
+        with pytest.raises(HubError) as error:
+            load_checkpoint(model)
+        assert str(error.value).startswith(f"{model}: ")
+        assert "\n" not in str(error.value)
+        return str(error.value)
 
-    fetched = ("upscale", photo, "--model")
-    assert "no such repository" in refusal(*fetched, "hf:me/none")
-    assert "has no model.safetensors" in refusal(*fetched, "hf:me/empty")
-    assert "use hf:USER/NAME" in refusal(*fetched, "hf:empty")
-    assert "cannot be reached" in refusal(*fetched, "hf:me/mine", endpoint=closed)
-    assert "log in with" in refusal("push", small_model, "me/mine", token="hf_wrong")
-    assert "cannot be reached" in refusal("push", small_model, "me/mine", endpoint=closed)
+    connect(monkeypatch, hub.url, tmp_path)
+    assert "no such repository" in refusal("hf:me/none")
+    assert "has no model.safetensors" in refusal("hf:me/empty")
+    assert "use hf:USER/NAME" in refusal("hf:empty")
+    connect(monkeypatch, CLOSED, tmp_path)
+    assert "cannot be reached" in refusal("hf:me/empty")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"), [("open", "log in with: hf auth login"), (CLOSED, "cannot be reached")]
+)
+def test_what_cannot_be_pushed_is_one_line(
+    tmp_path: Path, hub: Hub, small_model: Path, srgan: Command, endpoint: str, says: str
+) -> None:
+    url = hub.url if endpoint == "open" else endpoint
+    env = environment(tmp_path, url, token="hf_wrong")
+    result = srgan("push", small_model, "me/mine", env=env)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+    assert says in result.stderr
     assert not hub.files
 
 
@@ -108,12 +134,7 @@ def test_another_file_of_a_repository(
 ) -> None:
     hub.repositories["them/nets"] = False
     hub.files["them/nets/x4/small.safetensors"] = small_model.read_bytes()
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-    )
+    connect(monkeypatch, hub.url, tmp_path)
     fetched = load_checkpoint("hf:them/nets/x4/small.safetensors")
     np.testing.assert_array_equal(
         fetched.tensors["tail.weight"], load_checkpoint(small_model).tensors["tail.weight"]
