@@ -116,7 +116,7 @@ class Lornatang(nn.Module):
             x = block.get_submodule("rcb")(x)
         x = head + second(x)
         for block in self.upsampling:
-            x = (block if not hasattr(block, "upsample_block") else block.upsample_block)(x)
+            x = next(block.children())(x) if hasattr(block, "upsample_block") else block(x)
         return third(x).clamp(0, 1)
 
 

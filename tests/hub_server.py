@@ -27,7 +27,7 @@ class Hub(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Hub
+    server: Hub  # type: ignore[assignment]
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -105,5 +105,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *_: object) -> None:
         pass

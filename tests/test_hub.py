@@ -1,6 +1,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_the_card_is_in_the_hubs_format(
     info = {"metrics": {"psnr_y": 28.5, "ssim_y": 0.8, "iteration": 9}, "source": "somebody's"}
     checkpoint = Checkpoint(small_checkpoint.architecture, small_checkpoint.tensors, info)
     text = f"---\n{ours._metadata(checkpoint, 'me/mine').to_yaml()}\n---\n"
-    card = ModelCard(text + ours._text(checkpoint, "me/mine"))
+    card: Any = ModelCard(text + ours._text(checkpoint, "me/mine"))
     assert card.data.model_name == "mine"
     assert card.data.pipeline_tag == "image-to-image"
     results = {(r.metric_type, r.metric_value) for r in card.data.eval_results or []}

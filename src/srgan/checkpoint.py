@@ -274,7 +274,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     problem = mismatch(expected_shapes(checkpoint.architecture), checkpoint.tensors)
     if problem:
         raise ValueError(problem)
-    tensors = {
+    tensors: Tensors = {
         # safetensors writes memory as it lies; channels_last weights do not lie as their shape.
         name: np.ascontiguousarray(tensor, np.float16 if half and tensor.ndim == 4 else np.float32)
         for name, tensor in checkpoint.tensors.items()

@@ -1,5 +1,6 @@
 """The `srgan convert`, `srgan export` and `srgan push` commands: each parses, calls, prints."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,24 +48,25 @@ def convert(
     file: Path,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     overwrite: bool = False,
 ) -> None:
     """Make a model file of another project's SRResNet or SRGAN: srgan convert generator.pth
 
     Args:
         file: Checkpoint, .pth or .safetensors, whatever is saved beside the generator.
-        output: Model file to write; by default beside FILE, as .safetensors.
+        output: Model file to write, .safetensors, or a folder/; by default beside FILE.
         overwrite: Replace a file that exists.
     """
     from srgan.checkpoint import load_checkpoint, parameters, save_checkpoint
+    from srgan.convert import bare_name
 
-    name = file.name.partition(".")[0] + ".safetensors"
-    output = _target(output, name, overwrite, beside=file.parent)
+    default = file.with_name(bare_name(file) + ".safetensors")
+    target = _target(output, default, overwrite)
     checkpoint = load_checkpoint(file)
-    save_checkpoint(output, checkpoint)
+    save_checkpoint(target, checkpoint)
     architecture = checkpoint.architecture
-    print(f"{file} -> {output}")
+    print(f"{file} -> {target}")
     print(
         f"  {checkpoint.info.get('source', 'srgan')}: x{architecture.scale}, "
         f"{architecture.blocks} blocks of {architecture.channels} channels, "
@@ -77,7 +79,7 @@ def export(
     /,
     *,
     format: Literal["onnx", "openvino", "torchscript"],
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     precision: Literal["fp32", "fp16"] = "fp32",
     uint8: bool = False,
     overwrite: bool = False,
@@ -88,19 +90,19 @@ def export(
         model: A shipped model, a model file, or whatever else --model of srgan upscale takes.
         format: openvino is a pair of files, .xml and .bin; it needs nothing more installed, the
             others need: pip install 'srgan[export]'
-        output: File to write, or a folder; by default MODEL's name in the current folder.
+        output: File to write, or a folder/; by default MODEL's name in the current folder.
         precision: fp16 is half as large and not as exact; input and output stay float32.
         uint8: (N, H, W, 3) uint8 in and out instead of (N, 3, H, W) float32 in [0, 1]; RGB.
         overwrite: Replace a file that exists.
     """
     from srgan.checkpoint import load_checkpoint
+    from srgan.convert import bare_name
     from srgan.export import SIZES, SUFFIXES
     from srgan.export import export as write
 
-    stem = model.rpartition("/")[2].removesuffix(".safetensors")
-    output = _target(output, stem + SUFFIXES[format], overwrite)
-    difference = write(load_checkpoint(model), output, format, precision=precision, uint8=uint8)
-    print(f"{model} -> {output}")
+    target = _target(output, Path(bare_name(Path(model)) + SUFFIXES[format]), overwrite)
+    difference = write(load_checkpoint(model), target, format, precision=precision, uint8=uint8)
+    print(f"{model} -> {target}")
     print(
         f"  {format}, {precision}: differs from srgan by at most {difference:.1e} of white "
         f"(pictures of {len(SIZES)} sizes)"
@@ -121,14 +123,15 @@ def push(model: str, repository: str, /, *, private: bool = False) -> None:
     print(upload(load_checkpoint(model), repository, private=private))
 
 
-def _target(output: Path | None, name: str, overwrite: bool, *, beside: Path = Path()) -> Path:
-    """The file to write, by default `name` in the folder given or `beside`."""
-    if output is None:
-        output = beside / name
-    elif output.is_dir():
-        output = output / name
-    if not output.parent.is_dir():
-        raise OptionError(f"{output}: no such folder as {output.parent}")
-    if output.exists() and not overwrite:
-        raise OptionError(f"{output}: exists; use --overwrite")
-    return output
+def _target(output: str | None, default: Path, overwrite: bool) -> Path:
+    """The file to write: the one given, or one named as `default` in the folder given."""
+    target = default
+    if output is not None:
+        folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
+        target = Path(output, default.name) if folder else Path(output)
+    if target.suffix != default.suffix:
+        raise OptionError(f"{target}: must end with {default.suffix}")
+    if target.exists() and not overwrite:
+        raise OptionError(f"{target}: exists; use --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target

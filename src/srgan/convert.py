@@ -27,6 +27,7 @@ WRAPPERS = (
     "runner",
 )
 PREFIXES = ("module.", "_orig_mod.", "net.", "generator.")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
 SIGNATURES = (b"PK\x03\x04", b"\x80")  # of torch.save since and before 1.6
 
 
@@ -59,7 +60,14 @@ def convert(path: Path, tensors: Mapping[str, np.ndarray]) -> Checkpoint:
         checkpoint = recognise(_without_prefixes(tensors))
     except LayoutError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return replace(checkpoint, info={"name": path.name.partition(".")[0], **checkpoint.info})
+    return replace(checkpoint, info={"name": bare_name(path), **checkpoint.info})
+
+
+def bare_name(path: Path) -> str:
+    """The file's name without what names of checkpoints end with: g.pth.tar is g."""
+    while path.suffix in SUFFIXES:
+        path = path.with_suffix("")
+    return path.name
 
 
 def _read(path: Path) -> Any:

@@ -110,7 +110,8 @@ def _write_example(checkpoint: Checkpoint, folder: Path) -> None:
 
     with Image.open(WIDGET) as picture:
         picture.save(folder / "example.png")
-        Upscaler(checkpoint)(picture.convert("RGB")).save(folder / "example-sr.png")
+        sr: Any = Upscaler(checkpoint)(picture.convert("RGB"))
+        sr.save(folder / "example-sr.png")
 
 
 def _metadata(checkpoint: Checkpoint, repository: str) -> Any:

@@ -190,10 +190,9 @@ def recognise(tensors: Tensors) -> Checkpoint:
     known = [layout for layout in LAYOUTS if not strange[layout.source]]
     if not known:
         source, names = min(strange.items(), key=lambda item: len(item[1]))
-        raise LayoutError(
-            f"not a model file of srgan and no SRResNet known here; nearest is {source}, "
-            f"which has no {', '.join(names[:3])}"
-        )
+        few = ", ".join(names[:3])
+        near = f"nearest is {source}, which has no {few}" if len(names) < len(tensors) else few
+        raise LayoutError(f"not a model file of srgan and no SRResNet known here: {near}")
     problems = []
     for layout in known:
         try:

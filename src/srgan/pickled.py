@@ -8,10 +8,12 @@ what they hold), and nothing else. What a file names beyond that is never looked
 
 import pickle
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch._utils
 
 MODULES = {
     *(("models", name) for name in ("SRResNet", "Generator", "Discriminator", "ResidualBlock")),
@@ -41,18 +43,19 @@ IGNORED = {
 
 
 class PickledModule:
-    """Stands for an `nn.Module`, whose state it takes over as it is."""
+    """Stands for an `nn.Module`; keeps its state apart, where no name in it means anything."""
 
     dump_patches = False  # torch asks the classes in files of before 1.6
+    state: Mapping[str, Any] = MappingProxyType({})
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.state = state
 
     def tensors(self, prefix: str = "") -> dict[str, torch.Tensor]:
         """What its `state_dict()` would be."""
-        own = {**self.__dict__.get("_parameters", {}), **self.__dict__.get("_buffers", {})}
+        own = {**self.state.get("_parameters", {}), **self.state.get("_buffers", {})}
         tensors = {f"{prefix}{name}": t for name, t in own.items() if isinstance(t, torch.Tensor)}
-        for name, module in self.__dict__.get("_modules", {}).items():
+        for name, module in self.state.get("_modules", {}).items():
             if isinstance(module, PickledModule):
                 tensors |= module.tensors(f"{prefix}{name}.")
         return tensors

@@ -130,7 +130,7 @@ class OpenVINOEngine:
             (folding.reconstruct, folding.feature_channels(self._generator)),
         ):
             x = opset.parameter([1, channels, -1, -1], np.float32)
-            model = _model([stage(self._generator, GraphOperations(ranges), x)], x)
+            model = graph_model([stage(self._generator, GraphOperations(ranges), x)], x)
             stages.append(self._core.compile_model(model, "CPU", settings).create_infer_request())
         return stages
 
@@ -149,7 +149,8 @@ class OpenVINOEngine:
         return self.reconstruct(self.features(lr))
 
 
-def _model(results: list[Any], parameter: Any) -> Any:
+def graph_model(results: list[Any], parameter: Any) -> Any:
+    """A graph as an openvino model."""
     return openvino.Model(results, [parameter], "srgan")  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -179,7 +180,7 @@ def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -
     axes = opset.constant([0, 1, 2, 3])
     ends = [end(x, axes) for x in inputs.values() for end in (opset.reduce_min, opset.reduce_max)]
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(_model(ends, lr), "CPU", settings)
+    model = openvino.Core().compile_model(graph_model(ends, lr), "CPU", settings)
     mean = np.mean([[float(end) for end in model([tile]).values()] for tile in tiles], axis=0)
     lows, highs = np.minimum(mean[::2], 0), np.maximum(mean[1::2], 0)
     highs = np.maximum(highs, lows + 1e-3)  # a flat tile still gives a range

@@ -24,7 +24,8 @@ class PReLU(nn.PReLU):
     def forward(self, input: Tensor) -> Tensor:
         # The slope becomes a number below; reading it would make another device wait, and a
         # trace (TorchScript) cannot hold a Python function.
-        if input.device.type != "cpu" or torch.jit.is_tracing():
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if input.device.type != "cpu" or tracing:
             return super().forward(input)
         return _OneSlope.apply(input, self.weight)
 
