@@ -87,11 +87,11 @@ def test_tail_halo_is_the_receptive_field(scale: int, halo: int) -> None:
     assert (reached - 7).abs().max() == halo
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_tail_halo_with_a_convolution_at_the_size_of_sr(scale: int) -> None:
+@pytest.mark.parametrize(("scale", "kernel"), [(2, 3), (4, 3), (8, 3), (2, 1)])
+def test_tail_halo_with_a_convolution_at_the_size_of_sr(scale: int, kernel: int) -> None:
     """Features, LR and edges further away than the halo change nothing."""
     options = {"trunk": "none", "hr_conv": True, "bilinear": True, "output": "clamp"}
-    architecture = Architecture(1, 4, scale, tail_kernel=3, **options)  # type: ignore[arg-type]
+    architecture = Architecture(1, 4, scale, kernel, tail_kernel=kernel, **options)  # type: ignore[arg-type]
     generator = fold(random_checkpoint(architecture))
     halo = tail_halo(generator)
     ops = TorchOperations(torch.device("cpu"), torch.float32)

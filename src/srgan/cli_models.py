@@ -45,7 +45,7 @@ Example:
 
 
 def convert(
-    file: Path,
+    file: str,
     /,
     *,
     output: Annotated[str | None, Parameter(alias="-o")] = None,
@@ -54,15 +54,17 @@ def convert(
     """Make a model file of another project's SRResNet or SRGAN: srgan convert generator.pth
 
     Args:
-        file: Checkpoint, .pth or .safetensors, whatever is saved beside the generator.
+        file: Checkpoint, .pth or .safetensors, whatever is saved beside the generator; or
+            hf:USER/NAME/FILE on the Hugging Face hub.
         output: Model file to write, .safetensors, or a folder/; by default beside FILE.
         overwrite: Replace a file that exists.
     """
     from srgan.checkpoint import load_checkpoint, parameters, save_checkpoint
     from srgan.convert import bare_name
 
-    default = file.with_name(bare_name(file) + ".safetensors")
-    target = _target(output, default, overwrite)
+    path = Path(file)
+    beside = Path() if file.startswith("hf:") else path.parent
+    target = _target(output, beside / (bare_name(path) + ".safetensors"), overwrite)
     checkpoint = load_checkpoint(file)
     save_checkpoint(target, checkpoint)
     architecture = checkpoint.architecture

@@ -14,7 +14,7 @@ from spandrel import MAIN_REGISTRY, ArchSupport, ImageModelDescriptor, StateDict
 from spandrel import Architecture as SpandrelArchitecture
 
 from srgan.checkpoint import ARCHITECTURE, Architecture, Checkpoint, expected_shapes
-from srgan.layouts import LayoutError, count, recognise
+from srgan.layouts import count, recognise
 from srgan.networks.generator import Generator
 
 ID = "SRResNet"
@@ -52,7 +52,7 @@ def register() -> None:
 def _detect(state_dict: StateDict) -> bool:
     try:
         checkpoint = _checkpoint(state_dict)
-    except (LayoutError, ValueError, TypeError):
+    except (ValueError, TypeError, IndexError):  # LayoutError is the first
         return False
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     return shapes == expected_shapes(checkpoint.architecture)
