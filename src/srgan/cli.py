@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
-from srgan.cli_evaluate import EVALUATE_EXAMPLES, degrade, evaluate
+from srgan.cli_evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, evaluate
 from srgan.cli_train import train
 from srgan.config import (
     DEFAULT_MAX_PIXELS,
@@ -32,7 +32,7 @@ app = App(
 
 app.command(train)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
-app.command(degrade)
+app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\

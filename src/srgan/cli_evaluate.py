@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from srgan.config import DEFAULT_MODEL, Edges, EngineOptions, OptionError, ResultOptions
+from srgan.degrade_presets import BICUBIC
 
 if TYPE_CHECKING:
     from srgan.upscaler import Upscaler
@@ -28,6 +29,17 @@ A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures; wi
 pictures are made by MATLAB-compatible bicubic.
 
 Exit codes: 0 all pictures count, 1 some do not, 2 wrong usage.
+"""
+DEGRADE_EXAMPLES = """\
+Examples:
+
+  srgan degrade photos/ lr/
+
+  srgan degrade bench/BSD100/HR blurry/BSD100/LRx4 --preset blurry --seed 0
+
+The same seed gives the same pictures again, whatever other pictures the folder holds.
+
+Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
 """
 
 
@@ -154,15 +166,20 @@ def degrade(
     output: Path,
     /,
     *,
+    preset: str = BICUBIC,
+    seed: int = 0,
     scale: int = 4,
     edges: Edges = "replicate",
     overwrite: bool = False,
 ) -> int:
-    """Write the LR pictures of a folder: MATLAB-compatible bicubic, 8-bit PNG.
+    """Write the LR pictures of a folder as 8-bit PNG: by MATLAB's bicubic, or blurry.
 
     Args:
         folder: HR pictures, searched recursively.
         output: Folder for the LR pictures; the tree is kept.
+        preset: bicubic; blurry: out of focus or shaken, noisy, and saved as JPEG; blurry-light; or
+            a TOML file as theirs (needs PyTorch).
+        seed: With the picture's name it decides what blurry does to it.
         scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
         edges: What lies beyond a picture's edges: replicate makes the published benchmark sets,
             symmetric is what MATLAB does today.
@@ -170,10 +187,11 @@ def degrade(
     """
     from srgan import batch
     from srgan.console import Reporter
-    from srgan.degrade_files import open_hr, write_lr
+    from srgan.degrade_files import make_reduction, open_hr, write_lr
 
     if scale < 2:
         raise OptionError("--scale must be at least 2")
+    reduction = make_reduction(preset, scale, edges=edges, seed=seed)
     options = ResultOptions(format="png", suffix="", overwrite=overwrite)
     jobs = batch.plan([str(folder)], f"{output}/", options, scale)
     with Reporter(len(jobs), verb="done", json=False) as reporter:
@@ -181,6 +199,6 @@ def degrade(
             with reporter.job(job) as report:
                 picture, size = open_hr(job, scale)
                 report.opened(picture, size)
-                write_lr(picture, size, job, scale, edges=edges, overwrite=overwrite)
+                write_lr(picture, job, reduction, output, overwrite=overwrite)
                 report.done([])
     return reporter.exit_code

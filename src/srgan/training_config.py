@@ -12,9 +12,13 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from srgan.config import OptionError
+from srgan.degrade_presets import BICUBIC
 
 # What a resumed run cannot change: its networks and its samples.
-FIXED = ("blocks", "channels", "scale", "seed", "crop", "batch_size", "validation_pictures")
+FIXED = (
+    *("blocks", "channels", "scale", "seed", "crop", "batch_size", "validation_pictures"),
+    "degradation",
+)
 PRESETS = Path(__file__).parent / "presets"
 PixelLoss = Literal["mse", "l1", "charbonnier"]
 Schedule = Literal["cosine", "constant", "step"]
@@ -37,6 +41,8 @@ class DataOptions:
             pictures are held out.
         validation_pictures: How many pictures validation uses.
         crop: Side of the HR crops in pixels.
+        degradation: How LR is made: bicubic, blurry (pictures out of focus, noisy, saved as JPEG),
+            blurry-light, or a TOML file as theirs.
         workers: Processes that decode pictures; by default chosen from the machine.
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
@@ -45,6 +51,7 @@ class DataOptions:
     validation_folder: Path | None = None
     validation_pictures: int = 16
     crop: int = 96
+    degradation: str = BICUBIC
     workers: int | None = None
     seed: int = 0
 
