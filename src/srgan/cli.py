@@ -132,6 +132,7 @@ def upscale(
     *,
     output: Annotated[str | None, Parameter(alias="-o")] = None,
     model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL,
+    detail: float | None = None,
     result: Annotated[ResultOptions, RESULT] = ResultOptions(),
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
     tta: bool = False,
@@ -146,6 +147,8 @@ def upscale(
         output: A file for one picture, or a folder, made if it does not exist. Without it the
             result lies beside the picture as photo_x4.jpg, beside a folder as FOLDER_x4.
         model: A shipped model (see `srgan models`) or the path of a model file.
+        detail: From 0, faithful to the picture, to 1, with all the texture that the model
+            invents; for models with a partner, such as srgan-x4.
         tta: Average over the 8 flips and turns: 8 times slower, a little better.
         max_pixels: Refuse pictures of more pixels.
         dry_run: Say what would be done, and do nothing.
@@ -154,9 +157,10 @@ def upscale(
     from srgan import batch
     from srgan.checkpoint import load_checkpoint
     from srgan.console import Reporter
+    from srgan.interpolation import with_detail
     from srgan.upscaler import Upscaler
 
-    checkpoint = load_checkpoint(model)
+    checkpoint = with_detail(load_checkpoint(model), detail)
     scale = checkpoint.architecture.scale
     jobs = batch.plan(inputs, output, result, scale)
     verb = "can be done" if dry_run else "done"

@@ -47,6 +47,7 @@ def evaluate(
     *,
     benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
     model: Annotated[list[str], Parameter(alias="-m")] = [],  # noqa: B006
+    detail: Annotated[list[float], Parameter(consume_multiple=True)] = [],  # noqa: B006
     results: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     metrics: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     lpips_weights: Path | None = None,
@@ -64,6 +65,8 @@ def evaluate(
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
         model: A shipped model or a model file; repeat it to compare several.
+        detail: Steps from 0, faithful, to 1, vivid, at which each model is measured; for models
+            with a partner, such as srgan-x4.
         results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
         metrics: What is measured; by default psnr_y, ssim_y and lpips_alex.
         lpips_weights: Folder with the weights of LPIPS.
@@ -86,7 +89,7 @@ def evaluate(
         if path is not None and path.exists() and not overwrite:
             raise OptionError(f"{path}: exists; use --overwrite")
     folders = _named_folders(results)
-    models = _load(model or ([] if results else [DEFAULT_MODEL]), engine)
+    models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     scale = _scale(models, scale)
     benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
     measures, unavailable = make_measures(metrics or DEFAULT, lpips_weights)
@@ -125,16 +128,22 @@ def _named_folders(results: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def _load(models: Sequence[str], engine: EngineOptions) -> "dict[str, Upscaler]":
+def _load(
+    models: Sequence[str], details: Sequence[float], engine: EngineOptions
+) -> "dict[str, Upscaler]":
     from srgan.checkpoint import load_checkpoint
+    from srgan.interpolation import with_detail
     from srgan.upscaler import Upscaler
 
     loaded: dict[str, Upscaler] = {}
     for model in models:
         name = Path(model).stem if Path(model).suffix else model
-        if name in loaded:  # runs/a/best.safetensors, runs/b/best.safetensors
-            name = model
-        loaded[name] = Upscaler(load_checkpoint(model), engine)
+        checkpoint = load_checkpoint(model)
+        for step in details or [None]:
+            at = "" if step is None else f" detail {step:g}"
+            # runs/a/best.safetensors, runs/b/best.safetensors
+            key = model if f"{name}{at}" in loaded else name
+            loaded[f"{key}{at}"] = Upscaler(with_detail(checkpoint, step), engine)
     return loaded
 
 

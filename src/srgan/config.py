@@ -25,7 +25,7 @@ class EngineOptions:
 
     Attributes:
         engine: OpenVINO for CPUs, torch for GPUs; auto takes torch where it finds a GPU.
-        precision: Auto is bf16 where the processor has it, fp32 for 16-bit pictures. int8 is
+        precision: Auto is bf16 where the processor is fast at it, fp32 for 16-bit pictures. int8 is
             the fastest on CPUs and loses a little.
         threads: CPU threads; all cores by default.
         tile: Side of the tiles in input pixels, at least 64; by default fitted to the picture.

@@ -98,6 +98,17 @@ def _lr_size(hr: Tensor, scale: int) -> tuple[int, int]:
     return height // scale, width // scale
 
 
+def reduced(hr: Tensor, scale: int) -> Tensor:
+    """The same reduction without the rounding and clipping, for gradients to go through.
+
+    Args:
+        hr: float32, N x 3 x H x W; H and W are multiples of `scale`.
+    """
+    height, width = hr.shape[2:]
+    rows = _matrix(height, scale, hr.device, hr.dtype) @ hr
+    return rows @ _matrix(width, scale, hr.device, hr.dtype).T
+
+
 def _eight_bits(image: Tensor) -> Tensor:
     """Clip to 0..255 and round half up."""
     return image.clamp_(0, 255).add_(0.5).floor_()

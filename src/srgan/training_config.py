@@ -21,6 +21,7 @@ FIXED = (
 )
 PRESETS = Path(__file__).parent / "presets"
 PixelLoss = Literal["mse", "l1", "charbonnier"]
+ContentLoss = Literal["mse", "relative"]
 Schedule = Literal["cosine", "constant", "step"]
 
 
@@ -101,6 +102,8 @@ class OptimizerOptions:
         betas: Adam's decay rates of both moments.
         clip: Longest gradient, as a norm over all parameters; by default there is no limit.
         ema: Decay an iteration of the averaged weights, which are what is validated and saved.
+        freeze_bn: Keep the generator's BN statistics as they are: what is trained is then
+            exactly what is used. For a generator that has been trained before.
     """
 
     optimizer: Literal["muon", "adam"] = "muon"
@@ -109,6 +112,7 @@ class OptimizerOptions:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float | None = None
     ema: float = 0.999
+    freeze_bn: bool = False
 
     def __post_init__(self) -> None:
         _positive(self, "rate", "muon_rate", "clip")
@@ -122,7 +126,7 @@ class RunOptions:
 
     Attributes:
         precision: Of the networks' arithmetic; weights and losses are fp32. Auto is bf16 where
-            the device has it, else fp16 on GPUs and fp32 on CPUs.
+            that is fast, else fp16 on GPUs and fp32 on CPUs.
         accumulate: Parts a process computes its batch in, one after the other: less memory.
         threads: CPU threads; by default all cores, or what torchrun says.
         validate_every: Iterations between validations.
@@ -195,31 +199,43 @@ class SRGANOptions:
         from_scratch: Start without one, from random weights.
         features: Weights of the content loss: vgg19 (torchvision's, downloaded once) or a file
             of VGG19 or VGG16 weights in torchvision's layout.
-        layer: i and j of VGG's convolution i,j, after whose activation features are compared.
+        layer: i and j of VGG's convolution i,j, after whose activation features are compared;
+            given several times, all of them are.
+        content_loss: How features are compared: mse is the paper's; relative is the mean
+            difference by the mean feature of HR, in which layers weigh the same.
         content_weight: Weight of the content loss.
         adversarial_weight: Weight of the adversarial loss.
         pixel_weight: Weight of the pixel loss.
         pixel_loss: Kind of the pixel loss.
+        consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
+            the size of LR, are apart. It holds colours and brightness, and leaves texture free.
         discriminator_rate: Adam's learning rate of the discriminator.
     """
 
     srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
     from_scratch: bool = False
     features: str = "vgg19"
-    layer: tuple[int, int] = (5, 4)
+    layer: tuple[tuple[int, int], ...] = ((5, 4),)
+    content_loss: ContentLoss = "mse"
     content_weight: float = 1.0
     adversarial_weight: float = 1e-3
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
+    consistency_weight: float = 0.0
     discriminator_rate: float = 1e-4
 
     def __post_init__(self) -> None:
         _positive(self, "discriminator_rate")
-        if not 1 <= self.layer[0] <= 5 or self.layer[1] < 1:
+        if not self.layer or not all(1 <= i <= 5 and j >= 1 for i, j in self.layer):
             raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
         if self.from_scratch and self.srresnet is not None:
             raise OptionError("give either --srresnet or --from-scratch")
-        weights = (self.content_weight, self.adversarial_weight, self.pixel_weight)
+        weights = (
+            self.content_weight,
+            self.adversarial_weight,
+            self.pixel_weight,
+            self.consistency_weight,
+        )
         if min(weights) < 0 or max(weights) == 0:
             raise OptionError("weights of losses must be 0 or more, and one of them above 0")
 

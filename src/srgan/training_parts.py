@@ -19,6 +19,7 @@ from srgan.data import find_pictures, split
 from srgan.degrade_presets import BICUBIC, presets
 from srgan.memory import keep_freed_memory
 from srgan.networks.generator import Generator
+from srgan.processor import bf16_is_slow
 from srgan.run_folder import RUNS
 from srgan.steps import AdversarialStep, PixelStep, Step
 from srgan.training_config import DataOptions, RunOptions, SRResNetOptions, TrainingConfig
@@ -49,7 +50,8 @@ def make_accelerator(options: RunOptions) -> Accelerator:
 def _native() -> str:
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    fast = torch.cpu._is_avx512_bf16_supported() and not bf16_is_slow()
+    return "bf16" if fast else "fp32"
 
 
 def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:

@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 # openvino's start-up telemetry forks a sender that opens a connection. With this entry its
@@ -18,6 +17,7 @@ from srgan.checkpoint import Checkpoint  # noqa: E402
 from srgan.config import EngineOptions, Precision  # noqa: E402
 from srgan.engines import EngineError  # noqa: E402
 from srgan.networks import folding  # noqa: E402
+from srgan.processor import bf16_is_slow, processor_flags  # noqa: E402
 
 Ranges = dict[str, list[float]]  # convolution -> lowest and highest value of its input
 
@@ -80,7 +80,7 @@ def _quantised_input(x: Any, low: float, high: float) -> Any:
 
 
 class OpenVINOEngine:
-    """CPU inference; see `Engine`. `auto` is bf16 where the processor has it natively.
+    """CPU inference; see `Engine`. `auto` is bf16 where that is fast.
 
     int8 takes its ranges from the model file's `info["int8"]`; a model without them is
     calibrated on the first tile that it sees.
@@ -183,23 +183,14 @@ def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
 
 
 def native_precision() -> Precision:
-    """What this processor computes fastest without loss: openvino's own default knows."""
+    """What this processor computes fastest without loss: openvino's default, if that is fast."""
     default = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    return "bf16" if default == openvino.Type.bf16 else "fp32"
+    return "bf16" if default == openvino.Type.bf16 and not bf16_is_slow() else "fp32"
 
 
 def processor_name() -> str:
     """The processor as its maker names it."""
     return openvino.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-
-
-def processor_flags() -> set[str]:
-    """The processor's features as Linux names them; empty where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def _resolve(precision: Precision, core: openvino.Core) -> Precision:

@@ -5,7 +5,7 @@ with its own operations, so that the network's arithmetic is stated once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -91,6 +91,20 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
         ),
         tail=Convolution("tail", weight, bias),
     )
+
+
+def without_bn(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network with its BN folded into the convolutions: what is left of BN is identity."""
+    tensors = dict(checkpoint.tensors)
+    for name in [name for name in tensors if name.endswith(".running_mean")]:
+        bn = name.removesuffix(".running_mean")
+        convolution = bn.replace("bn", "conv")
+        weight, bias = _folded(tensors, convolution, bn)
+        tensors |= {f"{convolution}.weight": weight, f"{convolution}.bias": bias}
+        zeros = np.zeros_like(bias)
+        tensors |= {f"{bn}.weight": zeros + 1, f"{bn}.bias": zeros, name: zeros}
+        tensors[f"{bn}.running_var"] = zeros + np.float32(1 - BN_EPSILON)
+    return replace(checkpoint, tensors=tensors)
 
 
 def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np.ndarray]:
