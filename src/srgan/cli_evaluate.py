@@ -12,7 +12,7 @@ from srgan.config import DEFAULT_MODEL, Edges, EngineOptions, OptionError, Resul
 from srgan.degrade_presets import BICUBIC
 
 if TYPE_CHECKING:
-    from srgan.upscaler import Upscaler
+    from srgan.auto import Models
 
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 FILES = Group("Files", sort_key=1)
@@ -64,7 +64,7 @@ def evaluate(
 
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
-        model: A shipped model or a model file; repeat it to compare several.
+        model: A shipped model, a model file, or auto; repeat it to compare several.
         detail: Steps from 0, faithful, to 1, vivid, at which each model is measured; for models
             with a partner, such as srgan-x4.
         results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
@@ -130,31 +130,28 @@ def _named_folders(results: Sequence[str]) -> dict[str, Path]:
 
 def _load(
     models: Sequence[str], details: Sequence[float], engine: EngineOptions
-) -> "dict[str, Upscaler]":
-    from srgan.checkpoint import load_checkpoint
-    from srgan.interpolation import with_detail
-    from srgan.upscaler import Upscaler
+) -> "dict[str, Models]":
+    from srgan.auto import Models
 
-    loaded: dict[str, Upscaler] = {}
+    loaded: dict[str, Models] = {}
     for model in models:
         name = Path(model).stem if Path(model).suffix else model
-        checkpoint = load_checkpoint(model)
         for step in details or [None]:
             at = "" if step is None else f" detail {step:g}"
             # runs/a/best.safetensors, runs/b/best.safetensors
             key = model if f"{name}{at}" in loaded else name
-            loaded[f"{key}{at}"] = Upscaler(with_detail(checkpoint, step), engine)
+            loaded[f"{key}{at}"] = Models(model, step, engine)
     return loaded
 
 
-def _scale(models: "Mapping[str, Upscaler]", scale: int | None) -> int:
-    scales = {upscaler.scale for upscaler in models.values()} | ({scale} if scale else set())
+def _scale(models: "Mapping[str, Models]", scale: int | None) -> int:
+    scales = {each.scale for each in models.values()} | ({scale} if scale else set())
     if len(scales) > 1:
         raise OptionError(f"one scale at a time, not {sorted(scales)}")
     return scales.pop() if scales else 4
 
 
-def _facts(models: "Mapping[str, Upscaler]") -> dict[str, str]:
+def _facts(models: "Mapping[str, Models]") -> dict[str, str]:
     import numpy as np
 
     from srgan.system import describe
@@ -163,8 +160,8 @@ def _facts(models: "Mapping[str, Upscaler]") -> dict[str, str]:
         name: value if isinstance(value, str) else ", ".join(value)
         for name, value in describe().items()
     }
-    for name, upscaler in models.items():
-        engine = upscaler.engine_for(np.dtype(np.uint8))
+    for name, each in models.items():
+        engine = each.engine_for(np.dtype(np.uint8))
         facts[name] = f"{type(engine).__module__.rpartition('.')[2]} {engine.precision}"
     facts["command"] = shlex.join(["srgan", *sys.argv[1:]])
     return facts

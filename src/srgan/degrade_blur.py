@@ -31,7 +31,7 @@ def kernels(blur: Blur, reach: int) -> Tensor:
     beside = y * angle.cos() - x * angle.sin()
     gaussian = torch.exp(-0.5 * ((along / sigma) ** 2 + (beside / across) ** 2))
     disc = (radius + 0.5 - torch.hypot(along, beside)).clamp(0, 1)
-    beyond = (along.abs() - length / 2).clamp(min=0)
+    beyond = (along.abs() - (length - 1).clamp(min=0) / 2).clamp(min=0)  # a point is 1 long
     motion = (1 - torch.hypot(beyond, beside)).clamp(min=0)
     kernel = torch.where(kind == 3, motion, torch.where(kind == 2, disc, gaussian))
     return kernel / kernel.sum((1, 2), keepdim=True)

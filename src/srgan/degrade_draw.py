@@ -1,7 +1,7 @@
 """What happens to each picture of a batch, drawn from the ranges of a preset."""
 
 from dataclasses import dataclass, fields
-from math import ceil
+from math import ceil, log
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def _damage(ranges: Ranges, rng: np.random.Generator, to: np.ndarray) -> Damage:
     count = len(to)
 
     def levels(between: Range) -> np.ndarray:
-        return np.exp(rng.uniform(*np.log(between), count)) / 255
+        return np.exp(rng.uniform(log(between[0]), log(between[1]), count)) / 255
 
     noisy = to & (rng.random(count) < ranges.noise)
     compressed = to & (rng.random(count) < ranges.jpeg)
