@@ -1,8 +1,9 @@
-"""What making LR costs in SRResNet's training step, in one run on one thread set-up.
+"""What making LR costs in SRResNet's training step.
 
     python benchmarks/degradation.py ../shared/train
 
-The step on bicubic LR and the degradations alone take turns on the same crops.
+The step on bicubic LR and the degradations alone take turns on the same crops; medians. The time
+of the CPU tells more than the wall's where other work runs.
 """
 
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
+import numpy as np
 import torch
 from cyclopts import Parameter
 from rich.console import Console
@@ -22,7 +24,6 @@ from srgan.cli import run_script
 from srgan.degrade import make_degrade, training_rng
 from srgan.degrade_jpeg import jpeg
 from srgan.degrade_presets import BICUBIC, presets
-from srgan.system import describe
 from srgan.trainer import Trainer
 from srgan.training_parts import make_accelerator
 
@@ -30,7 +31,7 @@ JPEG = "JPEG alone, of every LR"
 
 
 def main(folder: Annotated[Path, Parameter(required=True)], /, *, rounds: int = 15) -> None:
-    """Print milliseconds a batch of 16 crops of 96 x 96, and shares of the step.
+    """Print milliseconds a batch, and shares of the step.
 
     Args:
         folder: Training pictures.
@@ -43,7 +44,7 @@ def main(folder: Annotated[Path, Parameter(required=True)], /, *, rounds: int = 
     loader.close()
     lr = make_degrade(BICUBIC)(hr, 4, training_rng(0, 0, 0))
     canvas = torch.nn.functional.pad(lr, (0, 8, 0, 8), mode="replicate")
-    quality, full_chroma = torch.full((16,), 75.0), torch.arange(16) < 4
+    quality, full_chroma = np.full(16, 75), np.arange(16) < 4
     work: dict[str, Callable[[int], object]] = {
         "the step, on bicubic LR": lambda _: trainer.update(hr)
     }
@@ -51,23 +52,24 @@ def main(folder: Annotated[Path, Parameter(required=True)], /, *, rounds: int = 
         degrade = make_degrade(name)
         work[name] = lambda i, degrade=degrade: degrade(hr, 4, training_rng(0, i, 0))
     work[JPEG] = lambda _: jpeg(canvas, quality, full_chroma)
-    times: dict[str, list[float]] = {name: [] for name in work}
+    times: dict[str, list[list[float]]] = {name: [] for name in work}
     for i in range(rounds + 1):
         for name, once in work.items():
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             once(i)
+            end = time.perf_counter(), time.process_time()
             if i:  # the first one warms up
-                times[name].append(1000 * (time.perf_counter() - start))
-    step = median(next(iter(times.values())))
-    table = Table(
-        title=f"16 crops of 96 x 96, {torch.get_num_threads()} threads, {describe()['processor']}"
-    )
-    for column in ("", "median ms", "from", "to", "of the step"):
+                times[name].append([1000 * (b - a) for a, b in zip(start, end, strict=True)])
+    table = Table(title=f"16 crops of 96 x 96, threads: {torch.get_num_threads()}")
+    for column in ("", "ms", "of the step", "CPU ms", "of the step"):
         table.add_column(column)
+    steps = None
     for name, each in times.items():
-        figures = (median(each), min(each), max(each))
-        share = f"{100 * median(each) / step:.1f} %"
-        table.add_row(name, *(f"{figure:.1f}" for figure in figures), share)
+        medians = [median(part) for part in zip(*each, strict=True)]
+        steps = steps or medians
+        shares = [f"{100 * part / step:.1f} %" for part, step in zip(medians, steps, strict=True)]
+        figures = [f"{part:.1f}" for part in medians]
+        table.add_row(name, figures[0], shares[0], figures[1], shares[1])
     Console().print(table)
 
 

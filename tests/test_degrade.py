@@ -1,13 +1,17 @@
 import functools
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage import data
 from torch import Tensor
 
+from srgan.cli_evaluate import degrade
 from srgan.config import OptionError
 from srgan.degrade import (
     bicubic_lr,
@@ -80,15 +84,15 @@ def nothing() -> Ranges:
 
 @pytest.mark.parametrize("preset", ["blurry", "blurry-light"])
 def test_blurry_depends_on_seed_iteration_and_stream_alone(hr: Tensor, preset: str) -> None:
-    degrade = make_degrade(preset)
-    lr = degrade(hr, 4, training_rng(0, 5, 1))
+    make = make_degrade(preset)
+    lr = make(hr, 4, training_rng(0, 5, 1))
     assert lr.shape == (len(hr), 3, 24, 18)
     assert lr.dtype == torch.float32
     assert torch.equal(255 * lr, (255 * lr).round().clamp(0, 255))
     memory = hr.contiguous(memory_format=torch.channels_last)
-    assert torch.equal(degrade(memory, 4, training_rng(0, 5, 1)), lr)
+    assert torch.equal(make(memory, 4, training_rng(0, 5, 1)), lr)
     for other in ((1, 5, 1), (0, 6, 1), (0, 5, 0)):
-        assert not torch.equal(degrade(hr, 4, training_rng(*other)), lr)
+        assert not torch.equal(make(hr, 4, training_rng(*other)), lr)
 
 
 def test_every_sample_of_a_batch_is_degraded_in_its_own_way(hr: Tensor) -> None:
@@ -142,9 +146,9 @@ def test_clean_is_bicubic(hr: Tensor, nothing: Ranges) -> None:
 def test_each_part_of_the_degradation_does_something(
     hr: Tensor, nothing: Ranges, change: dict[str, object], error: float
 ) -> None:
-    degrade = functools.partial(blurry_lr, hr[:6], 4)
-    without = degrade(training_rng(0, 0, 0), ranges=nothing)
-    lr = degrade(training_rng(0, 0, 0), ranges=replace(nothing, **change))
+    make = functools.partial(blurry_lr, hr[:6], 4)
+    without = make(training_rng(0, 0, 0), ranges=nothing)
+    lr = make(training_rng(0, 0, 0), ranges=replace(nothing, **change))
     assert 255 * (lr - without).abs().mean((1, 2, 3)).mean() > error
 
 
@@ -183,17 +187,17 @@ def test_a_picture_of_any_size_can_be_degraded() -> None:
     photo = np.ascontiguousarray(data.chelsea())
     for height, width in ((4, 4), (8, 300), (300, 12), (100, 52)):
         for name in presets():
-            degrade = make_degrade(name, whole=True)
+            make = make_degrade(name, whole=True)
             for seed in range(4):
-                lr = degrade_picture(degrade, photo[:height, :width], 4, fixed_rng(seed, "a"))
+                lr = degrade_picture(make, photo[:height, :width], 4, fixed_rng(seed, "a"))
                 assert lr.shape == (height // 4, width // 4, 3)
                 assert abs(lr.mean() - photo[:height, :width].mean()) < 25
 
 
 def test_the_picture_of_a_seed_and_a_name_stays_the_same(astronaut: np.ndarray) -> None:
     """What benchmarks are fixed by; another torch may round a pixel in a hundred otherwise."""
-    degrade = make_degrade("blurry", whole=True)
-    lr = degrade_picture(degrade, astronaut, 4, fixed_rng(0, "img_001.png")).astype(int)
+    make = make_degrade("blurry", whole=True)
+    lr = degrade_picture(make, astronaut, 4, fixed_rng(0, "img_001.png")).astype(int)
     expected = [
         [186, 148, 54, 171, 86],
         [165, 90, 119, 131, 174],
@@ -237,3 +241,48 @@ def test_kinds_are_drawn_by_their_shares() -> None:
     assert (plan.last.quality > 0).mean() == pytest.approx(0.85 * 0.95, abs=0.03)
     assert plan.last.quality[plan.last.quality > 0].min() >= 35
     assert 255 * plan.last.gaussian.max() <= 10
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.stem: np.asarray(Image.open(path)).tobytes() for path in folder.iterdir()}
+
+
+def test_the_command_writes_the_same_pictures_again(tmp_path: Path, astronaut: np.ndarray) -> None:
+    """Whatever other pictures the folder holds; another seed makes others."""
+    hr = tmp_path / "hr"
+    hr.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(astronaut).save(hr / f"{name}.png")
+    assert degrade(hr, tmp_path / "first", preset="blurry") == 0
+    assert degrade(hr, tmp_path / "other", preset="blurry", seed=1) == 0
+    (hr / "a.png").unlink()
+    Image.fromarray(astronaut).save(hr / "0.png")
+    assert degrade(hr, tmp_path / "second", preset="blurry") == 0
+    first, second, other = (written(tmp_path / name) for name in ("first", "second", "other"))
+    assert first["b"] == second["b"]
+    assert len({first["a"], first["b"], second["0"], other["a"], other["b"]}) == 5
+
+
+def test_wrong_usage_of_the_command(tmp_path: Path, photo: Path) -> None:
+    with pytest.raises(OptionError, match="blury: no such degradation; use one of bicubic, blurry"):
+        degrade(photo, tmp_path / "lr", preset="blury")
+    with pytest.raises(OptionError, match="--edges is for --preset bicubic"):
+        degrade(photo, tmp_path / "lr", preset="blurry", edges="symmetric")
+    assert not (tmp_path / "lr").exists()
+
+
+def test_without_torch_only_bicubic_is_written(tmp_path: Path, photo: Path) -> None:
+    script = """
+import sys
+for name in ("torch", "torchvision"):
+    sys.modules[name] = None
+from srgan.cli import main
+sys.argv = ["srgan", "degrade", "photo.jpg", "lr", "--preset", sys.argv[1]]
+main()
+"""
+    command = [sys.executable, "-c", script]
+    options = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
+    blurry = subprocess.run([*command, "blurry"], **options)
+    assert blurry.returncode == 2
+    assert "--preset blurry needs PyTorch: install with: pip install" in blurry.stderr
+    assert subprocess.run([*command, "bicubic"], **options).returncode == 0

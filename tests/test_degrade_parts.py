@@ -77,7 +77,7 @@ def test_resizing_is_pillows(name: str, size: tuple[int, int]) -> None:
     target = Windows((150, 120), 9 * two, 3 * two, size[0] * two, size[1] * two)
     kernel = np.array([KERNELS.index(name), 1])
     result = resize(canvas, source, target, kernel)
-    expected = Image.fromarray(photo.numpy()).resize(size[::-1], PILLOW[name])
+    expected = Image.fromarray(photo.numpy()).resize((size[1], size[0]), PILLOW[name])
     window = result[0, 0, 9 : 9 + size[0], 3 : 3 + size[1]].numpy()
     np.testing.assert_allclose(window, np.asarray(expected), atol=2e-4)
     corner = float(result[0, 0, 0, 0])  # around it the edges are repeated
@@ -102,7 +102,7 @@ def photos() -> Tensor:
 @pytest.mark.parametrize("full_chroma", [False, True])
 @pytest.mark.parametrize("quality", [20, 49, 75, 95])
 def test_jpeg_is_libjpegs(photos: Tensor, quality: int, full_chroma: bool) -> None:
-    result = jpeg(photos / 255, torch.full((3,), float(quality)), torch.full((3,), full_chroma))
+    result = jpeg(photos / 255, np.full(3, quality), np.full(3, full_chroma))
     pixels = (255 * result).round().permute(0, 2, 3, 1).numpy().astype(int)
     for photo, ours in zip(photos.permute(0, 2, 3, 1).numpy(), pixels, strict=True):
         expected = through_libjpeg(np.ascontiguousarray(photo), quality, full_chroma)
@@ -112,7 +112,7 @@ def test_jpeg_is_libjpegs(photos: Tensor, quality: int, full_chroma: bool) -> No
 
 
 def test_jpeg_takes_every_picture_by_its_own_quality(photos: Tensor) -> None:
-    quality, full = torch.tensor([20.0, 95.0, 60.0]), torch.tensor([False, True, False])
+    quality, full = np.array([20, 95, 60]), np.array([False, True, False])
     together = jpeg(photos / 255, quality, full)
     for i in range(3):
         alone = jpeg(photos[i : i + 1] / 255, quality[i : i + 1], full[i : i + 1])

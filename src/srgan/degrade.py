@@ -193,8 +193,7 @@ def _damaged(images: Tensor, damage: Damage, noise: torch.Generator) -> Tensor:
     images += normal * (gaussian.square() + poisson.square() * images).sqrt_()
 
     def compressed(some: Tensor, on: np.ndarray) -> Tensor:
-        full_chroma = torch.from_numpy(damage.full_chroma[on]).to(some.device)
-        return jpeg(some, _tensor(damage.quality[on], some), full_chroma)
+        return jpeg(some, damage.quality[on], damage.full_chroma[on])
 
     _apply(images, damage.quality > 0, compressed)
     return images

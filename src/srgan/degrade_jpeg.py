@@ -20,7 +20,7 @@ _TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688
 _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
-def jpeg(images: Tensor, quality: Tensor, full_chroma: Tensor) -> Tensor:
+def jpeg(images: Tensor, quality: np.ndarray, full_chroma: np.ndarray) -> Tensor:
     """Compress and decompress each picture.
 
     Args:
@@ -36,7 +36,8 @@ def jpeg(images: Tensor, quality: Tensor, full_chroma: Tensor) -> Tensor:
     ycbcr = _colours(pixels, _TO_YCBCR)  # Y from 0 to 255, Cb and Cr around 0
     luma, chroma = ycbcr[:, :1].round(), ycbcr[:, 1:].round()
     tables = _tables(images.device)
-    scale = _table_scale(quality.to(torch.float32))[:, None]
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)  # as libjpeg scales tables
+    scale = torch.from_numpy(percent).to(images.device, torch.float32)[:, None]
     luma_table, chroma_table = (
         ((each * scale + 50) / 100).floor().clamp(1, 255) for each in tables
     )
@@ -45,14 +46,10 @@ def jpeg(images: Tensor, quality: Tensor, full_chroma: Tensor) -> Tensor:
     coarse = _upsampled(coarse.round())
     if full_chroma.any():
         fine = _quantised(chroma, chroma_table)
-        coarse = torch.where(full_chroma[:, None, None, None], fine, coarse)
+        full = torch.from_numpy(full_chroma).to(images.device)
+        coarse = torch.where(full[:, None, None, None], fine, coarse)
     decoded = _colours(torch.cat([luma.round().clamp(0, 255), coarse.round()], 1), _TO_RGB)
     return decoded.round().clamp(0, 255) / 255
-
-
-def _table_scale(quality: Tensor) -> Tensor:
-    """libjpeg's jpeg_quality_scaling, in percent."""
-    return torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
 
 
 def _colours(images: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:

@@ -282,7 +282,7 @@ def preset_file(method: str, preset: str) -> Path | None:
     for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
         if path.is_file():
             return path
-    raise OptionError(f"--preset must be fast, paper or a TOML file, not {preset}")
+    raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
 
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
