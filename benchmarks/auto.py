@@ -164,8 +164,8 @@ def _chosen(sample: Sample, limits: Limits) -> float:
 
 
 def _print(samples: Sequence[Sample], limits: Limits, clean: str, blurry: str) -> None:
-    table = Table(title="--model auto, LPIPS (AlexNet)")
-    for column in ("", "pictures", "right", f"LPIPS {clean}", f"LPIPS {blurry}", "auto", "best"):
+    table = Table(title=f"LPIPS (AlexNet) of {clean}, of {blurry} and of auto's choice")
+    for column in ("", "pictures", "auto is right", "clean model", "blurry model", "auto", "best"):
         table.add_column(column)
     groups = {
         kind: [s for s in samples if s.kind == kind]

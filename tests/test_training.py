@@ -278,6 +278,19 @@ def test_training_learns(pictures: Path, tmp_path: Path, srgan: Command) -> None
     assert list((run / "tensorboard").iterdir())
 
 
+def test_validation_degrades_a_picture_in_the_same_way_in_every_run(pictures: Path) -> None:
+    files = find_pictures(pictures)[:3]
+    blurry = make_degrade("blurry", whole=True)
+    pairs, again = read_pairs(files, 4, blurry), read_pairs(files[1:], 4, blurry)
+    for pair, other in zip(pairs[1:], again, strict=True):
+        np.testing.assert_array_equal(pair.lr, other.lr)
+    clean = read_pairs(files, 4, make_degrade("bicubic"))
+    for pair, other in zip(pairs, clean, strict=True):
+        assert pair.lr.shape == other.lr.shape
+        np.testing.assert_array_equal(pair.hr, other.hr)
+    assert sum((pair.lr != other.lr).mean() for pair, other in zip(pairs, clean, strict=True)) > 1
+
+
 def test_a_time_budget_ends_the_run(pictures: Path, tmp_path: Path, srgan: Command) -> None:
     start = time.monotonic()
     done = srgan(

@@ -174,14 +174,9 @@ def upscale(
                 choice = models.choose(picture, same_size=size == picture.shape[:2])
                 report.chosen(*choice, explain=verbose)
                 if not dry_run:
+                    upscaler, progress = models.upscaler(choice.model), report.progress
                     notes = batch.run(
-                        picture,
-                        size,
-                        job.target,
-                        models.upscaler(choice.model),
-                        result,
-                        tta=tta,
-                        progress=report.progress,
+                        picture, size, job.target, upscaler, result, tta=tta, progress=progress
                     )
                     report.done(notes)
     return reporter.exit_code

@@ -16,8 +16,14 @@ from srgan.degrade_presets import BICUBIC
 
 # What a resumed run cannot change: its networks and its samples.
 FIXED = (
-    *("blocks", "channels", "scale", "seed", "crop", "batch_size", "validation_pictures"),
+    "blocks",
+    "channels",
+    "scale",
+    "seed",
+    "crop",
     "degradation",
+    "batch_size",
+    "validation_pictures",
 )
 PRESETS = Path(__file__).parent / "presets"
 PixelLoss = Literal["mse", "l1", "charbonnier"]
