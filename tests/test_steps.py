@@ -138,7 +138,7 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
     content = (extractor(sr)[0] - extractor(hr)[0]).square().mean()
     adversarial = functional.softplus(-discriminator(sr)).mean()
     pixel = (sr - hr).square().mean()
-    consistency = consistency_loss(sr, lr)
+    consistency = consistency_loss(sr, hr, 4)
     (0.5 * content + 0.1 * adversarial + 2 * pixel + 3 * consistency).backward()
 
     values = step(batches[:1])

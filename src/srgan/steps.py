@@ -175,7 +175,7 @@ class AdversarialStep:
 
     def _terms(self, sr: Tensor, batch: Batch) -> list[tuple[str, float, Tensor]]:
         """Name, weight and loss of the generator's terms."""
-        method, (lr, hr) = self._method, batch
+        method, hr = self._method, batch.hr
         terms = []
         if method.content_weight:
             loss = self._content_loss(sr, hr)
@@ -186,7 +186,7 @@ class AdversarialStep:
         if method.pixel_weight:
             terms.append(("pixel", method.pixel_weight, pixel_loss(sr, hr, method.pixel_loss)))
         if method.consistency_weight:
-            loss = consistency_loss(sr, lr)
+            loss = consistency_loss(sr, hr, self.generator.architecture.scale)
             terms.append(("consistency", method.consistency_weight, loss))
         return terms
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from srgan.config import OptionError
+from srgan.degrade_presets import BICUBIC
 
 # What a resumed run cannot change: its networks and its samples.
 FIXED = (
@@ -21,6 +22,7 @@ FIXED = (
     "seed",
     "crop",
     "candidates",
+    "degradation",
     "batch_size",
     "validation_pictures",
 )
@@ -49,6 +51,8 @@ class DataOptions:
         crop: Side of the HR crops in pixels.
         candidates: Random places that are looked at for each crop; the one with the most detail
             is taken, so that flat sky and walls cost less of the training.
+        degradation: How LR is made: bicubic, blurry (pictures out of focus, noisy, saved as JPEG),
+            blurry-light, or a TOML file as theirs.
         workers: Processes that decode pictures; by default chosen from the machine.
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
@@ -58,6 +62,7 @@ class DataOptions:
     validation_pictures: int = 16
     crop: int = 96
     candidates: int = 1
+    degradation: str = BICUBIC
     workers: int | None = None
     seed: int = 0
 
@@ -212,8 +217,8 @@ class SRGANOptions:
         adversarial_weight: Weight of the adversarial loss.
         pixel_weight: Weight of the pixel loss.
         pixel_loss: Kind of the pixel loss.
-        consistency_weight: Weight of the consistency loss: how far SR, reduced to the size of
-            LR, is from LR. It holds colours and brightness, and leaves texture free.
+        consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
+            the size of LR, are apart. It holds colours and brightness, and leaves texture free.
         discriminator_rate: Adam's learning rate of the discriminator.
         discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; by
             default they are Adam's, too.
@@ -290,7 +295,7 @@ def preset_file(method: str, preset: str) -> Path | None:
     for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
         if path.is_file():
             return path
-    raise OptionError(f"--preset must be fast, paper or a TOML file, not {preset}")
+    raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
 
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
