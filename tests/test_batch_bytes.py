@@ -9,14 +9,14 @@ import pytest
 from PIL import Image, ImageCms
 
 from srgan import batch
-from srgan.config import ResultOptions
+from srgan.auto import Models
+from srgan.config import EngineOptions, ResultOptions
 from srgan.images import PictureError, open_picture
-from srgan.upscaler import Upscaler
 
 
 @pytest.fixture(scope="module")
-def upscaler(small_model: Path) -> Upscaler:
-    return Upscaler.load(small_model, precision="fp32")
+def models(small_model: Path) -> Models:
+    return Models(str(small_model), None, EngineOptions(precision="fp32"))
 
 
 def picture(pixels: np.ndarray, format: str) -> bytes:
@@ -33,16 +33,16 @@ def picture(pixels: np.ndarray, format: str) -> bytes:
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "avif"])
 @pytest.mark.parametrize("options", [ResultOptions(), ResultOptions(scale=2, quality=60)])
 def test_the_same_bytes_as_from_file_to_file(
-    format: str, options: ResultOptions, upscaler: Upscaler, astronaut: np.ndarray, tmp_path: Path
+    format: str, options: ResultOptions, models: Models, astronaut: np.ndarray, tmp_path: Path
 ) -> None:
     source, target = tmp_path / "photo.jpg", tmp_path / f"large.{format}"
     source.write_bytes(picture(astronaut, "JPEG"))
     opened = open_picture(source)
-    size = batch.result_size(opened, options, upscaler.scale)
-    notes = batch.run(opened, size, target, upscaler, options)
+    size = batch.result_size(opened, options, models.scale)
+    notes = batch.run(opened, size, target, models.upscaler(), options)
     rows: list[float] = []
     done = batch.upscale_bytes(
-        source.read_bytes(), upscaler, options, format=format, progress=rows.append
+        source.read_bytes(), models, options, format=format, progress=rows.append
     )
     assert done.data == target.read_bytes()
     assert done.size == size == Image.open(target).size[::-1]
@@ -50,13 +50,11 @@ def test_the_same_bytes_as_from_file_to_file(
     assert rows[-1] == size[0]
 
 
-def test_errors_carry_the_name(upscaler: Upscaler, astronaut: np.ndarray) -> None:
+def test_errors_carry_the_name(models: Models, astronaut: np.ndarray) -> None:
     jpeg = picture(astronaut, "JPEG")
 
     def upscale(data: bytes, **options: Any) -> None:
-        batch.upscale_bytes(
-            data, upscaler, ResultOptions(), format="png", name="a/b.jpg", **options
-        )
+        batch.upscale_bytes(data, models, ResultOptions(), format="png", name="a/b.jpg", **options)
 
     for data in (b"", b"text", jpeg[:100], jpeg[: len(jpeg) // 2]):
         with pytest.raises(PictureError, match=r"^a/b\.jpg: "):
@@ -65,9 +63,7 @@ def test_errors_carry_the_name(upscaler: Upscaler, astronaut: np.ndarray) -> Non
         upscale(jpeg, max_pixels=1000)
 
 
-def test_what_a_format_cannot_hold_is_told(upscaler: Upscaler) -> None:
+def test_what_a_format_cannot_hold_is_told(models: Models) -> None:
     wide = np.zeros((8, 4097, 3), np.uint8)
     with pytest.raises(PictureError, match=r"^w: 32 x 16,388 pixels, but WEBP holds"):
-        batch.upscale_bytes(
-            picture(wide, "PNG"), upscaler, ResultOptions(), format="webp", name="w"
-        )
+        batch.upscale_bytes(picture(wide, "PNG"), models, ResultOptions(), format="webp", name="w")

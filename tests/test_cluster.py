@@ -21,11 +21,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from srgan import batch
-from srgan.checkpoint import load_checkpoint
+from srgan.auto import Models
 from srgan.cluster import BulkReport, _Actor, bulk_upscale
 from srgan.cluster_plan import ERRORS, plan
 from srgan.cluster_worker import Job, Worker
 from srgan.config import (
+    AUTO,
     DEFAULT_MAX_PIXELS,
     ClusterOptions,
     EngineOptions,
@@ -34,7 +35,6 @@ from srgan.config import (
 )
 from srgan.shards import Member, parquet_bytes
 from srgan.stores import StoreError, open_store
-from srgan.upscaler import Upscaler
 from tests.test_prepare import wait_until_gone
 
 ENGINE = EngineOptions(threads=1, precision="fp32")
@@ -62,13 +62,12 @@ def memory() -> Iterator[str]:
     fs.rm("/", recursive=True)
 
 
-def make_job(source: object, destination: object, model: Path, **options: Any) -> Job:
+def make_job(source: object, destination: object, model: object, **options: Any) -> Job:
     return Job(
         open_store(str(source)),
         open_store(str(destination)),
-        load_checkpoint(model),
+        Models(str(model), None, ENGINE),
         ResultOptions(**options),
-        ENGINE,
         DEFAULT_MAX_PIXELS,
     )
 
@@ -77,13 +76,14 @@ def run(source: object, destination: object, model: Path, **options: Any) -> Bul
     return bulk_upscale(make_job(source, destination, model, **options), ClusterOptions())
 
 
-def expected(folder: Path, out: Path, model: Path, **options: Any) -> dict[str, bytes]:
+def expected(folder: Path, out: Path, model: object, **options: Any) -> dict[str, bytes]:
     """What `srgan upscale FOLDER -o OUT` writes."""
-    upscaler = Upscaler.load(model, precision="fp32")
+    models = Models(str(model), None, EngineOptions(precision="fp32"))
     result = ResultOptions(**options)
-    for job in batch.plan([str(folder)], str(out), result, upscaler.scale):
+    for job in batch.plan([str(folder)], str(out), result, models.scale):
         if job.source.name != "bad.png":
-            picture, size = batch.inspect(job, result, upscaler.scale, DEFAULT_MAX_PIXELS)
+            picture, size = batch.inspect(job, result, models.scale, DEFAULT_MAX_PIXELS)
+            upscaler = models.upscaler(models.choose(picture).model)
             batch.run(picture, size, job.target, upscaler, result)
     return contents(out)
 
@@ -213,7 +213,8 @@ def test_what_ends_a_job_is_handed_over_by_an_actor(
     """Raised in an actor, it would have Ray print pages and start the actor again."""
     monkeypatch.setattr("ray.get", lambda value: value)
     if fault == "engine":
-        job = replace(make_job(pictures, memory, small_model), engine=EngineOptions(compile=True))
+        models = Models(str(small_model), None, EngineOptions(compile=True))
+        job = replace(make_job(pictures, memory, small_model), models=models)
         reason = "--compile is for the torch engine; add --engine torch"
     else:
         (pictures.parent / "file").write_text("no folder")
@@ -303,7 +304,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, astronaut: np.ndarray) ->
     errors = results.pop(ERRORS).decode().splitlines()
     assert [json.loads(line)["input"] for line in errors] == [f"{folder}/bad.jpg"]
     (folder / "bad.jpg").unlink()
-    assert results == expected(folder, tmp_path / "again", Path("srresnet-x4"))
+    assert results == expected(folder, tmp_path / "again", AUTO)
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     wait_until_gone(below)
 
@@ -327,7 +328,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @needs_linux
 def test_s3_and_a_stop(pictures: Path, tmp_path: Path, bucket: str) -> None:
-    model = Path("srresnet-x4")
+    model = AUTO
     job = make_job(f"{bucket}/in", f"{bucket}/out", model)
     for path in pictures.rglob("*"):
         if path.is_file() and not path.name.startswith("."):

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from srgan.auto import Models
 from srgan.config import DEFAULT_MAX_PIXELS, MAX_SCALE, OptionError, ResultOptions
 from srgan.images import (
     FORMATS,
@@ -228,7 +229,7 @@ class Upscaled:
 
 def upscale_bytes(
     data: bytes,
-    upscaler: Upscaler,
+    models: Models,
     options: ResultOptions,
     *,
     format: str,
@@ -240,6 +241,7 @@ def upscale_bytes(
     """A picture file's bytes in, its result's bytes out: those that `run` would write.
 
     Args:
+        models: the picture gets the one that suits it.
         format: of the result, a key of FORMATS.
         name: what errors call the picture.
         progress: as in `run`.
@@ -248,7 +250,9 @@ def upscale_bytes(
         PictureError: with the reason.
     """
     picture = open_picture(data, max_pixels, name=name)
-    size = result_size(picture, options, upscaler.scale)
+    size = result_size(picture, options, models.scale)
+    choice = models.choose(picture, same_size=size == picture.shape[:2])
+    upscaler = models.upscaler(choice.model)
     result, notes = encode_picture(
         name,
         _rows(picture, size, upscaler, tta, progress),

@@ -7,8 +7,8 @@ from typing import Annotated
 from cyclopts import App, Group, Parameter
 
 from srgan.config import (
+    AUTO,
     DEFAULT_MAX_PIXELS,
-    DEFAULT_MODEL,
     ClusterOptions,
     EngineOptions,
     OptionError,
@@ -45,7 +45,7 @@ def upscale(
     dst: str,
     /,
     *,
-    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL,
+    model: Annotated[str, Parameter(alias="-m")] = AUTO,
     detail: float | None = None,
     image_column: str | None = None,
     cluster: Annotated[ClusterOptions, CLUSTER] = ClusterOptions(),
@@ -60,27 +60,26 @@ def upscale(
             parquet files with a column of pictures.
         dst: A folder or URL for the results, tree kept. One that ends in .parquet gets parquet
             files.
-        model: A shipped model (see `srgan models`) or the path of a model file.
+        model: As of srgan upscale: by default what suits each picture, clean or blurry.
         detail: From 0, faithful to the picture, to 1, with all the texture that the model
             invents; for models with a partner, such as srgan-x4.
         image_column: Column of the pictures in parquet files; by default the only one.
         max_pixels: Refuse pictures of more pixels.
     """
     _need_cluster_extra()
-    from srgan.checkpoint import load_checkpoint
+    from srgan.auto import Models
     from srgan.cluster import bulk_upscale
     from srgan.cluster_worker import Job
-    from srgan.interpolation import with_detail
     from srgan.stores import open_store
 
     threads = engine.threads or cluster.cpus_per_actor
     job = Job(
         source=open_store(src),
         destination=open_store(dst),
-        checkpoint=with_detail(load_checkpoint(model), detail),
+        models=Models(model, detail, replace(engine, threads=threads)),
         result=result,
-        engine=replace(engine, threads=threads),
         max_pixels=max_pixels,
+        threads=threads,
         column=image_column,
     )
     report = bulk_upscale(job, cluster)

@@ -4,18 +4,17 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from srgan.auto import Models
 from srgan.batch import Upscaled, upscale_bytes
-from srgan.checkpoint import Checkpoint
 from srgan.cluster_plan import PARQUET, Picture, is_parquet
-from srgan.config import EngineOptions, ResultOptions
+from srgan.config import ResultOptions
 from srgan.console import one_line
 from srgan.images import PictureError, output_format
 from srgan.shards import Member, ParquetPictures, parquet_bytes
 from srgan.stores import Store
-from srgan.upscaler import Upscaler
 
 MOST_ATTEMPTS = 3  # at a picture whose worker dies of it
 TRANSFERS = 4  # at a time: reading ahead and writing behind while the engine computes
@@ -36,10 +35,10 @@ class Job:
 
     source: Store
     destination: Store
-    checkpoint: Checkpoint
+    models: Models
     result: ResultOptions
-    engine: EngineOptions
     max_pixels: int
+    threads: int = 1  # of each worker, those of the engine left out
     column: str | None = None  # of pictures in parquet files
 
 
@@ -63,11 +62,10 @@ class Worker:
     """
 
     def __init__(self, job: Job, attempts: Attempts | None = None) -> None:
-        threads = job.engine.threads or 1
-        os.environ["VIPS_CONCURRENCY"] = str(threads)  # read as libvips is loaded
+        os.environ["VIPS_CONCURRENCY"] = str(job.threads)  # read as libvips is loaded
         self._job = job
         self._attempts = attempts
-        self._upscaler = Upscaler(job.checkpoint, replace(job.engine, threads=threads))
+        job.models.upscaler()  # what cannot run here fails before any work
         self._parquet = is_parquet(job.destination)
 
     def upscale(self, pictures: Sequence[Picture]) -> list[Outcome]:
@@ -138,7 +136,7 @@ class Worker:
     def _upscale(self, picture: Picture, data: bytes) -> Upscaled:
         return upscale_bytes(
             data,
-            self._upscaler,
+            self._job.models,
             self._job.result,
             format=output_format(picture.target),
             name=self._job.source.full_name(picture.name),

@@ -11,6 +11,7 @@ PreparedFormat = Literal["png", "parquet", "webdataset"]
 Edges = Literal["replicate", "symmetric"]
 
 DEFAULT_MODEL = "srresnet-x4"
+AUTO = "auto"  # the default model or its blurry sibling, by the picture
 DEFAULT_MAX_PIXELS = 200_000_000
 MIN_TILE = 64
 MAX_SCALE = 8

@@ -57,7 +57,9 @@ FORESEEN = (
     "ClusterError",
     "DataError",
     "EngineError",
+    "ExportError",
     "FeaturesError",
+    "HubError",
     "PictureError",
     "RunError",
     "StoreError",
@@ -109,6 +111,12 @@ class JobReport:
         self.notes += picture.notes
         self.megapixels = size[0] * size[1] / 1e6
         self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
+
+    def chosen(self, model: str, why: str, *, explain: bool) -> None:
+        """The model that the picture gets."""
+        self.record["model"] = model
+        if explain:
+            self.notes.append(f"model {model}: {why}")
 
     def progress(self, rows: float) -> None:
         self._bar.update(self._task, completed=rows)

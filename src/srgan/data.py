@@ -118,11 +118,13 @@ class Rounds:
 
     Args:
         crop: side of the crops in pixels.
+        candidates: random places for each crop, of which the one with the most detail is taken.
         batch_size: crops a (micro-)batch; a round is whole batches.
     """
 
-    def __init__(self, *, crop: int, batch_size: int, seed: int) -> None:
+    def __init__(self, *, crop: int, batch_size: int, seed: int, candidates: int = 1) -> None:
         self.crop = crop
+        self.candidates = candidates
         self.seed = seed
         self.batches_per_round = max(1, CROPS_PER_ROUND // batch_size)
         self.crops_per_round = self.batches_per_round * batch_size
@@ -138,10 +140,12 @@ class Crops(Rounds, Dataset[tuple[Tensor, dict[str, str]]]):
     place of a picture that cannot be read or is smaller than a crop comes the next in the order.
     """
 
-    def __init__(self, pictures: Pictures, *, crop: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, pictures: Pictures, *, crop: int, batch_size: int, seed: int, candidates: int = 1
+    ) -> None:
         if not pictures:
             raise DataError("there are no pictures to train on: give another folder")
-        super().__init__(crop=crop, batch_size=batch_size, seed=seed)
+        super().__init__(crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
         self.pictures = pictures  # goes to each worker once
         self._bad: dict[int, tuple[str, str]] = {}  # why, by index
 
@@ -161,7 +165,9 @@ class Crops(Rounds, Dataset[tuple[Tensor, dict[str, str]]]):
                 return torch.from_numpy(crops[:0]), bad
             rng = np.random.default_rng((self.seed, CROPS, index, position))
             first = position * self.crops_per_picture
-            cut_crops(picture, rng, crops, places[first : first + self.crops_per_picture])
+            cut_crops(
+                picture, rng, crops, places[first : first + self.crops_per_picture], self.candidates
+            )
         return torch.from_numpy(crops), bad
 
     def _picture(self, position: int, bad: dict[str, str]) -> np.ndarray | None:
@@ -186,17 +192,31 @@ class Crops(Rounds, Dataset[tuple[Tensor, dict[str, str]]]):
 
 
 def cut_crops(
-    picture: np.ndarray, rng: np.random.Generator, crops: np.ndarray, places: np.ndarray
+    picture: np.ndarray,
+    rng: np.random.Generator,
+    crops: np.ndarray,
+    places: np.ndarray,
+    candidates: int,
 ) -> None:
     """Fill `places` of `crops`, (n, crop, crop, 3), with random crops of `picture`."""
     height, width, _ = picture.shape
     crop = crops.shape[1]
-    tops = rng.integers(height - crop + 1, size=len(places))
-    lefts = rng.integers(width - crop + 1, size=len(places))
+    tops = rng.integers(height - crop + 1, size=(len(places), candidates))
+    lefts = rng.integers(width - crop + 1, size=(len(places), candidates))
     turns = rng.integers(8, size=len(places))
-    for place, top, left, turn in zip(places, tops, lefts, turns, strict=True):
-        window = picture[top : top + crop, left : left + crop]
+    for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
+        windows = [
+            picture[top : top + crop, left : left + crop]
+            for top, left in zip(*corners, strict=True)
+        ]
+        window = max(windows, key=_detail) if candidates > 1 else windows[0]
         crops[place] = np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
+
+
+def _detail(window: np.ndarray) -> float:
+    """Mean difference of neighbours' green in (H, W, 3) uint8."""
+    green = window[..., 1].astype(np.int16)
+    return np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean()
 
 
 class CropLoader:
@@ -210,6 +230,7 @@ class CropLoader:
     Args:
         crop: side of the crops in pixels.
         batch_size: crops a micro-batch.
+        candidates: as of `Rounds`.
         streams: processes times micro-batches that each of them accumulates.
         own: the streams of this process.
         workers: processes that decode; 0 is this process, None one for 4 cores, 1 to 8.
@@ -226,12 +247,15 @@ class CropLoader:
         crop: int,
         batch_size: int,
         seed: int,
+        candidates: int = 1,
         streams: int = 1,
         own: Sequence[int] = (0,),
         workers: int | None = None,
         first_batch: int = 0,
     ) -> None:
-        dataset = Crops(pictures, crop=crop, batch_size=batch_size, seed=seed)
+        dataset = Crops(
+            pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates
+        )
         if workers is None:
             workers = min(max((os.cpu_count() or 1) // 4, 1), 8)
         first, skipped = divmod(first_batch, dataset.batches_per_round)

@@ -50,20 +50,13 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
 
     Args:
         first: the visit that each stream starts with.
+        size: as of `Rounds`.
     """
 
     def __init__(
-        self,
-        shards: ShardStream,
-        *,
-        crop: int,
-        batch_size: int,
-        seed: int,
-        streams: int,
-        own: Sequence[int],
-        first: int,
+        self, shards: ShardStream, *, streams: int, own: Sequence[int], first: int, **size: int
     ) -> None:
-        super().__init__(crop=crop, batch_size=batch_size, seed=seed)
+        super().__init__(**size)
         self._shards, self._streams, self._own, self._first = shards, streams, own, first
 
     def __iter__(self) -> Iterator[Round]:
@@ -94,7 +87,9 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
             if order is None:
                 order = np.random.default_rng((*key, SHUFFLE)).permutation(len(crops))
             rng = np.random.default_rng((*key, CROPS))
-            cut_crops(pixels, rng, crops, order[first : first + self.crops_per_picture])
+            cut_crops(
+                pixels, rng, crops, order[first : first + self.crops_per_picture], self.candidates
+            )
         return torch.from_numpy(crops), bad, visit
 
     def _usable(self, places: Iterator[_Place], bad: dict[str, str]) -> tuple[_Place, np.ndarray]:
@@ -113,31 +108,22 @@ class StreamLoader(CropLoader):
     Args:
         workers: 0 or 1 process that decodes; shards are read one at a time.
         first_shard: the visit of a shard that each sequence begins with.
+        size: as of `Rounds`.
     """
 
     def __init__(
         self,
         shards: ShardStream,
         *,
-        crop: int,
-        batch_size: int,
-        seed: int,
         streams: int = 1,
         own: Sequence[int] = (0,),
         workers: int | None = None,
         first_shard: int = 0,
+        **size: int,
     ) -> None:
-        dataset = StreamedCrops(
-            shards,
-            crop=crop,
-            batch_size=batch_size,
-            seed=seed,
-            streams=streams,
-            own=own,
-            first=first_shard,
-        )
+        dataset = StreamedCrops(shards, streams=streams, own=own, first=first_shard, **size)
         self._start(dataset, None, 1 if workers is None else min(workers, 1), len(own))
-        self._batches = self._read(dataset.batches_per_round, batch_size, len(own), 0)
+        self._batches = self._read(dataset.batches_per_round, size["batch_size"], len(own), 0)
 
 
 def open_loader(
