@@ -65,6 +65,7 @@ def main(
             for name, arguments in commands.items():
                 times = [run(arguments, source, precision) for source in (few, many)]
                 seconds[name].append((times[0], times[1]))
+                print(f"{name}: {times[0]:.1f} and {times[1]:.1f} s", file=sys.stderr)
     megapixels = 16 * LR_SIDES[0] * LR_SIDES[1] / 1e6
     table = Table(title=f"{pictures} and {2 * pictures} pictures of 240 x 160, {precision}")
     for column in ("", "pictures/s, rounds", "median", "HR MP/s", "with the start", "seconds"):
