@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.checkpoint import Architecture
-from srgan.degrade import bicubic_lr
 from srgan.losses import (
     PixelLoss,
     consistency_loss,
@@ -104,16 +103,17 @@ def test_relative_content_loss_is_the_mean_over_layers_whatever_their_scale(
     assert content_loss(layers, black, black, "relative").item() == 0
 
 
-def test_consistency_is_with_what_made_lr(hr: Tensor) -> None:
-    """HR itself is consistent but for the rounding of LR; another brightness is not."""
-    lr = bicubic_lr((255 * hr).round().to(torch.uint8), 4)
-    assert consistency_loss(hr, lr).item() < 0.5 / 255
-    assert consistency_loss(0.9 * hr + 0.1, lr).item() > 5 / 255
+def test_consistency_is_with_what_hr_is_reduced_to(hr: Tensor) -> None:
+    """HR itself and fine texture are consistent; another brightness and blur are not."""
+    assert consistency_loss(hr, hr, 4).item() == 0
+    assert consistency_loss(0.9 * hr + 0.1, hr, 4).item() > 5 / 255
+    blurred = torch.nn.functional.avg_pool2d(hr, 9, 1, 4, count_include_pad=False)
+    assert consistency_loss(blurred, hr, 4).item() > 2 / 255
     texture = torch.zeros_like(hr)
     texture[..., ::2, 1::2], texture[..., 1::2, ::2] = 0.1, -0.1
-    assert consistency_loss(hr + texture, lr).item() < 1 / 255
-    sr = hr.clone().requires_grad_(True)
-    consistency_loss(sr, lr).backward()
+    assert consistency_loss(hr + texture, hr, 4).item() < 1 / 255
+    sr = (0.9 * hr).requires_grad_(True)
+    consistency_loss(sr, hr, 4).backward()
     assert sr.grad is not None and sr.grad.abs().sum() > 0
 
 

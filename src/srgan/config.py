@@ -10,6 +10,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Edges = Literal["replicate", "symmetric"]
 
 DEFAULT_MODEL = "srresnet-x4"
+AUTO = "auto"  # the default model or its blurry sibling, by the picture
 DEFAULT_MAX_PIXELS = 200_000_000
 MIN_TILE = 64
 MAX_SCALE = 8

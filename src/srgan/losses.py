@@ -56,13 +56,15 @@ def content_loss(
     return torch.stack(losses).mean()
 
 
-def consistency_loss(sr: Tensor, lr: Tensor) -> Tensor:
-    """mean(|R(SR) - LR|), R being the bicubic reduction that makes LR from HR.
+def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """mean(|R(SR) - R(HR)|), R being the bicubic reduction.
 
-    Of all HR that LR can come from, none is preferred: it holds what LR shows, colours and
-    brightness, and leaves texture to the other losses.
+    Of all HR with the same reduction none is preferred: it holds colours and brightness, and
+    leaves texture to the other losses. R(HR) is the bicubic LR; a blurry one would teach blur.
     """
-    return (reduced(sr.float(), sr.shape[-1] // lr.shape[-1]) - lr.float()).abs().mean()
+    with torch.no_grad():
+        target = reduced(hr.float(), scale)
+    return (reduced(sr.float(), scale) - target).abs().mean()
 
 
 def generator_adversarial_loss(logits_sr: Tensor) -> Tensor:

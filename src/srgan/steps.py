@@ -137,16 +137,15 @@ class AdversarialStep:
         self.extractor = placed(extractor, accelerator)
         self.trained = Trained(generator, optimizer, accelerator)
         self.discriminator = Discriminator()
-        self._discriminator = Trained(
-            self.discriminator,
-            OptimizerOptions(
-                optimizer="adam",
-                rate=method.discriminator_rate,
-                betas=optimizer.betas,
-                clip=optimizer.clip,
-            ),
-            accelerator,
+        muon_rate = method.discriminator_muon_rate
+        options = OptimizerOptions(
+            optimizer="muon" if muon_rate else "adam",
+            rate=method.discriminator_rate,
+            muon_rate=muon_rate or OptimizerOptions.muon_rate,
+            betas=optimizer.betas,
+            clip=optimizer.clip,
         )
+        self._discriminator = Trained(self.discriminator, options, accelerator)
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
         values = Means(len(batches))
@@ -176,7 +175,7 @@ class AdversarialStep:
 
     def _terms(self, sr: Tensor, batch: Batch) -> list[tuple[str, float, Tensor]]:
         """Name, weight and loss of the generator's terms."""
-        method, (lr, hr) = self._method, batch
+        method, hr = self._method, batch.hr
         terms = []
         if method.content_weight:
             loss = self._content_loss(sr, hr)
@@ -187,7 +186,7 @@ class AdversarialStep:
         if method.pixel_weight:
             terms.append(("pixel", method.pixel_weight, pixel_loss(sr, hr, method.pixel_loss)))
         if method.consistency_weight:
-            loss = consistency_loss(sr, lr)
+            loss = consistency_loss(sr, hr, self.generator.architecture.scale)
             terms.append(("consistency", method.consistency_weight, loss))
         return terms
 

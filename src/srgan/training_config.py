@@ -12,9 +12,20 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from srgan.config import OptionError
+from srgan.degrade_presets import BICUBIC
 
 # What a resumed run cannot change: its networks and its samples.
-FIXED = ("blocks", "channels", "scale", "seed", "crop", "batch_size", "validation_pictures")
+FIXED = (
+    "blocks",
+    "channels",
+    "scale",
+    "seed",
+    "crop",
+    "candidates",
+    "degradation",
+    "batch_size",
+    "validation_pictures",
+)
 PRESETS = Path(__file__).parent / "presets"
 PixelLoss = Literal["mse", "l1", "charbonnier"]
 ContentLoss = Literal["mse", "relative"]
@@ -38,6 +49,10 @@ class DataOptions:
             pictures are held out.
         validation_pictures: How many pictures validation uses.
         crop: Side of the HR crops in pixels.
+        candidates: Random places that are looked at for each crop; the one with the most detail
+            is taken, so that flat sky and walls cost less of the training.
+        degradation: How LR is made: bicubic, blurry (pictures out of focus, noisy, saved as JPEG),
+            blurry-light, or a TOML file as theirs.
         workers: Processes that decode pictures; by default chosen from the machine.
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
@@ -46,11 +61,13 @@ class DataOptions:
     validation_folder: Path | None = None
     validation_pictures: int = 16
     crop: int = 96
+    candidates: int = 1
+    degradation: str = BICUBIC
     workers: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "validation_pictures", "crop")
+        _positive(self, "validation_pictures", "crop", "candidates")
         if self.workers is not None and self.workers < 0:
             raise OptionError("--workers must be 0 or more")
 
@@ -200,9 +217,11 @@ class SRGANOptions:
         adversarial_weight: Weight of the adversarial loss.
         pixel_weight: Weight of the pixel loss.
         pixel_loss: Kind of the pixel loss.
-        consistency_weight: Weight of the consistency loss: how far SR, reduced to the size of
-            LR, is from LR. It holds colours and brightness, and leaves texture free.
+        consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
+            the size of LR, are apart. It holds colours and brightness, and leaves texture free.
         discriminator_rate: Adam's learning rate of the discriminator.
+        discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; by
+            default they are Adam's, too.
     """
 
     srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
@@ -216,9 +235,10 @@ class SRGANOptions:
     pixel_loss: PixelLoss = "mse"
     consistency_weight: float = 0.0
     discriminator_rate: float = 1e-4
+    discriminator_muon_rate: float | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "discriminator_rate")
+        _positive(self, "discriminator_rate", "discriminator_muon_rate")
         if not self.layer or not all(1 <= i <= 5 and j >= 1 for i, j in self.layer):
             raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
         if self.from_scratch and self.srresnet is not None:
@@ -275,7 +295,7 @@ def preset_file(method: str, preset: str) -> Path | None:
     for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
         if path.is_file():
             return path
-    raise OptionError(f"--preset must be fast, paper or a TOML file, not {preset}")
+    raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
 
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
 from srgan.config import OptionError
 from srgan.data import find_pictures, split
+from srgan.degrade_presets import BICUBIC, presets
 from srgan.memory import keep_freed_memory
 from srgan.networks.generator import Generator
 from srgan.processor import bf16_is_slow
@@ -141,6 +142,8 @@ def trained_checkpoint(
 ) -> Checkpoint:
     """Weights of a run as a model file that says how they came about."""
     options = {name: value for name, value in config.table().items() if name not in PRIVATE}
+    if config.data.degradation not in (BICUBIC, *presets()):
+        options["degradation"] = "of a file"
     info = {
         "name": config.name,
         "description": f"{config.name} x{architecture.scale}, by srgan train",
