@@ -254,6 +254,18 @@ def test_frozen_bn_computes_as_inference_does_and_keeps_its_statistics(
     assert not torch.equal(before["blocks.0.bn1.weight"], after["blocks.0.bn1.weight"])
 
 
+def test_the_discriminators_kernels_are_muons_by_option(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path
+) -> None:
+    """Muon's update of a kernel has the norm of its rate, whatever its gradient."""
+    step = adversarial_step(accelerator, vgg, discriminator_muon_rate=0.02)
+    kernel = step.discriminator.get_parameter("blocks.0.conv.weight")
+    before = kernel.detach().clone()
+    step(batches[:1])
+    singular = torch.linalg.svdvals((kernel.detach() - before).flatten(1)) / 0.02
+    assert 0.5 < singular.median() < 1.5
+
+
 def test_gradients_are_clipped(accelerator: Accelerator, batches: list[Batch]) -> None:
     clipped = OptimizerOptions(optimizer="adam", clip=1e-3)
     step = pixel_step(accelerator, clipped)

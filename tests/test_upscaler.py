@@ -10,13 +10,15 @@ from PIL import Image
 
 import srgan
 from srgan import upscaler as module
-from srgan.checkpoint import Checkpoint
+from srgan.checkpoint import Architecture, Checkpoint
 from srgan.config import EngineOptions, OptionError
 from srgan.engines import EngineError
 from srgan.images import open_picture
 from srgan.pixels import fill_transparent
 from srgan.resample import bicubic, bicubic_8bit
 from srgan.upscaler import Upscaler
+
+from .conftest import random_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -398,3 +400,13 @@ def test_very_wide_pictures_come_in_low_bands(
 def test_small_tiles_are_refused() -> None:
     with pytest.raises(OptionError, match="64"):
         Upscaler.load("srresnet-x4", tile=32)
+
+
+def test_tiles_of_a_network_that_adds_to_lr(astronaut: np.ndarray) -> None:
+    """LR goes along with the features, and tiles' edges must not show in its enlargement."""
+    options = {"trunk": "none", "hr_conv": True, "bilinear": True, "output": "clamp"}
+    checkpoint = random_checkpoint(Architecture(2, 8, **options))  # type: ignore[arg-type]
+    upscaler = Upscaler(checkpoint, EngineOptions("openvino", "fp32", tile=64))
+    tiled = upscaler(astronaut).astype(int)
+    assert tiled.std() > 5
+    assert np.abs(tiled - untiled(upscaler, astronaut)).max() <= 1

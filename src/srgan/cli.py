@@ -13,6 +13,14 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
 from srgan.cli_evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, evaluate
+from srgan.cli_models import (
+    CONVERT_EXAMPLES,
+    EXPORT_EXAMPLES,
+    PUSH_EXAMPLES,
+    convert,
+    export,
+    push,
+)
 from srgan.cli_train import train
 from srgan.config import (
     AUTO,
@@ -33,6 +41,9 @@ app = App(
 app.command(train)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
 app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
+app.command(convert, help_epilogue=CONVERT_EXAMPLES)
+app.command(export, help_epilogue=EXPORT_EXAMPLES)
+app.command(push, help_epilogue=PUSH_EXAMPLES)
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\
@@ -147,8 +158,9 @@ def upscale(
         inputs: Pictures, folders (searched recursively, tree kept) or globs.
         output: A file for one picture, or a folder, made if it does not exist. Without it the
             result lies beside the picture as photo_x4.jpg, beside a folder as FOLDER_x4.
-        model: A shipped model (see `srgan models`) or the path of a model file. auto looks at each
-            picture: blurry, noisy and compressed ones get the model made for them.
+        model: A shipped model (see `srgan models`), a model file, another project's SRResNet
+            checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
+            at each picture: blurry, noisy and compressed ones get the model made for them.
         detail: From 0, faithful to the picture, to 1, with all the texture that the model
             invents; for models with a partner, such as srgan-x4.
         tta: Average over the 8 flips and turns: 8 times slower, a little better.

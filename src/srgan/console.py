@@ -56,7 +56,9 @@ FORESEEN = (
     "CheckpointError",
     "DataError",
     "EngineError",
+    "ExportError",
     "FeaturesError",
+    "HubError",
     "PictureError",
     "RunError",
 )

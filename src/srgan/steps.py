@@ -137,16 +137,15 @@ class AdversarialStep:
         self.extractor = placed(extractor, accelerator)
         self.trained = Trained(generator, optimizer, accelerator)
         self.discriminator = Discriminator()
-        self._discriminator = Trained(
-            self.discriminator,
-            OptimizerOptions(
-                optimizer="adam",
-                rate=method.discriminator_rate,
-                betas=optimizer.betas,
-                clip=optimizer.clip,
-            ),
-            accelerator,
+        muon_rate = method.discriminator_muon_rate
+        options = OptimizerOptions(
+            optimizer="muon" if muon_rate else "adam",
+            rate=method.discriminator_rate,
+            muon_rate=muon_rate or OptimizerOptions.muon_rate,
+            betas=optimizer.betas,
+            clip=optimizer.clip,
         )
+        self._discriminator = Trained(self.discriminator, options, accelerator)
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
         values = Means(len(batches))

@@ -188,6 +188,7 @@ class Trainer:
         return CropLoader(
             self._files,
             crop=data.crop,
+            candidates=data.candidates,
             batch_size=self._micro_batch,
             seed=data.seed,
             streams=self._accelerator.num_processes * len(streams),

@@ -22,6 +22,7 @@ FIXED = (
     "seed",
     "crop",
     "degradation",
+    "candidates",
     "batch_size",
     "validation_pictures",
 )
@@ -50,6 +51,8 @@ class DataOptions:
         crop: Side of the HR crops in pixels.
         degradation: How LR is made: bicubic, blurry (pictures out of focus, noisy, saved as JPEG),
             blurry-light, or a TOML file as theirs.
+        candidates: Random places that are looked at for each crop; the one with the most detail
+            is taken, so that flat sky and walls cost less of the training.
         workers: Processes that decode pictures; by default chosen from the machine.
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
@@ -59,11 +62,12 @@ class DataOptions:
     validation_pictures: int = 16
     crop: int = 96
     degradation: str = BICUBIC
+    candidates: int = 1
     workers: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "validation_pictures", "crop")
+        _positive(self, "validation_pictures", "crop", "candidates")
         if self.workers is not None and self.workers < 0:
             raise OptionError("--workers must be 0 or more")
 
@@ -216,6 +220,8 @@ class SRGANOptions:
         consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
             the size of LR, are apart. It holds colours and brightness, and leaves texture free.
         discriminator_rate: Adam's learning rate of the discriminator.
+        discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; by
+            default they are Adam's, too.
     """
 
     srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
@@ -229,9 +235,10 @@ class SRGANOptions:
     pixel_loss: PixelLoss = "mse"
     consistency_weight: float = 0.0
     discriminator_rate: float = 1e-4
+    discriminator_muon_rate: float | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "discriminator_rate")
+        _positive(self, "discriminator_rate", "discriminator_muon_rate")
         if not self.layer or not all(1 <= i <= 5 and j >= 1 for i, j in self.layer):
             raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
         if self.from_scratch and self.srresnet is not None:

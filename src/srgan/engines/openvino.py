@@ -64,6 +64,24 @@ class GraphOperations:
         half = opset.constant(np.float32(0.5))
         return opset.add(opset.multiply(opset.tanh(x), half), half)
 
+    def normalize(self, x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+        shift, divisor = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (mean, std))
+        return opset.divide(opset.subtract(x, opset.constant(shift)), opset.constant(divisor))
+
+    def join(self, a: Any, b: Any) -> Any:
+        return opset.concat([a, b], 1)
+
+    def split(self, x: Any, channels: int) -> tuple[Any, Any]:
+        parts = opset.variadic_split(x, 1, [channels, -1])
+        return parts.output(0), parts.output(1)
+
+    def enlarge(self, x: Any, scale: int) -> Any:
+        scales = np.array([scale, scale], np.float32)
+        return opset.interpolate(x, scales, "linear_onnx", "scales", axes=[2, 3])
+
+    def clamp(self, x: Any) -> Any:
+        return opset.clamp(x, 0.0, 1.0)
+
 
 def _quantised_weight(weight: np.ndarray) -> Any:
     """Symmetric, per output channel."""
@@ -109,10 +127,10 @@ class OpenVINOEngine:
         stages = []
         for stage, channels in (
             (folding.features, 3),
-            (folding.reconstruct, self._generator.trunk.weight.shape[0]),
+            (folding.reconstruct, folding.feature_channels(self._generator)),
         ):
             x = opset.parameter([1, channels, -1, -1], np.float32)
-            model = _model([stage(self._generator, GraphOperations(ranges), x)], x)
+            model = graph_model([stage(self._generator, GraphOperations(ranges), x)], x)
             stages.append(self._core.compile_model(model, "CPU", settings).create_infer_request())
         return stages
 
@@ -131,7 +149,8 @@ class OpenVINOEngine:
         return self.reconstruct(self.features(lr))
 
 
-def _model(results: list[Any], parameter: Any) -> Any:
+def graph_model(results: list[Any], parameter: Any) -> Any:
+    """A graph as an openvino model."""
     return openvino.Model(results, [parameter], "srgan")  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -161,7 +180,7 @@ def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -
     axes = opset.constant([0, 1, 2, 3])
     ends = [end(x, axes) for x in inputs.values() for end in (opset.reduce_min, opset.reduce_max)]
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(_model(ends, lr), "CPU", settings)
+    model = openvino.Core().compile_model(graph_model(ends, lr), "CPU", settings)
     mean = np.mean([[float(end) for end in model([tile]).values()] for tile in tiles], axis=0)
     lows, highs = np.minimum(mean[::2], 0), np.maximum(mean[1::2], 0)
     highs = np.maximum(highs, lows + 1e-3)  # a flat tile still gives a range

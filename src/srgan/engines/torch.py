@@ -49,6 +49,22 @@ class TorchOperations:
     def to_unit_range(self, x: Tensor) -> Tensor:
         return (torch.tanh(x.float()) + 1) / 2
 
+    def normalize(self, x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+        shift, divisor = (x.new_tensor(v).view(1, -1, 1, 1) for v in (mean, std))
+        return (x - shift) / divisor
+
+    def join(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat((a, b), 1)
+
+    def split(self, x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        return x[:, :channels], x[:, channels:]
+
+    def enlarge(self, x: Tensor, scale: int) -> Tensor:
+        return functional.interpolate(x, scale_factor=scale, mode="bilinear")
+
+    def clamp(self, x: Tensor) -> Tensor:
+        return x.float().clamp(0, 1)
+
 
 class TorchEngine:
     """channels_last inference on CUDA, ROCm, Apple's MPS, or the CPU; see `Engine`.
