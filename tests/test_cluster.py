@@ -22,8 +22,9 @@ from PIL import Image
 
 from srgan import batch
 from srgan.auto import Models
-from srgan.cluster import BulkReport, _Actor, bulk_upscale
-from srgan.cluster_plan import ERRORS, plan
+from srgan.batch import Upscaled
+from srgan.cluster import BulkReport, _Actor, _Desk, bulk_upscale
+from srgan.cluster_plan import ERRORS, Picture, plan
 from srgan.cluster_worker import Job, Worker
 from srgan.config import (
     AUTO,
@@ -161,24 +162,35 @@ def test_two_pictures_with_one_result(pictures: Path, memory: str, small_model: 
 
 
 def test_a_picture_that_kills_workers_is_given_up(
-    pictures: Path, memory: str, small_model: Path
+    pictures: Path, memory: str, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Attempts:
-        def begin(self, target: str) -> int:
-            return 4 if target == "01.jpg" else 2
+    """It alone: those before it are not done again, or where they were not written, once more."""
 
-        def end(self, targets: object) -> None: ...
+    class Killed(BaseException):
+        pass
+
+    def dying(self: Worker, picture: Picture, data: bytes) -> Upscaled:
+        if picture.target == "04.jpg":
+            raise Killed
+        begun.append(picture.target)
+        return upscale(self, picture, data)
 
     job = make_job(pictures, memory, small_model)
-    open_store(memory).write("02.jpg", b"by the one that died")
-    names = ("01.jpg", "02.jpg", "04.jpg")
-    todo = plan(job.source, job.destination, ResultOptions(overwrite=True)).todo
-    outcomes = Worker(job, Attempts()).upscale([each for each in todo if each.target in names])
-    reasons = [outcome.reason for outcome in outcomes]
-    assert reasons[0] and "01.jpg: 3 workers died of it" in reasons[0]
-    assert reasons[1:] == [None, None]
-    assert sorted(contents(memory)) == ["02.jpg", "04.jpg"]
-    assert contents(memory)["02.jpg"] == b"by the one that died"
+    upscale, begun = Worker._upscale, []
+    monkeypatch.setattr(Worker, "_upscale", dying)
+    todo = plan(job.source, job.destination, job.result).todo
+    task = [each for each in todo if each.target in ("01.jpg", "02.jpg", "04.jpg", "05.jpg")]
+    desk = _Desk(job)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            Worker(job, desk).upscale(task)
+    job.destination.remove("02.jpg")  # as if it had not been written when the worker died
+    reasons = [outcome.reason for outcome in Worker(job, desk).upscale(task)]
+    assert reasons[:2] == [None, None] and reasons[3] is None
+    assert reasons[2] and "04.jpg: 3 workers died of it" in reasons[2]
+    assert begun == ["01.jpg", "02.jpg", "02.jpg", "05.jpg"]
+    assert sorted(contents(memory)) == ["01.jpg", "02.jpg", "05.jpg"]
+    assert desk.begin("01.jpg") == 1  # the task is forgotten
 
 
 def test_what_cannot_be_is_said(pictures: Path, memory: str, small_model: Path) -> None:

@@ -144,17 +144,23 @@ class _Desk:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._begun: dict[str, int] = {}
+        self._ended: set[str] = set()
 
     def job(self) -> Job:
         return self._job
 
     def begin(self, target: str) -> int:
+        if target in self._ended:
+            return 0
         self._begun[target] = self._begun.get(target, 0) + 1
         return self._begun[target]
 
-    def end(self, targets: Sequence[str]) -> None:
-        for target in targets:
-            self._begun.pop(target, None)
+    def end(self, target: str) -> None:
+        self._begun.pop(target, None)
+        self._ended.add(target)
+
+    def forget(self, targets: Sequence[str]) -> None:
+        self._ended.difference_update(targets)
 
 
 class _Attempts:
@@ -168,8 +174,11 @@ class _Attempts:
 
         return ray.get(self._desk.begin.remote(target))
 
-    def end(self, targets: Sequence[str]) -> None:
-        self._desk.end.remote(targets)
+    def end(self, target: str) -> None:
+        self._desk.end.remote(target)
+
+    def forget(self, targets: Sequence[str]) -> None:
+        self._desk.forget.remote(targets)
 
 
 class _Actor:

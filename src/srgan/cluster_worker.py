@@ -46,10 +46,15 @@ class Attempts(Protocol):
     """Knows what workers that have died had begun."""
 
     def begin(self, target: str) -> int:
-        """How often the picture has been begun, this time included."""
+        """How often the picture has been begun and not ended, this time included; 0 where it has
+        been ended."""
         ...
 
-    def end(self, targets: Sequence[str]) -> None:
+    def end(self, target: str) -> None:
+        """The picture is upscaled, or has failed; it may not be written yet."""
+        ...
+
+    def forget(self, targets: Sequence[str]) -> None:
         """A task is done: its results are written."""
         ...
 
@@ -80,7 +85,7 @@ class Worker:
             else:
                 outcomes = self._into_files(pictures, transfers)
         if self._attempts is not None:
-            self._attempts.end([picture.target for picture in pictures])
+            self._attempts.forget([picture.target for picture in pictures])
         return outcomes
 
     def _into_files(
@@ -117,15 +122,19 @@ class Worker:
             name = self._job.source.full_name(picture.name)
             reason = f"{name}: {MOST_ATTEMPTS} workers died of it: is there enough memory?"
             return outcome._replace(reason=reason), None
-        if attempt > 1 and self._was_written(picture):
+        if attempt == 0 and self._was_written(picture):
             return outcome, None
+        result: Upscaled | None = None
         try:
             result = self._upscale(picture, data())
         except Exception as error:
-            return outcome._replace(reason=self._reason(picture, error)), None
+            outcome = outcome._replace(reason=self._reason(picture, error))
+        if self._attempts:
+            self._attempts.end(picture.target)
+        if result is None:
+            return outcome, None
         height, width = result.size
-        outcome = outcome._replace(megapixels=height * width / 1e6)
-        return outcome, result.data
+        return outcome._replace(megapixels=height * width / 1e6), result.data
 
     def _was_written(self, picture: Picture) -> bool:
         """By a worker that died; never so with --overwrite, where older results may be there."""
