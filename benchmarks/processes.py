@@ -49,6 +49,7 @@ def main(
     for _ in range(rounds):
         for count, each in speeds.items():
             each.append(run(folder, count, intervals, batch, precision))
+            print(f"{count} processes: {each[-1]:.2f} crops/s", file=sys.stderr)
     table = Table(title=f"SRResNet, {batch} crops of 96 x 96 a process, one thread each")
     for column in ("processes", "crops/s, runs", "median"):
         table.add_column(column)

@@ -6,6 +6,7 @@ run are a pure function of its seed.
 
 import hashlib
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -102,6 +103,8 @@ def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
     """A dataset whose only columns are those of pictures, as {bytes, path}."""
     import datasets
 
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     files = list(shards.files) or None
     try:
         data: Any = datasets.load_dataset(
