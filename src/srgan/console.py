@@ -54,6 +54,7 @@ class _LogHandler(logging.Handler):
 FORESEEN = (
     "EvaluationError",
     "CheckpointError",
+    "ClusterError",
     "DataError",
     "EngineError",
     "ExportError",
@@ -61,12 +62,13 @@ FORESEEN = (
     "HubError",
     "PictureError",
     "RunError",
+    "StoreError",
 )
 
 
 def one_line(error: BaseException) -> str:
     """The reason for the user; what was not foreseen is named and points to --debug."""
-    if type(error).__name__ in FORESEEN:
+    if any(each.__name__ in FORESEEN for each in type(error).__mro__):
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory even with the smallest tiles; try --precision bf16"
@@ -116,7 +118,7 @@ class JobReport:
         if explain:
             self.notes.append(f"model {model}: {why}")
 
-    def progress(self, rows: int) -> None:
+    def progress(self, rows: float) -> None:
         self._bar.update(self._task, completed=rows)
 
     def done(self, notes: list[str]) -> None:
