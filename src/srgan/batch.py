@@ -219,13 +219,14 @@ def run(
     options: ResultOptions,
     *,
     tta: bool = False,
-    progress: Callable[[int], None] = lambda _rows: None,
+    progress: Callable[[float], None] = lambda _rows: None,
 ) -> list[str]:
     """Upscale one picture into a file.
 
     Args:
         size: (height, width) of the result.
-        progress: called with the number of rows that are done.
+        progress: called after every tile with the number of rows that are done, the fraction of
+            those begun included; what it raises ends the work.
 
     Returns:
         Notes for the user on what the file could not hold.
@@ -235,16 +236,12 @@ def run(
     """
     make_folder(target.parent)
 
-    def rows() -> Iterator[np.ndarray]:
-        done = 0
-        for block in upscaler.rows(picture, size=size, tta=tta):
-            yield block
-            done += len(block)
-            progress(done)
-
+    rows = upscaler.rows(
+        picture, size=size, tta=tta, progress=lambda fraction: progress(fraction * size[0])
+    )
     return write_picture(
         target,
-        rows(),
+        rows,
         (*size, picture.shape[2]),
         picture.dtype,
         format=output_format(target),

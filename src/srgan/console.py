@@ -64,7 +64,7 @@ FORESEEN = (
 
 def one_line(error: BaseException) -> str:
     """The reason for the user; what was not foreseen is named and points to --debug."""
-    if type(error).__name__ in FORESEEN:
+    if any(each.__name__ in FORESEEN for each in type(error).__mro__):
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory even with the smallest tiles; try --precision bf16"
@@ -108,7 +108,7 @@ class JobReport:
         self.megapixels = size[0] * size[1] / 1e6
         self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
 
-    def progress(self, rows: int) -> None:
+    def progress(self, rows: float) -> None:
         self._bar.update(self._task, completed=rows)
 
     def done(self, notes: list[str]) -> None:

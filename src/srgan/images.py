@@ -18,7 +18,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from srgan.codec.encode import Metadata, Rows, encode, read_metadata
-from srgan.codec.files import PictureError, decode_error, make_folder, new_file, read_error
+from srgan.codec.files import (
+    PictureError,
+    StorageError,
+    TooManyPixelsError,
+    UnknownFormatError,
+    decode_error,
+    make_folder,
+    new_file,
+    read_error,
+)
 from srgan.codec.formats import FORMATS, PICTURE_SUFFIXES, check_output, output_format
 from srgan.codec.rowstream import load_vips
 from srgan.codec.tiff import pixels_end
@@ -29,6 +38,9 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "Picture",
     "PictureError",
+    "StorageError",
+    "TooManyPixelsError",
+    "UnknownFormatError",
     "check_output",
     "make_folder",
     "open_picture",
@@ -47,7 +59,7 @@ class Picture:
     the first one. Not to be shared between threads.
     """
 
-    name: str  # the path, or "<bytes>"
+    name: str  # the path, or the name given with bytes
     shape: tuple[int, int, int]  # height, width, bands; 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA
     dtype: np.dtype  # uint8 or uint16
     format: str  # the source's: jpeg, png, webp, tiff, gif, avif, heic or bmp
@@ -73,13 +85,16 @@ class Picture:
         return np.frombuffer(pixels, self.dtype).reshape(size)
 
 
-def open_picture(source: Path | bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def open_picture(
+    source: Path | bytes, max_pixels: int = DEFAULT_MAX_PIXELS, *, name: str = "<bytes>"
+) -> Picture:
     """Open a picture file, or the bytes of one, whatever its suffix says.
 
-    Only the header is read and checked here, except for BMP. Raises PictureError for what is not
-    a picture, is damaged, cannot be read or has more than `max_pixels`.
+    Only the header is read and checked here, except for BMP. `name`: what messages call bytes.
+    Raises PictureError for what is damaged or cannot be read, UnknownFormatError for what is not
+    a picture, TooManyPixelsError for more than `max_pixels`.
     """
-    name = "<bytes>" if isinstance(source, bytes) else str(source)
+    name = name if isinstance(source, bytes) else str(source)
     try:
         if not isinstance(source, bytes):
             _check_is_file(source)
@@ -129,7 +144,7 @@ def _open(name: str, source: Path | bytes, file: BinaryIO, max_pixels: int) -> P
 def _sniff(name: str, head: bytes) -> str:
     """The format by content. libvips' other loaders (SVG, PDF, ...) are never reached."""
     if not head:
-        raise PictureError(f"{name}: the file is empty: get a fresh copy")
+        raise UnknownFormatError(f"{name}: the file is empty: get a fresh copy")
     for start, format in (
         (b"\xff\xd8\xff", "jpeg"),
         (b"\x89PNG\r\n\x1a\n", "png"),
@@ -151,7 +166,7 @@ def _sniff(name: str, head: bytes) -> str:
         if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1")):
             return "heic"
     known = ", ".join((*FORMATS, "gif", "bmp"))
-    raise PictureError(f"{name}: not a picture srgan can read: convert it to one of {known}")
+    raise UnknownFormatError(f"{name}: not a picture srgan can read: convert it to one of {known}")
 
 
 def _load(source: Any, format: str, max_pixels: int) -> Any:
@@ -168,7 +183,7 @@ def _load(source: Any, format: str, max_pixels: int) -> Any:
 
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise PictureError(
+        raise TooManyPixelsError(
             f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}: "
             f"raise it with --max-pixels"
         )

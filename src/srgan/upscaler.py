@@ -1,7 +1,7 @@
 """Pictures of any size and kind through the network, in tiles, to any target size."""
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from math import isqrt
@@ -126,7 +126,12 @@ class Upscaler:
         return np.concatenate(list(self.rows(image, size=size, tta=tta)))
 
     def rows(
-        self, image: Pixels, *, size: tuple[int, int] | None = None, tta: bool = False
+        self,
+        image: Pixels,
+        *,
+        size: tuple[int, int] | None = None,
+        tta: bool = False,
+        progress: Callable[[float], None] = lambda _fraction: None,
     ) -> Generator[np.ndarray, None, None]:
         """Upscale in bands: everybody who needs progress, cancelling or streaming uses this.
 
@@ -134,6 +139,8 @@ class Upscaler:
             image: (H, W, bands): gray, gray and alpha, RGB, or RGBA with straight alpha.
             size: (height, width) of the result; by default the model's scale. Other sizes are
                 made by resizing the network's result.
+            progress: called after every tile with the fraction of the network's work that is
+                done; what it raises ends the work. Tiles are finer than the bands yielded.
 
         Yields:
             Finished rows of SR from top to bottom, (rows, width, bands), of the image's dtype
@@ -144,21 +151,25 @@ class Upscaler:
             image = image if image.ndim == 3 else image[..., None]
         height, width, _ = image.shape
         if min(height, width) < MIN_SIDE:
-            yield from self._tiny(image, size, tta)
+            yield from self._tiny(image, size, tta, progress)
             return
         native = self.target(height, width)
         if size is None or size == native:
-            yield from self._bands(image, image.dtype, tta)
+            yield from self._bands(image, image.dtype, tta, progress)
             return
         # More levels than the result has, so that rounding twice does not show.
         wide = np.dtype(np.uint16 if image.dtype.kind == "u" else np.float32)
-        for block in resize_rows(self._bands(image, wide, tta), native, size):
+        for block in resize_rows(self._bands(image, wide, tta, progress), native, size):
             result = np.empty(block.shape, result_type(image.dtype))
             quantise(block / levels(wide), result)
             yield result
 
     def _tiny(
-        self, image: Pixels, size: tuple[int, int] | None, tta: bool
+        self,
+        image: Pixels,
+        size: tuple[int, int] | None,
+        tta: bool,
+        progress: Callable[[float], None],
     ) -> Generator[np.ndarray, None, None]:
         """A picture of a few pixels a side: its edges repeated, since the network's zero padding
         would outweigh it."""
@@ -169,24 +180,32 @@ class Upscaler:
         wanted_height, wanted_width = size or self.target(height, width)
         scales = wanted_height / height, wanted_width / width
         target = [round(n * s) for n, s in zip(padded.shape[:2], scales, strict=True)]
-        rows = np.concatenate(list(self.rows(padded, size=(target[0], target[1]), tta=tta)))
+        bands = self.rows(padded, size=(target[0], target[1]), tta=tta, progress=progress)
+        rows = np.concatenate(list(bands))
         top, left = (round(p[0] * s) for p, s in zip(padding, scales, strict=True))
         yield rows[top : top + wanted_height, left : left + wanted_width]
 
-    def _bands(self, image: Pixels, dtype: np.dtype, tta: bool) -> Iterator[np.ndarray]:
+    def _bands(
+        self, image: Pixels, dtype: np.dtype, tta: bool, progress: Callable[[float], None]
+    ) -> Iterator[np.ndarray]:
         """Rows of tiles at the model's scale; tiles get smaller when memory runs out."""
         height, width, bands = image.shape
         engine = self.engine_for(image.dtype)
         side = self.options.tile
         pixels = side**2 if side else TRUNK_PIXELS
         top = 0
+
+        def report(pixels: int) -> None:
+            progress(top / height + pixels / (height * width * self.scale**2))
+
         while top < height:
             tile = (isqrt(pixels),) * 2 if side else shape_for(width, pixels, HALO)
             fit = BAND_BYTES // (width * self.scale**2 * bands * dtype.itemsize)
             tile = max(min(tile[0], fit + 2 * HALO), MIN_TILE), tile[1]
             row = spans(height, tile[0], HALO, first=top)[0]
             try:
-                band = self._band(engine, image, row, spans(width, tile[1], HALO), dtype, tta)
+                columns = spans(width, tile[1], HALO)
+                band = self._band(engine, image, row, columns, dtype, tta, report)
             except MemoryError:
                 if pixels <= MIN_TILE**2:
                     raise
@@ -207,9 +226,11 @@ class Upscaler:
         columns: list[Span],
         dtype: np.dtype,
         tta: bool,
+        report: Callable[[int], None],
     ) -> np.ndarray:
         bands = image.shape[2]
         scale = self.scale
+        done = 0
         rows = (row.last - row.first) * scale
         result = np.empty((rows, columns[-1].last * scale, bands), result_type(dtype))
         for column in columns:
@@ -223,6 +244,8 @@ class Upscaler:
                 part = target[y : y + sr.shape[1], x : x + sr.shape[2], : colour.shape[2]]
                 sr = sr if colour.shape[2] == 3 else sr.mean(0, keepdims=True)
                 quantise(sr.transpose(1, 2, 0), part)
+                done += part.shape[0] * part.shape[1]
+                report(done)
             if alpha is not None:
                 height, width, _ = alpha.shape
                 grown = bicubic(alpha, height * scale, width * scale)

@@ -12,6 +12,18 @@ class PictureError(Exception):
     """A picture that cannot be read or written: one line with the file, the reason, what to do."""
 
 
+class UnknownFormatError(PictureError):
+    """Not a picture, or of a format that srgan does not read."""
+
+
+class TooManyPixelsError(PictureError):
+    """More pixels than the limit."""
+
+
+class StorageError(PictureError):
+    """A file that cannot be written, or no room to decode one: no fault of the picture's."""
+
+
 _DISK_FULL = "the disk is full: free some space or write to another folder with -o"
 _NO_PERMISSION = "no permission to write there: choose another folder with -o"
 _WRITE_REASONS = {
@@ -52,25 +64,29 @@ def read_error(name: str, error: OSError) -> PictureError:
 
 def write_error(path: Path, error: OSError) -> PictureError:
     reason = _WRITE_REASONS.get(error.errno or 0, f"it cannot be written ({error.strerror})")
-    return PictureError(f"{path}: {reason}")
+    return StorageError(f"{path}: {reason}")
 
 
 def encode_error(name: Path | str, text: str) -> PictureError:
     """The error for what libvips said while writing, a disk that is full above all."""
     for code, reason in _WRITE_REASONS.items():
         if os.strerror(code) in text:
-            return PictureError(f"{name}: {reason}")
-    return PictureError(f"{name}: it cannot be written{_phrase(text)}: try --format png")
+            return StorageError(f"{name}: {reason}")
+    return StorageError(f"{name}: it cannot be written{_phrase(text)}: try --format png")
 
 
 def decode_error(name: str, format: str, text: str) -> PictureError:
     """The error for what libvips said while reading."""
     if os.strerror(errno.ENOSPC) in text:
-        reason = "there is no room to decode it: free some space in the TMPDIR folder"
-    elif "bad labq" in text:
+        return StorageError(
+            f"{name}: there is no room to decode it: free some space in the TMPDIR folder"
+        )
+    if format == "heic":
+        return UnknownFormatError(
+            f"{name}: HEIC cannot be decoded here: convert it to JPEG or PNG first"
+        )
+    if "bad labq" in text:
         reason = "LAB with 8 bits cannot be read: save it as RGB"
-    elif format == "heic":
-        reason = "HEIC cannot be decoded here: convert it to JPEG or PNG first"
     elif any(sign in text.lower() for sign in _CUT_SHORT):
         reason = "the file is cut short: get a fresh copy"
     else:
