@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
 from srgan.cli_evaluate import EVALUATE_EXAMPLES, degrade, evaluate
+from srgan.cli_serve import SERVE_EXAMPLES, serve
 from srgan.cli_train import train
 from srgan.config import (
     DEFAULT_MAX_PIXELS,
@@ -33,6 +34,7 @@ app = App(
 app.command(train)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
 app.command(degrade)
+app.command(serve, help_epilogue=SERVE_EXAMPLES)
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\

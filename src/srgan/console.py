@@ -59,6 +59,7 @@ FORESEEN = (
     "FeaturesError",
     "PictureError",
     "RunError",
+    "ServeError",
 )
 
 
