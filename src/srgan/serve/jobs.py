@@ -31,6 +31,7 @@ class Job:
         self.kept = kept
         self.state: State = "receiving"
         self.fraction = 0.0
+        self.stored = 0  # bytes of the result on disk
         self.delivered = False  # to be set by whoever has told the client what came of it
         self.queued = self.started = self.finished = 0.0  # time.monotonic()
         self.outcome: Future[Result] = Future()
@@ -92,7 +93,7 @@ class JobQueue:
             self.sweep()
             if self.draining:
                 raise draining()
-            stored = sum(_stored(job) for job in self._jobs.values())
+            stored = sum(job.stored for job in self._jobs.values())
             if self.open_jobs >= self._limits.queue or stored > self._limits.keep_bytes:
                 raise queue_full(self.retry_after)
             job = Job(kept)
@@ -132,7 +133,7 @@ class JobQueue:
             self._jobs.pop(job.id, None)
             self._finish(job, "cancelled", Cancelled())
         if job.outcome.exception() is None:
-            job.outcome.result().path.unlink(missing_ok=True)
+            job.outcome.result().discard()
 
     def refuse(self, job: Job, problem: Problem) -> None:
         """Forget a job whose upload turned out to be no picture to upscale."""
@@ -144,13 +145,13 @@ class JobQueue:
         """Forget finished jobs that are too old or too many, or whose results need the room."""
         with self._lock:
             finished = [job for job in self._jobs.values() if job.kept and not job.is_open]
-            stored = sum(_stored(job) for job in self._jobs.values())
+            stored = sum(job.stored for job in self._jobs.values())
             oldest = time.monotonic() - self._limits.keep_seconds
             excess = len(finished) - self._limits.keep_jobs
             for number, job in enumerate(finished):
                 full = stored > self._limits.keep_bytes
                 if number < excess or full or job.finished < oldest:
-                    stored -= _stored(job)
+                    stored -= job.stored
                     self.remove(job)
 
     def drain(self) -> None:
@@ -199,7 +200,7 @@ class JobQueue:
         else:
             self._recent.append(time.monotonic() - job.started)
             if not self._finish(job, "done", result):
-                result.path.unlink(missing_ok=True)
+                result.discard()
 
     def _progress(self, job: Job, fraction: float) -> None:
         if job.state == "cancelled":
@@ -217,11 +218,7 @@ class JobQueue:
             if isinstance(outcome, Exception):
                 job.outcome.set_exception(outcome)
             else:
-                job.fraction = 1.0
+                job.fraction, job.stored = 1.0, outcome.stored
                 job.outcome.set_result(outcome)
         self._watch(job)
         return True
-
-
-def _stored(job: Job) -> int:
-    return job.outcome.result().bytes if job.state == "done" else 0

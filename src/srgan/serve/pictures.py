@@ -1,6 +1,7 @@
 """One upload through the upscaler into a file of the server's own, as `srgan upscale` does it."""
 
 import re
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,9 +42,9 @@ class Kitchen:
     """Checks orders and carries them out."""
 
     def __init__(self, models: Models, folder: Path, max_pixels: int) -> None:
-        """folder: for results, each under its job's id."""
+        """folder: for results, each in a folder named after its job."""
         self.models = models
-        self._folder = folder
+        self.folder = folder
         self._max_pixels = max_pixels
         # libvips' error texts are global to the process: two headers at once could swap theirs.
         self.inspector = ThreadPoolExecutor(1, "srgan-inspector")
@@ -60,7 +61,7 @@ class Kitchen:
         """Carry out an order. In the worker's thread alone.
 
         Args:
-            identifier: the job's, which the result's file is named after.
+            identifier: the job's, which the result's folder is named after.
             progress: called after every tile with the fraction done; what it raises ends the work.
 
         Raises:
@@ -68,7 +69,8 @@ class Kitchen:
         """
         progress(0.0)
         picture, plan = self._open(order)
-        target = self._folder / f"{identifier}{FORMATS[plan.format].suffixes[0]}"
+        folder = self.folder / identifier
+        target = folder / f"result{FORMATS[plan.format].suffixes[0]}"
         try:
             notes = batch.run(
                 picture,
@@ -78,8 +80,11 @@ class Kitchen:
                 ResultOptions(overwrite=True),
                 progress=lambda rows: progress(rows / plan.size[1]),
             )
-        except PictureError as error:
-            raise from_picture_error(error) from error
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, PictureError):
+                raise from_picture_error(error) from error
+            raise
         return Result(
             target,
             plan.name,
