@@ -152,6 +152,7 @@ def _wishes_of(kitchen: Kitchen) -> Any:
 async def _wait(job: Job, request: Request) -> Result | None:
     """The job's result, or None where its client has gone."""
     outcome = asyncio.wrap_future(job.outcome)
+    outcome.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for once
     gone = asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait({outcome, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -131,7 +131,7 @@ class JobQueue:
         """Cancel a job that is not finished; forget it and its result."""
         with self._lock:
             self._jobs.pop(job.id, None)
-            self._finish(job, "cancelled", Cancelled())
+            self._finish(job, "cancelled", Cancelled("by its client, or it has gone"))
         if job.outcome.exception() is None:
             job.outcome.result().discard()
 

@@ -13,11 +13,12 @@ from srgan.serve.pictures import Kitchen
 
 HERE = Path(__file__).parent
 EXAMPLES = sorted((HERE / "examples").glob("*.jpg"))
-SCALES = (1, 2, 3, 4, 6, 8)
+SCALES = (1, 2, 3, 4, 8)
 HEADER = """\
 <h1>srgan</h1>
 <p>Makes photographs larger and sharper, on this machine: nothing leaves it.</p>
 """
+HINT = "<p class=hint>Drop, paste or choose pictures. What becomes of them appears here.</p>"
 FOOTER = '<a href="docs">The same as an HTTP service</a>'
 SWEEP_SECONDS = 60
 
@@ -83,6 +84,7 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
                     height=180,
                     elem_id="pictures",
                 )
+                facts = gr.HTML(padding=False, elem_id="facts")
                 examples = gr.Dataset(
                     label="Or one of these",
                     components=[gr.Image(render=False)],
@@ -90,7 +92,6 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
                     type="index",
                     elem_id="examples",
                 )
-                facts = gr.HTML(padding=False, elem_id="facts")
                 model = gr.Dropdown(names, value=names[0], label="Model", elem_id="model")
                 scale = gr.Radio(
                     [(f"{factor}×", factor) for factor in SCALES],
@@ -103,7 +104,7 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
                     go = gr.Button("Upscale", variant="primary", interactive=False, elem_id="go")
                     stop = gr.Button("Cancel", variant="stop", visible=False, elem_id="stop")
             with gr.Column(scale=3, min_width=300):
-                status = gr.HTML(padding=False, elem_id="status")
+                status = gr.HTML(HINT, padding=False, elem_id="status")
                 choice = gr.Radio([], label="Result", visible=False, elem_id="choice")
                 slider = gr.ImageSlider(
                     label="Bicubic on the left, srgan on the right",
@@ -114,7 +115,9 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
                     visible=False,
                     elem_id="slider",
                 )
-                tools = gr.HTML((HERE / "tools.html").read_text(), visible=False, padding=False)
+                with gr.Row(visible=False, elem_id="zoom") as zoom:
+                    fit = gr.Button("Whole picture", size="sm", min_width=80)
+                    full = gr.Button("100 %", size="sm", min_width=80)
                 caption = gr.HTML(padding=False, elem_id="caption")
                 download = gr.DownloadButton(
                     "Download", variant="primary", visible=False, elem_id="download"
@@ -134,11 +137,11 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
 
         def show(results: list[Shown], number: int | None) -> dict[Any, Any]:
             if not results:
-                return {each: gr.update(visible=False) for each in (slider, tools, download)}
+                return {each: gr.update(visible=False) for each in (slider, zoom, download)}
             result = results[number or 0]
             return {
                 slider: gr.ImageSlider((result.before, result.after), visible=True),
-                tools: gr.HTML(visible=True),
+                zoom: gr.Row(visible=True),
                 caption: result.caption,
                 download: gr.DownloadButton(result.label, value=result.path, visible=True),
             }
@@ -168,7 +171,7 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
             yield at_rest(work.summary(problems))
 
         quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
-        results_parts = [choice, slider, tools, caption, download]
+        results_parts = [choice, slider, zoom, caption, download]
         for changed in (files.change, model.change, scale.change, blocks.load):
             changed(describe, [files, model, scale], [facts, go], **quiet)
         examples.click(
@@ -184,5 +187,7 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
         stop.click(
             lambda: at_rest("Cancelled."), None, [status, go, stop], cancels=[running], **quiet
         )
+        fit.click(None, js="() => srganZoom(false)", **quiet)
+        full.click(None, js="() => srganZoom(true)", **quiet)
         choice.input(show, [shown, choice], results_parts, **quiet)
     return blocks.queue(max_size=limits.queue, api_open=False)

@@ -15,7 +15,7 @@ from srgan.serve.preview import MOST_PIXELS, write_previews
 from srgan.serve.problems import Problem
 from srgan.serve.result import Result
 
-TELL_SECONDS = 0.3  # between two messages on progress; gradio notices then that a client has gone
+TELL_SECONDS = 0.25  # between two messages on progress; gradio notices then that a client has gone
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PageWork:
         self._limits = limits
 
     def describe(self, paths: Sequence[str], model: str, scale: float) -> tuple[str, bool]:
-        """What would come of the pictures, as an HTML table; whether any can be upscaled."""
+        """What would come of the pictures, as HTML; whether any can be upscaled."""
         rows, possible = [], False
         for path in paths:
             name = client_name(Path(path).name)
@@ -47,14 +47,12 @@ class PageWork:
                 order = self._order(path, model, scale)
                 plan: Plan = self._kitchen.inspector.submit(self._kitchen.plan, order).result()
             except Problem as problem:
-                rows.append(f"<tr><td colspan=2 class=problem>{html.escape(str(problem))}</td></tr>")
+                rows.append(f"<p class=problem>{html.escape(str(problem))}</p>")
             else:
                 possible = True
-                rows.append(
-                    f"<tr><td>{html.escape(name)}</td>"
-                    f"<td>{_size(plan.source_size)} → <b>{_size(plan.size)}</b></td></tr>"
-                )
-        return f"<table>{''.join(rows)}</table>" if rows else "", possible
+                sizes = f"{_size(plan.source_size)} → <b>{_size(plan.size)}</b>"
+                rows.append(f"<p><span>{html.escape(name)}</span><span>{sizes}</span></p>")
+        return "".join(rows), possible
 
     async def upscale(
         self, paths: Sequence[str], model: str, scale: float, problems: list[str]
@@ -77,9 +75,7 @@ class PageWork:
                 self._queue.start(job, partial(self._work, order, job.id))
                 while not job.outcome.done():
                     yield _progress(name, job, self._queue.position(job))
-                    await asyncio.wait(
-                        [asyncio.wrap_future(job.outcome)], timeout=TELL_SECONDS
-                    )
+                    await asyncio.sleep(TELL_SECONDS)
                 yield _shown(job.outcome.result())
                 job.delivered = True
             except Problem as problem:

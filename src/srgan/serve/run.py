@@ -1,10 +1,9 @@
 """One process with the page and the service, from the first socket to the last picture."""
 
+import gc
 import logging
-import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -47,6 +46,7 @@ def serve(
         ServeError: the address cannot be had.
         CheckpointError, EngineError: a model cannot be loaded.
     """
+    gc.disable()  # what the start leaves in memory stays there: looking for garbage costs 0.4 s
     offered = Models(models, engine)
     with _listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
         metrics = Metrics()
@@ -56,6 +56,8 @@ def serve(
         try:
             app = _application(offered, queue, address, limits, metrics, Path(name), page=page)
             loading.result()
+            gc.freeze()
+            gc.enable()
             _run(app, queue, limits, listener, _url(address, listener))
         finally:
             queue.close()
@@ -118,17 +120,24 @@ def _record(job: Job, metrics: Metrics) -> None:
             *(job.seconds_computed, job.seconds_queued),
         )
     else:
-        log.info("a picture was %s: %s", job.state, job.outcome.exception() or "")
+        log.info("%s: %s", job.state, job.outcome.exception())
 
 
 class _Server(uvicorn.Server):
     """SIGTERM drains: pictures are finished and fetched, new ones refused. SIGINT stops."""
 
-    def __init__(self, config: uvicorn.Config, queue: JobQueue, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, queue: JobQueue, drain_seconds: float, welcome: str
+    ) -> None:
         super().__init__(config)
         self.received = 0
         self._queue = queue
         self._drain_seconds = drain_seconds
+        self._welcome = welcome
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._welcome, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._queue.drain()
@@ -147,6 +156,7 @@ class _Server(uvicorn.Server):
         self._stop()
 
     def _stop(self) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of pages left open
         self._queue.close()  # those who still wait are told
         self.should_exit = True
 
@@ -161,9 +171,9 @@ def _run(
         timeout_graceful_shutdown=GOODBYE_SECONDS,
         server_header=False,
     )
-    server = _Server(config, queue, limits.drain_seconds)
+    welcome = f"srgan is at {url} (service: {url}/docs); Ctrl-C stops it"
+    server = _Server(config, queue, limits.drain_seconds, welcome)
     threading.Thread(target=_sweep, args=(queue,), daemon=True).start()
-    print(f"srgan is at {url} (service: {url}/docs); Ctrl-C stops it", flush=True)
     server.run(sockets=[listener])
     if server.received:
         signal.raise_signal(server.received)  # to whoever decides on exit codes
