@@ -132,6 +132,8 @@ def _progress(name: str, job: Job, before: int) -> str:
     if job.state != "running":
         what = f"waiting for {before} other picture{'s' * (before != 1)}" if before else "starting"
         return _bar(name, what, None)
+    if job.fraction == 1:
+        return _bar(name, "drawing the comparison", None)
     left = job.seconds_left
     percent = f"{job.fraction:.0%}"
     what = percent if left is None else f"{percent}, {_duration(left)} left"
