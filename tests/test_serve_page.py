@@ -66,6 +66,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
             ),
         )
         page.goto(server.url)
+        page.locator("#pictures input[type=file]").wait_for(state="attached")
         pages.append(page)
         return page
 
@@ -84,7 +85,6 @@ def test_drop_compare_download(
 ) -> None:
     page = open_page()
     expect(upscale_button(page)).to_be_disabled()
-    page.locator("#pictures button").first.wait_for()
     page.evaluate(DROP, ["#pictures button", "photo.jpg", [*photo.read_bytes()]])
     expect(page.locator("#facts")).to_contain_text("120×96")
     expect(page.locator("#facts")).to_contain_text("480×384")
