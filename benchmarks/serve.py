@@ -68,7 +68,9 @@ def main(*, clients: int = 64, seconds: float = 120, starts: int = 3) -> None:
     table.add_row("srgan upscale, before and after", f"{before:.2f} and {after:.2f} HR MP/s")
     table.add_row("served / srgan upscale", f"{rate / command:.0%}")
     half, end = (around(load.memory, moment) for moment in (seconds / 2, seconds - 5))
-    table.add_row("resident memory", f"{half / 2**20:.0f} MiB halfway, {end / 2**20:.0f} at the end")
+    table.add_row(
+        "resident memory", f"{half / 2**20:.0f} MiB halfway, {end / 2**20:.0f} at the end"
+    )
     table.add_row("growth in the second half", f"{end / half - 1:+.1%}")
     for first, usable in (start_times() for _ in range(starts)):
         in_browser = f", {usable:.2f} s to a page usable in Chromium" if usable else ""
@@ -108,7 +110,9 @@ def command_rate(pictures: dict[str, Path], target: Path, times: int = 4) -> flo
 @contextmanager
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`srgan serve`, ready, and its address."""
-    process = subprocess.Popen([*COMMAND, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         yield process, process.stdout.readline().split()[3]
@@ -131,14 +135,10 @@ async def send_all(
     start = time.perf_counter()
     limits = httpx.Limits(max_connections=clients)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(watch_memory(load, pid, start))
-            tasks = [
-                group.create_task(send(load, client, bodies, random.Random(n), start + seconds))
-                for n in range(clients)
-            ]
-            await asyncio.wait(tasks)
-            watch.cancel()
+        watch = asyncio.create_task(watch_memory(load, pid, start))
+        dice = (random.Random(number) for number in range(clients))
+        await asyncio.gather(*(send(load, client, bodies, each, start + seconds) for each in dice))
+        watch.cancel()
     load.seconds = time.perf_counter() - start
 
 

@@ -43,7 +43,7 @@ class Server:
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
 
     def results(self) -> list[Path]:
-        return [path for path in self.folder.glob("srgan-serve-*/results/*")]
+        return list(self.folder.glob("srgan-serve-*/results/*"))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The service under /v1 as its clients meet it: a real server, real pictures, hostile ones too."""
 
 import io
-import os
 import signal
 import socket
 import struct
@@ -182,7 +181,9 @@ def test_beyond_the_queue_requests_are_refused(server: Server, big: bytes, photo
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -198,11 +199,19 @@ def svg(_: bytes) -> bytes:
 
 
 HOSTILE: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
-    "bomb": (lambda _: png(15_000, 15_000, zlib.compress(bytes(225_015_000), 9)), 413, "too-many-pixels"),
+    "bomb": (
+        lambda _: png(15_000, 15_000, zlib.compress(bytes(225_015_000), 9)),
+        413,
+        "too-many-pixels",
+    ),
     "header only": (lambda _: png(2**31 - 1, 2**31 - 1, b""), 422, "damaged-picture"),
     "more pixels than said": (lambda _: png(100, 100, zlib.compress(bytes(10**8))), 200, ""),
     "polyglot of PDF and JPEG": (lambda jpeg: b"%PDF-1.4\n" + jpeg, 415, "unknown-format"),
-    "polyglot of HTML and GIF": (lambda _: b"GIF89a=1;<script>alert(1)</script>", 422, "damaged-picture"),
+    "polyglot of HTML and GIF": (
+        lambda _: b"GIF89a=1;<script>alert(1)</script>",
+        422,
+        "damaged-picture",
+    ),
     "SVG": (svg, 415, "unknown-format"),
     "100 MB of zeros": (lambda _: bytes(100_000_000), 413, "too-many-bytes"),
     "zeros": (lambda _: bytes(1_000_000), 415, "unknown-format"),
@@ -224,7 +233,9 @@ def test_hostile_uploads(server: Server, photo: Path, name: str, multipart: bool
     if multipart:
         answer = server.client.post("/v1/upscale", files={"image": ("photo.jpg", upload)})
     else:
-        answer = server.client.post("/v1/upscale", content=upload, headers={"content-type": "image/jpeg"})
+        answer = server.client.post(
+            "/v1/upscale", content=upload, headers={"content-type": "image/jpeg"}
+        )
     if status == 200:  # what is more than the header says is left alone
         assert answer.status_code == 200
     else:
@@ -237,7 +248,16 @@ def test_hostile_uploads(server: Server, photo: Path, name: str, multipart: bool
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc/passwd", "..\\..\\x.jpg", "/etc/cron.d/x.jpg", "a\0b.jpg", "x\r\nSet-Cookie: a=b.jpg", "." * 500, "", "ä/ö漢.jpg"],
+    [
+        "../../etc/passwd",
+        "..\\..\\x.jpg",
+        "/etc/cron.d/x.jpg",
+        "a\0b.jpg",
+        "x\r\nSet-Cookie: a=b.jpg",
+        "." * 500,
+        "",
+        "ä/ö漢.jpg",
+    ],
 )
 def test_names_are_no_paths(server: Server, photo: Path, name: str) -> None:
     outside = set(server.folder.parent.iterdir()), set(Path.cwd().iterdir())
@@ -265,7 +285,9 @@ def test_names_are_no_paths(server: Server, photo: Path, name: str) -> None:
 def test_a_body_that_never_ends_is_given_up(server: Server) -> None:
     address = httpx.URL(server.url)
     with socket.create_connection((address.host, address.port or 0)) as connection:
-        connection.sendall(b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+        connection.sendall(
+            b"POST /v1/upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"
+        )
         wait_until(lambda: server.figure("srgan_open_pictures") == 1)
         assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
     wait_until(lambda: server.figure("srgan_open_pictures") == 0)
@@ -281,8 +303,14 @@ def test_a_body_of_unknown_length_is_bounded(server: Server) -> None:
     [
         ("multipart/form-data", b"no boundary"),
         ("multipart/form-data; boundary=b", b"--b\r\n"),
-        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--\r\n'),
-        ("multipart/form-data; boundary=b; charset=hex", b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--\r\n'),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--\r\n',
+        ),
+        (
+            "multipart/form-data; boundary=b; charset=hex",
+            b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--\r\n',
+        ),
     ],
 )
 def test_wrong_multipart(server: Server, content_type: str, body: bytes) -> None:
@@ -387,7 +415,9 @@ from srgan.cli import main
 sys.argv = ["srgan", "serve"]
 main()
 """
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2
     assert "gradio" in result.stderr
     assert "pip install 'srgan[serve]'" in result.stderr

@@ -6,8 +6,6 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from srgan.config import MAX_SCALE, OptionError, ResultOptions
 from srgan.images import (
     FORMATS,

@@ -24,7 +24,14 @@ Examples:
 SIGTERM lets pictures be finished and fetched first, Ctrl-C does not. Exit codes: 1 it could not
 start, 2 wrong usage, 130 or 143 stopped by a signal.
 """
-NEEDED = ("fastapi", "fastapi_swagger", "gradio", "prometheus_client", "python_multipart", "uvicorn")
+NEEDED = (
+    "fastapi",
+    "fastapi_swagger",
+    "gradio",
+    "prometheus_client",
+    "python_multipart",
+    "uvicorn",
+)
 
 
 def serve(

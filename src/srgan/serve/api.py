@@ -130,7 +130,7 @@ def _wishes_of(kitchen: Kitchen) -> Any:
     default = names[kitchen.models.default]
 
     def wishes(
-        model: Annotated[names, Query(description="One of GET /v1/models")] = default,
+        model: Annotated[names, Query(description="One of GET /v1/models")] = default,  # pyright: ignore[reportInvalidTypeForm]
         scale: Annotated[
             float | None,
             Query(
@@ -141,7 +141,7 @@ def _wishes_of(kitchen: Kitchen) -> Any:
             ),
         ] = None,
         format: Annotated[
-            formats | None, Query(description="Of the result; by default the picture's own")
+            formats | None, Query(description="Of the result; by default the picture's own")  # pyright: ignore[reportInvalidTypeForm]
         ] = None,
     ) -> Order:
         return Order(b"", "", model.value, scale, format.value if format else None)

@@ -94,10 +94,10 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
                 )
                 model = gr.Dropdown(names, value=names[0], label="Model", elem_id="model")
                 scale = gr.Radio(
-                    [(f"{factor}×", factor) for factor in SCALES],
+                    [(f"{factor}x", factor) for factor in SCALES],
                     value=default_scale,
                     label="Scale",
-                    info="1× keeps the size and sharpens",
+                    info="1x keeps the size and sharpens",
                     elem_id="scale",
                 )
                 with gr.Row():
@@ -174,9 +174,7 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
         results_parts = [choice, slider, zoom, caption, download]
         for changed in (files.change, model.change, scale.change, blocks.load):
             changed(describe, [files, model, scale], [facts, go], **quiet)
-        examples.click(
-            lambda number: [str(EXAMPLES[number])], examples, files, **quiet
-        )
+        examples.click(lambda number: [str(EXAMPLES[number])], examples, files, **quiet)
         running = go.click(
             upscale,
             [files, model, scale],

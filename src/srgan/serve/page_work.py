@@ -151,7 +151,7 @@ def _bar(name: str, what: str, fraction: float | None) -> str:
 
 def _size(size: tuple[int, int]) -> str:
     width, height = size
-    return f"{width}×{height}&nbsp;({width * height / 1e6:.2g}&nbsp;MP)"
+    return f"{width}x{height}&nbsp;({width * height / 1e6:.2g}&nbsp;MP)"
 
 
 def _megabytes(size: int) -> str:

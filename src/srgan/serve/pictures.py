@@ -1,6 +1,5 @@
 """One upload through the upscaler into a file of the server's own, as `srgan upscale` does it."""
 
-import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,7 +73,7 @@ class Kitchen:
         try:
             notes = batch.run(
                 picture,
-                plan.size[::-1],
+                (plan.size[1], plan.size[0]),
                 target,
                 self.models.get(order.model),
                 ResultOptions(overwrite=True),
@@ -120,7 +119,7 @@ class Kitchen:
 
 def client_name(name: str | None) -> str:
     """A client's name for its picture without folders, control characters and excess."""
-    name = re.split(r"[/\\]", name or "")[-1]
+    name = (name or "").replace("\\", "/").rpartition("/")[2]
     name = "".join(character for character in name if character.isprintable()).strip(" .")
     return name[-LONGEST_NAME:] or "picture"
 

@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         print(self._welcome, flush=True)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._queue.drain()
         if sig == signal.SIGTERM and not self.received:
             threading.Thread(target=self._drain, daemon=True).start()
@@ -161,9 +161,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _run(
-    app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url: str
-) -> None:
+def _run(app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url: str) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -58,9 +58,7 @@ def _add_health(app: FastAPI, queue: JobQueue, metrics: Metrics) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get(
-        "/readyz", summary="Whether it takes on pictures", responses=problem_responses(503)
-    )
+    @app.get("/readyz", summary="Whether it takes on pictures", responses=problem_responses(503))
     async def readyz() -> dict[str, str]:
         if queue.draining:
             raise draining()
@@ -84,7 +82,9 @@ def _answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def wrong_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
-        reasons = (f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+        reasons = (
+            f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors()
+        )
         return problem_response(Problem(422, "wrong-parameter", "; ".join(reasons)))
 
     @app.exception_handler(HTTPException)
