@@ -95,7 +95,7 @@ def megapixels(path: Path) -> float:
         return image.width * image.height * 16 / 1e6
 
 
-def command_rate(pictures: dict[str, Path], target: Path, times: int = 4) -> float:
+def command_rate(pictures: dict[str, Path], target: Path, times: int = 2) -> float:
     """HR megapixels per second of `srgan upscale` on a folder, its start included."""
     source = target.with_suffix(".source")
     source.mkdir()
