@@ -91,10 +91,14 @@ class PageWork:
 
     def _order(self, path: str, model: str, scale: float) -> Order:
         """Raises Problem for what is no upload, or too large."""
-        file = Path(path)
-        if file.stat().st_size > self._limits.max_bytes:
-            raise Problem(413, "too-many-bytes", f"{file.name}: too many bytes")
-        return Order(file.read_bytes(), client_name(file.name), model, float(scale))
+        file, name = Path(path), client_name(Path(path).name)
+        try:
+            if file.stat().st_size > self._limits.max_bytes:
+                raise Problem(413, "too-many-bytes", f"{name}: too many bytes")
+            return Order(file.read_bytes(), name, model, float(scale))
+        except OSError as error:
+            detail = f"{name}: no longer kept here: give it once more"
+            raise Problem(404, "no-such-upload", detail) from error
 
     def _work(self, order: Order, identifier: str, progress: Callable[[float], None]) -> Result:
         """Upscale, name the file for its client, and draw what the slider shows."""

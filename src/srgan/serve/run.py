@@ -1,5 +1,6 @@
 """One process with the page and the service, from the first socket to the last picture."""
 
+import contextlib
 import gc
 import logging
 import signal
@@ -56,6 +57,8 @@ def serve(
         try:
             app = _application(offered, queue, address, limits, metrics, Path(name), page=page)
             loading.result()
+            keep = limits.keep_seconds
+            threading.Thread(target=_sweep, args=(queue, Path(name), keep), daemon=True).start()
             gc.freeze()
             gc.enable()
             _run(app, queue, limits, listener, _url(address, listener))
@@ -171,13 +174,16 @@ def _run(app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url
     )
     welcome = f"srgan is at {url} (service: {url}/docs); Ctrl-C stops it"
     server = _Server(config, queue, limits.drain_seconds, welcome)
-    threading.Thread(target=_sweep, args=(queue,), daemon=True).start()
     server.run(sockets=[listener])
     if server.received:
         signal.raise_signal(server.received)  # to whoever decides on exit codes
 
 
-def _sweep(queue: JobQueue) -> None:
+def _sweep(queue: JobQueue, folder: Path, keep_seconds: float) -> None:
     while not queue.draining:
         time.sleep(SWEEP_SECONDS)
         queue.sweep()
+        for file in folder.glob("page/tmp*"):  # gradio leaves an empty one for every upload
+            with contextlib.suppress(OSError):
+                if file.is_file() and time.time() - file.stat().st_mtime > keep_seconds:
+                    file.unlink()
