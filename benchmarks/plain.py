@@ -103,7 +103,7 @@ class PlainSRGAN:
         """One iteration; returns its crops."""
         lr, hr = next(self.batches)
         sr = self.generator(lr)
-        content = functional.mse_loss(self.extractor(sr), self.extractor(hr))
+        content = functional.mse_loss(self.extractor(sr)[0], self.extractor(hr)[0])
         logits = self.discriminator(sr)
         adversarial = cross_entropy(logits, torch.ones_like(logits))
         loss = content + 1e-3 * adversarial

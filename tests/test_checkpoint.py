@@ -1,10 +1,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from srgan.checkpoint import (
@@ -199,3 +202,51 @@ def test_arrays_in_any_memory_order_are_written_by_their_shape(
         save_checkpoint(path, Checkpoint(small_checkpoint.architecture, tensors), half=half)
         for name, tensor in load_checkpoint(path).tensors.items():
             np.testing.assert_allclose(tensor, small_checkpoint.tensors[name], atol=1e-3)
+
+
+def test_the_papers_network_is_written_as_ever(
+    tmp_path: Path, small_checkpoint: Checkpoint
+) -> None:
+    """Versions of before the other hyperparameters read it."""
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, small_checkpoint)
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    assert metadata["format_version"] == "1"
+    assert json.loads(metadata["architecture"]) == {"blocks": 2, "channels": 8, "scale": 4}
+    assert load_file(path).keys() == small_checkpoint.tensors.keys()
+
+
+OTHER = {
+    "kernel": 5,
+    "head_kernel": 3,
+    "tail_kernel": 7,
+    "input": "imagenet",
+    "batch_norm": False,
+    "trunk": "prelu",
+    "shuffle_prelu": False,
+    "hr_conv": True,
+    "bilinear": True,
+    "output": "clamp",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), OTHER.items())
+def test_every_other_hyperparameter_is_kept(tmp_path: Path, name: str, value: object) -> None:
+    architecture = replace(Architecture(1, 4), **{name: value})
+    checkpoint = random_checkpoint(architecture)
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, checkpoint)
+    loaded = load_checkpoint(path)
+    assert loaded.architecture == architecture
+    assert loaded.tensors.keys() == checkpoint.tensors.keys()
+    with safe_open(path, "numpy") as file:
+        assert file.metadata()["format_version"] == "2"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kernel": 4}, {"tail_kernel": 33}, {"input": "bgr"}, {"trunk": None}, {"hr_conv": 1}]
+)
+def test_architecture_refuses_what_no_engine_runs(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Architecture(**wrong)

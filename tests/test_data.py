@@ -159,6 +159,20 @@ def test_every_picture_equally_often(tmp_path: Path) -> None:
     assert runs > 12  # shuffled, not picture by picture
 
 
+def test_of_several_candidates_the_one_with_the_most_detail_is_taken(tmp_path: Path) -> None:
+    """Half a photograph, half flat: crops of one candidate lie anywhere, of many on detail."""
+    half = photographs.astronaut()[:128, :256].copy()
+    half[:, 128:] = 128
+    file = save(tmp_path, "half.png", half)
+
+    def flat(candidates: int) -> int:
+        crops, _ = Crops([file], crop=CROP, batch_size=5, seed=0, candidates=candidates)[0]
+        return sum(int(crop.float().std() < 1) for crop in crops)
+
+    assert flat(1) > 5
+    assert flat(8) == 0
+
+
 def test_places_flips_and_turns(tmp_path: Path) -> None:
     part = photographs.astronaut()[100 : 100 + CROP, 200 : 200 + CROP]
     path = save(tmp_path, "whole.png", part)

@@ -73,11 +73,21 @@ def test_output_is_torchvisions_vgg19(
 ) -> None:
     needed = random_names(layers, vgg19)
     save_file(needed, tmp_path / "vgg19.safetensors")
-    extractor = FeatureExtractor(tmp_path / "vgg19.safetensors", layer)
-    assert (extractor.network, extractor.layer) == ("vgg19", layer)
+    extractor = FeatureExtractor(tmp_path / "vgg19.safetensors", [layer])
+    assert (extractor.network, extractor.layers) == ("vgg19", [layer])
     expected = torchvision_output("vgg19", layers, vgg19, picture)
     assert expected.std() > 0.1
-    torch.testing.assert_close(extractor(picture), expected)
+    torch.testing.assert_close(extractor(picture)[0], expected)
+
+
+def test_several_layers_from_the_input_on(vgg19: Weights, tmp_path: Path, picture: Tensor) -> None:
+    save_file(random_names(19, vgg19), tmp_path / "vgg19.safetensors")
+    extractor = FeatureExtractor(tmp_path / "vgg19.safetensors", [(3, 4), (1, 2), (2, 1), (2, 1)])
+    assert extractor.layers == [(1, 2), (2, 1), (3, 4)]
+    found = extractor(picture)
+    assert len(found) == 3
+    for features, layers in zip(found, (4, 7, 18), strict=True):
+        torch.testing.assert_close(features, torchvision_output("vgg19", layers, vgg19, picture))
 
 
 def random_names(layers: int, weights: Weights) -> Weights:
@@ -88,9 +98,9 @@ def test_vgg16_is_recognised_and_5_4_is_its_5_3(tmp_path: Path, picture: Tensor)
     weights = random_weights("vgg16", 30)
     save_file(weights, tmp_path / "weights.safetensors")
     extractor = FeatureExtractor(tmp_path / "weights.safetensors")
-    assert (extractor.network, extractor.layer) == ("vgg16", (5, 3))
+    assert (extractor.network, extractor.layers) == ("vgg16", [(5, 3)])
     expected = torchvision_output("vgg16", 30, weights, picture)
-    torch.testing.assert_close(extractor(picture), expected)
+    torch.testing.assert_close(extractor(picture)[0], expected)
 
 
 def test_default_is_torchvisions_imagenet_vgg19(
@@ -105,8 +115,8 @@ def test_default_is_torchvisions_imagenet_vgg19(
     monkeypatch.setattr(models.VGG19_Weights, "get_state_dict", get_state_dict)
     extractor = FeatureExtractor()
     assert asked == [(models.VGG19_Weights.IMAGENET1K_V1, True)]
-    assert (extractor.network, extractor.layer) == ("vgg19", (5, 4))
-    assert extractor(picture).shape == (1, 512, 6, 7)
+    assert (extractor.network, extractor.layers) == ("vgg19", [(5, 4)])
+    assert extractor(picture)[0].shape == (1, 512, 6, 7)
 
 
 def test_half_precision_pth_with_a_classifier(
@@ -114,13 +124,13 @@ def test_half_precision_pth_with_a_classifier(
 ) -> None:
     half = {name: tensor.half() for name, tensor in small.items()}
     torch.save(half | {"classifier.0.weight": torch.zeros(3, 5)}, tmp_path / "vgg.pth")
-    extractor = FeatureExtractor(tmp_path / "vgg.pth", (2, 1))
+    extractor = FeatureExtractor(tmp_path / "vgg.pth", [(2, 1)])
     expected = torchvision_output("vgg19", 7, {k: v.float() for k, v in half.items()}, picture)
-    torch.testing.assert_close(extractor(picture), expected)
+    torch.testing.assert_close(extractor(picture)[0], expected)
 
 
 def test_no_layer_after_the_tap_is_kept(small_file: Path) -> None:
-    extractor = FeatureExtractor(small_file, (1, 2))
+    extractor = FeatureExtractor(small_file, [(1, 2)])
     assert set(extractor.state_dict()) == {
         "features.0.weight", "features.0.bias", "features.2.weight", "features.2.bias"
     }  # fmt: skip
@@ -129,10 +139,10 @@ def test_no_layer_after_the_tap_is_kept(small_file: Path) -> None:
 def test_frozen_in_evaluation_mode_and_gradient_only_to_the_input(
     small_file: Path, picture: Tensor
 ) -> None:
-    extractor = nn.Sequential(FeatureExtractor(small_file, (2, 1))).train()
+    extractor = nn.Sequential(FeatureExtractor(small_file, [(2, 1)])).train()
     assert not any(module.training for module in extractor[0].modules())
     picture.requires_grad_(True)
-    extractor(picture).square().sum().backward()
+    extractor(picture)[0].square().sum().backward()
     assert picture.grad is not None and picture.grad.abs().min() > 0
     parameters = list(extractor.parameters())
     assert parameters and not any(p.requires_grad for p in parameters)
@@ -141,7 +151,7 @@ def test_frozen_in_evaluation_mode_and_gradient_only_to_the_input(
 
 def test_picture_is_not_changed(small_file: Path, picture: Tensor) -> None:
     before = picture.clone()
-    FeatureExtractor(small_file, (1, 1))(picture)
+    FeatureExtractor(small_file, [(1, 1)])(picture)
     assert torch.equal(picture, before)
 
 
@@ -165,7 +175,7 @@ def test_tensor_that_does_not_fit_is_named(
     else:
         save_file(weights, path)
     with pytest.raises(FeaturesError) as caught:
-        FeatureExtractor(path, (2, 1))
+        FeatureExtractor(path, [(2, 1)])
     assert_one_helpful_line(caught.value, str(path), problem)
 
 
@@ -231,4 +241,4 @@ def test_missing_torchvision_names_the_option(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("layer", [(0, 1), (6, 1), (5, 0)])
 def test_no_such_layer(layer: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="no convolution"):
-        FeatureExtractor("vgg19", layer)
+        FeatureExtractor("vgg19", [layer])

@@ -10,6 +10,7 @@ from torch.nn import functional
 from srgan.checkpoint import Architecture
 from srgan.losses import (
     PixelLoss,
+    consistency_loss,
     content_loss,
     discriminator_loss,
     generator_adversarial_loss,
@@ -43,7 +44,7 @@ def extractor(tmp_path: Path) -> FeatureExtractor:
     shapes |= {"2.weight": (64, 64, 3, 3), "2.bias": (64,)}
     weights = {f"features.{name}": 0.1 * torch.randn(shape) for name, shape in shapes.items()}
     save_file(weights, tmp_path / "vgg.safetensors")
-    return FeatureExtractor(tmp_path / "vgg.safetensors", (1, 2))
+    return FeatureExtractor(tmp_path / "vgg.safetensors", [(1, 2)])
 
 
 def float64(tensor: Tensor) -> np.ndarray:
@@ -81,9 +82,39 @@ def test_pixel_gradient_is_finite_where_sr_is_exact(
 
 def test_content_loss(extractor: FeatureExtractor, sr: Tensor, hr: Tensor) -> None:
     extractor.double()
-    expected = np.mean((float64(extractor(sr.double())) - float64(extractor(hr.double()))) ** 2)
+    (phi_sr,), (phi_hr,) = extractor(sr.double()), extractor(hr.double())
+    expected = np.mean((float64(phi_sr) - float64(phi_hr)) ** 2)
     loss = content_loss(extractor.float(), sr, hr)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_relative_content_loss_is_the_mean_over_layers_whatever_their_scale(
+    sr: Tensor, hr: Tensor
+) -> None:
+    def layers(x: Tensor) -> list[Tensor]:
+        return [x, 1000 * functional.avg_pool2d(x, 4)]
+
+    fine = np.abs(float64(sr - hr)).mean() / float64(hr).mean()
+    pooled_sr, pooled_hr = layers(sr)[1], layers(hr)[1]
+    coarse = np.abs(float64(pooled_sr - pooled_hr)).mean() / float64(pooled_hr).mean()
+    loss = content_loss(layers, sr, hr, "relative")
+    assert loss.item() == pytest.approx((fine + coarse) / 2, rel=1e-5)
+    black = torch.zeros_like(hr)
+    assert content_loss(layers, black, black, "relative").item() == 0
+
+
+def test_consistency_is_with_what_hr_is_reduced_to(hr: Tensor) -> None:
+    """HR itself and fine texture are consistent; another brightness and blur are not."""
+    assert consistency_loss(hr, hr, 4).item() == 0
+    assert consistency_loss(0.9 * hr + 0.1, hr, 4).item() > 5 / 255
+    blurred = torch.nn.functional.avg_pool2d(hr, 9, 1, 4, count_include_pad=False)
+    assert consistency_loss(blurred, hr, 4).item() > 2 / 255
+    texture = torch.zeros_like(hr)
+    texture[..., ::2, 1::2], texture[..., 1::2, ::2] = 0.1, -0.1
+    assert consistency_loss(hr + texture, hr, 4).item() < 1 / 255
+    sr = (0.9 * hr).requires_grad_(True)
+    consistency_loss(sr, hr, 4).backward()
+    assert sr.grad is not None and sr.grad.abs().sum() > 0
 
 
 # Logits of a discriminator that has won by far must neither overflow nor lose their gradient.
@@ -116,10 +147,11 @@ def test_float32_from_bfloat16(
     """bf16 networks' outputs enter as they are; sums and differences are not rounded to bf16."""
     half_sr, half_logits = sr.bfloat16(), LOGITS_SR.bfloat16()
     with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-        features_sr, features_hr = float64(extractor(sr)), float64(extractor(hr))
+        features_sr, features_hr = float64(extractor(sr)[0]), float64(extractor(hr)[0])
         losses = {
             "pixel": pixel_loss(half_sr, hr),
             "content": content_loss(extractor, sr, hr),
+            "relative": content_loss(extractor, sr, hr, "relative"),
             "generator": generator_adversarial_loss(half_logits),
             "discriminator": discriminator_loss(half_logits, half_logits),
         }
@@ -127,6 +159,7 @@ def test_float32_from_bfloat16(
     expected = {
         "pixel": reference_pixel_loss(float64(half_sr) - float64(hr), "mse"),
         "content": np.mean((features_sr - features_hr) ** 2),
+        "relative": np.abs(features_sr - features_hr).mean() / features_hr.mean(),
         "generator": -log_sigmoid(logits).mean(),
         "discriminator": -(log_sigmoid(logits) + log_sigmoid(-logits)).mean(),
     }

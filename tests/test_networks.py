@@ -4,7 +4,8 @@ import torch
 from torch.nn import functional
 
 from srgan.checkpoint import Architecture, Checkpoint, expected_shapes, load_checkpoint
-from srgan.networks.folding import fold, shuffled_tail, tail_halo
+from srgan.engines.torch import TorchOperations
+from srgan.networks.folding import convolutions, fold, reconstruct, shuffled_tail, tail_halo
 from srgan.networks.generator import Generator
 
 from .conftest import random_checkpoint
@@ -84,3 +85,23 @@ def test_tail_halo_is_the_receptive_field(scale: int, halo: int) -> None:
     assert x.grad is not None
     reached = x.grad.abs().sum((0, 1)).nonzero()
     assert (reached - 7).abs().max() == halo
+
+
+@pytest.mark.parametrize(("scale", "kernel"), [(2, 3), (4, 3), (8, 3), (2, 1)])
+def test_tail_halo_with_a_convolution_at_the_size_of_sr(scale: int, kernel: int) -> None:
+    """Features, LR and edges further away than the halo change nothing."""
+    options = {"trunk": "none", "hr_conv": True, "bilinear": True, "output": "clamp"}
+    architecture = Architecture(1, 4, scale, kernel, tail_kernel=kernel, **options)  # type: ignore[arg-type]
+    generator = fold(random_checkpoint(architecture))
+    halo = tail_halo(generator)
+    ops = TorchOperations(torch.device("cpu"), torch.float32)
+    for convolution in convolutions(generator):
+        ops.prepare(convolution)
+    x = torch.rand(1, 7, 15, 15, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    sr = reconstruct(generator, ops, x)
+    part = reconstruct(generator, ops, x[:, :, 7 - halo : 8 + halo, 7 - halo : 8 + halo])
+    middle, inner = (slice(start * scale, (start + 1) * scale) for start in (7, halo))
+    torch.testing.assert_close(part[..., inner, inner], sr[..., middle, middle])
+    sr[..., middle, middle].sum().backward()
+    assert x.grad is not None
+    assert (x.grad.abs().sum((0, 1)).nonzero() - 7).abs().max() == halo

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from srgan.checkpoint import Architecture
 from srgan.degrade import bicubic_lr, unit
-from srgan.losses import pixel_loss
+from srgan.losses import consistency_loss, pixel_loss
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
@@ -60,7 +60,7 @@ def generator() -> Generator:
 def adversarial_step(
     accelerator: Accelerator, vgg: Path, optimizer: OptimizerOptions = ADAM, **weights: float
 ) -> AdversarialStep:
-    method = SRGANOptions(features=str(vgg), layer=(2, 1), **weights)  # type: ignore[arg-type]
+    method = SRGANOptions(features=str(vgg), layer=((2, 1),), **weights)  # type: ignore[arg-type]
     return AdversarialStep(generator(), method, optimizer, accelerator)
 
 
@@ -123,22 +123,29 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
 ) -> None:
     """The generator's gradient is that of the weighted sum, by plain autograd."""
     step = adversarial_step(
-        accelerator, vgg, content_weight=0.5, adversarial_weight=0.1, pixel_weight=2.0
+        accelerator,
+        vgg,
+        content_weight=0.5,
+        adversarial_weight=0.1,
+        pixel_weight=2.0,
+        consistency_weight=3.0,
     )
     discriminator = copy.deepcopy(step.discriminator)
-    extractor = FeatureExtractor(vgg, (2, 1))
+    extractor = FeatureExtractor(vgg, [(2, 1)])
     reference = generator().train()
     lr, hr = batches[0]
     sr = reference(lr)
-    content = (extractor(sr) - extractor(hr)).square().mean()
+    content = (extractor(sr)[0] - extractor(hr)[0]).square().mean()
     adversarial = functional.softplus(-discriminator(sr)).mean()
     pixel = (sr - hr).square().mean()
-    (0.5 * content + 0.1 * adversarial + 2 * pixel).backward()
+    consistency = consistency_loss(sr, hr, 4)
+    (0.5 * content + 0.1 * adversarial + 2 * pixel + 3 * consistency).backward()
 
     values = step(batches[:1])
 
     torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
-    for name, loss in (("content", content), ("adversarial", adversarial), ("pixel", pixel)):
+    terms = {"content": content, "adversarial": adversarial, "pixel": pixel}
+    for name, loss in (terms | {"consistency": consistency}).items():
         assert values[f"loss/{name}"].item() == pytest.approx(loss.item(), rel=1e-4)
         assert values[f"gradient/{name}"].item() > 0
 
@@ -231,6 +238,32 @@ def test_an_update_that_is_not_finite_is_skipped(
     for network, old in zip(networks, before, strict=True):
         assert not torch.equal(flat(network), old)
         assert flat(network).isfinite().all()
+
+
+def test_frozen_bn_computes_as_inference_does_and_keeps_its_statistics(
+    accelerator: Accelerator, batches: list[Batch]
+) -> None:
+    frozen = OptimizerOptions(optimizer="adam", rate=1e-3, freeze_bn=True)
+    step = pixel_step(accelerator, frozen)
+    reference = generator().eval()
+    expected = pixel_loss(reference(batches[0].lr), batches[0].hr)
+    assert step(batches[:1])["loss/pixel"].item() == pytest.approx(expected.item(), rel=1e-5)
+    before, after = reference.state_dict(), step.generator.state_dict()
+    statistics = [name for name in before if "running" in name]
+    assert statistics and all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["blocks.0.bn1.weight"], after["blocks.0.bn1.weight"])
+
+
+def test_the_discriminators_kernels_are_muons_by_option(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path
+) -> None:
+    """Muon's update of a kernel has the norm of its rate, whatever its gradient."""
+    step = adversarial_step(accelerator, vgg, discriminator_muon_rate=0.02)
+    kernel = step.discriminator.get_parameter("blocks.0.conv.weight")
+    before = kernel.detach().clone()
+    step(batches[:1])
+    singular = torch.linalg.svdvals((kernel.detach() - before).flatten(1)) / 0.02
+    assert 0.5 < singular.median() < 1.5
 
 
 def test_gradients_are_clipped(accelerator: Accelerator, batches: list[Batch]) -> None:

@@ -22,6 +22,7 @@ from skimage import data as photographs
 
 from srgan.checkpoint import load_checkpoint
 from srgan.data import find_pictures, split
+from srgan.degrade import make_degrade
 from srgan.logbook import RunError, read_metrics
 from srgan.run_folder import newest_model, read_config
 from srgan.stop_signals import StopSignals
@@ -70,7 +71,8 @@ def method(request: pytest.FixtureRequest, small_model: Path, vgg: Path) -> list
     """The arguments of `srgan train` that say what is trained."""
     if request.param == "srresnet":
         return ["srresnet", *SMALL]
-    return ["srgan", "--srresnet", small_model, "--features", vgg, "--layer", 2, 1]
+    arguments = ["--srresnet", small_model, "--features", vgg, "--layer", 2, 1]
+    return ["srgan", *arguments, "--degradation", "blurry"]
 
 
 both_methods = pytest.mark.parametrize("method", ["srresnet", "srgan"], indirect=True)
@@ -266,7 +268,7 @@ def test_training_learns(pictures: Path, tmp_path: Path, srgan: Command) -> None
     for name, tensor in load_checkpoint(run / "last.safetensors").tensors.items():
         np.testing.assert_array_equal(tensor, averaged[name].numpy(), err_msg=name)
     _, held_out = split(find_pictures(pictures), 2, 0)
-    pairs = read_pairs(held_out, 4)
+    pairs = read_pairs(held_out, 4, make_degrade("bicubic"))
     again = validate(best, pairs, lambda _sr, _hr: {})
     assert again is not None
     assert again[0]["psnr_y"] == pytest.approx(max(scores), abs=1e-3)
@@ -274,6 +276,19 @@ def test_training_learns(pictures: Path, tmp_path: Path, srgan: Command) -> None
     assert [path.name for path in samples] == [f"{n:010d}.png" for n in (50, 100, 150)]
     assert Image.open(samples[0]).width > 4 * 192
     assert list((run / "tensorboard").iterdir())
+
+
+def test_validation_degrades_a_picture_in_the_same_way_in_every_run(pictures: Path) -> None:
+    files = find_pictures(pictures)[:3]
+    blurry = make_degrade("blurry", whole=True)
+    pairs, again = read_pairs(files, 4, blurry), read_pairs(files[1:], 4, blurry)
+    for pair, other in zip(pairs[1:], again, strict=True):
+        np.testing.assert_array_equal(pair.lr, other.lr)
+    clean = read_pairs(files, 4, make_degrade("bicubic"))
+    for pair, other in zip(pairs, clean, strict=True):
+        assert pair.lr.shape == other.lr.shape
+        np.testing.assert_array_equal(pair.hr, other.hr)
+    assert sum((pair.lr != other.lr).mean() for pair, other in zip(pairs, clean, strict=True)) > 1
 
 
 def test_a_time_budget_ends_the_run(pictures: Path, tmp_path: Path, srgan: Command) -> None:

@@ -22,6 +22,7 @@ from srgan.training_config import (
     SRGANSchedule,
     SRResNetOptions,
     TrainingConfig,
+    check_resumed,
 )
 from tests.conftest import Command
 
@@ -78,6 +79,7 @@ def test_the_papers_preset_and_the_command_line_over_it(
         (("srresnet", "--data-folder", "pictures", "--accumulate", "3"), "cannot be split"),
         (("srresnet", "--data-folder", "pictures", "--init", "nothing"), "no such model"),
         (("srresnet", "--data-folder", "pictures", "--precision", "fp16"), "needs a GPU"),
+        (("srresnet", "--data-folder", "pictures", "--degradation", "x"), "x: no such degradation"),
         (("srgan", "--data-folder", "pictures"), "--srresnet is missing"),
         (
             ("srgan", "--data-folder", "pictures", "--srresnet", "srresnet-x4", "--features", "x"),
@@ -171,6 +173,20 @@ def test_the_config_says_everything_but_what_is_none() -> None:
     assert table["betas"] == [0.9, 0.99]
     assert "minutes" not in table
     assert config.name == "srresnet"
+
+
+def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
+    config = TrainingConfig(
+        DataOptions(degradation="blurry"),
+        ScheduleOptions(),
+        OptimizerOptions(),
+        RunOptions(),
+        SRResNetOptions(),
+    )
+    check_resumed({**config.table(), "rate": 1.0}, config)
+    for name, value in (("degradation", "bicubic"), ("seed", 1), ("blocks", 3)):
+        with pytest.raises(OptionError, match=f"--{name} of a run cannot change, it is {value}"):
+            check_resumed({**config.table(), name: value}, config)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ from PIL import Image
 
 import srgan
 from srgan import upscaler as module
-from srgan.checkpoint import Checkpoint
+from srgan.checkpoint import Architecture, Checkpoint
 from srgan.config import EngineOptions, OptionError
 from srgan.engines import EngineError
 from srgan.images import open_picture
 from srgan.pixels import fill_transparent
 from srgan.resample import bicubic, bicubic_8bit
 from srgan.upscaler import Upscaler
+
+from .conftest import random_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -417,3 +419,13 @@ def test_progress_is_told_at_every_tile_and_may_end_the_work(small_checkpoint: C
     with pytest.raises(InterruptedError):
         for _ in upscaler.rows(image, progress=stop):
             pass
+
+
+def test_tiles_of_a_network_that_adds_to_lr(astronaut: np.ndarray) -> None:
+    """LR goes along with the features, and tiles' edges must not show in its enlargement."""
+    options = {"trunk": "none", "hr_conv": True, "bilinear": True, "output": "clamp"}
+    checkpoint = random_checkpoint(Architecture(2, 8, **options))  # type: ignore[arg-type]
+    upscaler = Upscaler(checkpoint, EngineOptions("openvino", "fp32", tile=64))
+    tiled = upscaler(astronaut).astype(int)
+    assert tiled.std() > 5
+    assert np.abs(tiled - untiled(upscaler, astronaut)).max() <= 1

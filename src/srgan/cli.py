@@ -12,12 +12,20 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
-from srgan.cli_evaluate import EVALUATE_EXAMPLES, degrade, evaluate
+from srgan.cli_evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, evaluate
+from srgan.cli_models import (
+    CONVERT_EXAMPLES,
+    EXPORT_EXAMPLES,
+    PUSH_EXAMPLES,
+    convert,
+    export,
+    push,
+)
 from srgan.cli_serve import SERVE_EXAMPLES, serve
 from srgan.cli_train import train
 from srgan.config import (
+    AUTO,
     DEFAULT_MAX_PIXELS,
-    DEFAULT_MODEL,
     EngineOptions,
     OptionError,
     ResultOptions,
@@ -33,7 +41,10 @@ app = App(
 
 app.command(train)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
-app.command(degrade)
+app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
+app.command(convert, help_epilogue=CONVERT_EXAMPLES)
+app.command(export, help_epilogue=EXPORT_EXAMPLES)
+app.command(push, help_epilogue=PUSH_EXAMPLES)
 app.command(serve, help_epilogue=SERVE_EXAMPLES)
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
@@ -133,12 +144,14 @@ def upscale(
     /,
     *,
     output: Annotated[str | None, Parameter(alias="-o")] = None,
-    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL,
+    model: Annotated[str, Parameter(alias="-m")] = AUTO,
+    detail: float | None = None,
     result: Annotated[ResultOptions, RESULT] = ResultOptions(),
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
     tta: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     dry_run: bool = False,
+    verbose: Annotated[bool, Parameter(alias="-v")] = False,
     json: bool = False,
 ) -> int:
     """Upscale pictures: photo.jpg becomes photo_x4.jpg.
@@ -147,37 +160,37 @@ def upscale(
         inputs: Pictures, folders (searched recursively, tree kept) or globs.
         output: A file for one picture, or a folder, made if it does not exist. Without it the
             result lies beside the picture as photo_x4.jpg, beside a folder as FOLDER_x4.
-        model: A shipped model (see `srgan models`) or the path of a model file.
+        model: A shipped model (see `srgan models`), a model file, another project's SRResNet
+            checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
+            at each picture: blurry, noisy and compressed ones get the model made for them.
+        detail: From 0, faithful to the picture, to 1, with all the texture that the model
+            invents; for models with a partner, such as srgan-x4.
         tta: Average over the 8 flips and turns: 8 times slower, a little better.
         max_pixels: Refuse pictures of more pixels.
         dry_run: Say what would be done, and do nothing.
+        verbose: Say which model each picture gets, and why.
         json: One JSON object a picture on standard output, for machines.
     """
     from srgan import batch
-    from srgan.checkpoint import load_checkpoint
+    from srgan.auto import Models
     from srgan.console import Reporter
-    from srgan.upscaler import Upscaler
 
-    checkpoint = load_checkpoint(model)
-    scale = checkpoint.architecture.scale
-    jobs = batch.plan(inputs, output, result, scale)
+    models = Models(model, detail, engine)
+    jobs = batch.plan(inputs, output, result, models.scale)
     verb = "can be done" if dry_run else "done"
-    possible = not dry_run and not all(job.problem for job in jobs)
-    upscaler = Upscaler(checkpoint, engine) if possible else None
+    if not dry_run and not all(job.problem for job in jobs):
+        models.upscaler()  # what cannot run here fails before any work
     with Reporter(len(jobs), verb=verb, json=json) as reporter:
         for job in jobs:
             with reporter.job(job) as report:
-                picture, size = batch.inspect(job, result, scale, max_pixels)
+                picture, size = batch.inspect(job, result, models.scale, max_pixels)
                 report.opened(picture, size)
-                if upscaler is not None:
+                choice = models.choose(picture, same_size=size == picture.shape[:2])
+                report.chosen(*choice, explain=verbose)
+                if not dry_run:
+                    upscaler, progress = models.upscaler(choice.model), report.progress
                     notes = batch.run(
-                        picture,
-                        size,
-                        job.target,
-                        upscaler,
-                        result,
-                        tta=tta,
-                        progress=report.progress,
+                        picture, size, job.target, upscaler, result, tta=tta, progress=progress
                     )
                     report.done(notes)
     return reporter.exit_code

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from srgan.config import DEFAULT_MODEL, Edges, EngineOptions, OptionError, ResultOptions
+from srgan.degrade_presets import BICUBIC
 
 if TYPE_CHECKING:
-    from srgan.upscaler import Upscaler
+    from srgan.auto import Models
 
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 FILES = Group("Files", sort_key=1)
@@ -29,12 +30,24 @@ pictures are made by MATLAB-compatible bicubic.
 
 Exit codes: 0 all pictures count, 1 some do not, 2 wrong usage.
 """
+DEGRADE_EXAMPLES = """\
+Examples:
+
+  srgan degrade photos/ lr/
+
+  srgan degrade bench/BSD100/HR blurry/BSD100/LRx4 --preset blurry --seed 0
+
+The same seed gives the same pictures again, whatever other pictures the folder holds.
+
+Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
+"""
 
 
 def evaluate(
     *,
     benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
     model: Annotated[list[str], Parameter(alias="-m")] = [],  # noqa: B006
+    detail: Annotated[list[float], Parameter(consume_multiple=True)] = [],  # noqa: B006
     results: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     metrics: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     lpips_weights: Path | None = None,
@@ -51,7 +64,9 @@ def evaluate(
 
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
-        model: A shipped model or a model file; repeat it to compare several.
+        model: A shipped model, a model file, or auto; repeat it to compare several.
+        detail: Steps from 0, faithful, to 1, vivid, at which each model is measured; for models
+            with a partner, such as srgan-x4.
         results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
         metrics: What is measured; by default psnr_y, ssim_y and lpips_alex.
         lpips_weights: Folder with the weights of LPIPS.
@@ -74,7 +89,7 @@ def evaluate(
         if path is not None and path.exists() and not overwrite:
             raise OptionError(f"{path}: exists; use --overwrite")
     folders = _named_folders(results)
-    models = _load(model or ([] if results else [DEFAULT_MODEL]), engine)
+    models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     scale = _scale(models, scale)
     benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
     measures, unavailable = make_measures(metrics or DEFAULT, lpips_weights)
@@ -113,27 +128,30 @@ def _named_folders(results: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def _load(models: Sequence[str], engine: EngineOptions) -> "dict[str, Upscaler]":
-    from srgan.checkpoint import load_checkpoint
-    from srgan.upscaler import Upscaler
+def _load(
+    models: Sequence[str], details: Sequence[float], engine: EngineOptions
+) -> "dict[str, Models]":
+    from srgan.auto import Models
 
-    loaded: dict[str, Upscaler] = {}
+    loaded: dict[str, Models] = {}
     for model in models:
         name = Path(model).stem if Path(model).suffix else model
-        if name in loaded:  # runs/a/best.safetensors, runs/b/best.safetensors
-            name = model
-        loaded[name] = Upscaler(load_checkpoint(model), engine)
+        for step in details or [None]:
+            at = "" if step is None else f" detail {step:g}"
+            # runs/a/best.safetensors, runs/b/best.safetensors
+            key = model if f"{name}{at}" in loaded else name
+            loaded[f"{key}{at}"] = Models(model, step, engine)
     return loaded
 
 
-def _scale(models: "Mapping[str, Upscaler]", scale: int | None) -> int:
-    scales = {upscaler.scale for upscaler in models.values()} | ({scale} if scale else set())
+def _scale(models: "Mapping[str, Models]", scale: int | None) -> int:
+    scales = {each.scale for each in models.values()} | ({scale} if scale else set())
     if len(scales) > 1:
         raise OptionError(f"one scale at a time, not {sorted(scales)}")
     return scales.pop() if scales else 4
 
 
-def _facts(models: "Mapping[str, Upscaler]") -> dict[str, str]:
+def _facts(models: "Mapping[str, Models]") -> dict[str, str]:
     import numpy as np
 
     from srgan.system import describe
@@ -142,8 +160,8 @@ def _facts(models: "Mapping[str, Upscaler]") -> dict[str, str]:
         name: value if isinstance(value, str) else ", ".join(value)
         for name, value in describe().items()
     }
-    for name, upscaler in models.items():
-        engine = upscaler.engine_for(np.dtype(np.uint8))
+    for name, each in models.items():
+        engine = each.engine_for(np.dtype(np.uint8))
         facts[name] = f"{type(engine).__module__.rpartition('.')[2]} {engine.precision}"
     facts["command"] = shlex.join(["srgan", *sys.argv[1:]])
     return facts
@@ -154,15 +172,20 @@ def degrade(
     output: Path,
     /,
     *,
+    preset: str = BICUBIC,
+    seed: int = 0,
     scale: int = 4,
     edges: Edges = "replicate",
     overwrite: bool = False,
 ) -> int:
-    """Write the LR pictures of a folder: MATLAB-compatible bicubic, 8-bit PNG.
+    """Write the LR pictures of a folder as 8-bit PNG: by MATLAB's bicubic, or blurry.
 
     Args:
         folder: HR pictures, searched recursively.
         output: Folder for the LR pictures; the tree is kept.
+        preset: bicubic; blurry: out of focus or shaken, noisy, and saved as JPEG; blurry-light; or
+            a TOML file as theirs (needs PyTorch).
+        seed: With the picture's name it decides what blurry does to it.
         scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
         edges: What lies beyond a picture's edges: replicate makes the published benchmark sets,
             symmetric is what MATLAB does today.
@@ -170,10 +193,11 @@ def degrade(
     """
     from srgan import batch
     from srgan.console import Reporter
-    from srgan.degrade_files import open_hr, write_lr
+    from srgan.degrade_files import make_reduction, open_hr, write_lr
 
     if scale < 2:
         raise OptionError("--scale must be at least 2")
+    reduction = make_reduction(preset, scale, edges=edges, seed=seed)
     options = ResultOptions(format="png", suffix="", overwrite=overwrite)
     jobs = batch.plan([str(folder)], f"{output}/", options, scale)
     with Reporter(len(jobs), verb="done", json=False) as reporter:
@@ -181,6 +205,6 @@ def degrade(
             with reporter.job(job) as report:
                 picture, size = open_hr(job, scale)
                 report.opened(picture, size)
-                write_lr(picture, size, job, scale, edges=edges, overwrite=overwrite)
+                write_lr(picture, job, reduction, output, overwrite=overwrite)
                 report.done([])
     return reporter.exit_code

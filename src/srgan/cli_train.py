@@ -83,7 +83,8 @@ def srresnet(
     """Train an SRResNet: srgan train srresnet --data-folder photos/ --minutes 60
 
     Args:
-        preset: fast (the defaults below), paper (Ledig et al. 2017), or a TOML file of options.
+        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (on from srresnet-x4,
+            for pictures out of focus, noisy or compressed), or a TOML file of options.
         run_folder: Where the run is kept; by default runs/srresnet, runs/srresnet-2, ...
         resume: Go on with a run, the newest one or --run-folder's, with its own options; those
             on the command line replace them.
@@ -107,7 +108,8 @@ def srgan(
     """Train an SRGAN: srgan train srgan --data-folder photos/ --srresnet srresnet-x4
 
     Args:
-        preset: fast (the defaults below), paper (Ledig et al. 2017), or a TOML file of options.
+        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (after srresnet's
+            preset blurry), or a TOML file of options.
         run_folder: Where the run is kept; by default runs/srgan, runs/srgan-2, ...
         resume: Go on with a run, the newest one or --run-folder's, with its own options; those
             on the command line replace them.

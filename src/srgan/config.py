@@ -10,6 +10,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Edges = Literal["replicate", "symmetric"]
 
 DEFAULT_MODEL = "srresnet-x4"
+AUTO = "auto"  # the default model or its blurry sibling, by the picture
 DEFAULT_MAX_PIXELS = 200_000_000
 MIN_TILE = 64
 MAX_SCALE = 8
@@ -25,7 +26,7 @@ class EngineOptions:
 
     Attributes:
         engine: OpenVINO for CPUs, torch for GPUs; auto takes torch where it finds a GPU.
-        precision: Auto is bf16 where the processor has it, fp32 for 16-bit pictures. int8 is
+        precision: Auto is bf16 where the processor is fast at it, fp32 for 16-bit pictures. int8 is
             the fastest on CPUs and loses a little.
         threads: CPU threads; all cores by default.
         tile: Side of the tiles in input pixels, at least 64; by default fitted to the picture.

@@ -56,7 +56,9 @@ FORESEEN = (
     "CheckpointError",
     "DataError",
     "EngineError",
+    "ExportError",
     "FeaturesError",
+    "HubError",
     "PictureError",
     "RunError",
     "ServeError",
@@ -108,6 +110,12 @@ class JobReport:
         self.notes += picture.notes
         self.megapixels = size[0] * size[1] / 1e6
         self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
+
+    def chosen(self, model: str, why: str, *, explain: bool) -> None:
+        """The model that the picture gets."""
+        self.record["model"] = model
+        if explain:
+            self.notes.append(f"model {model}: {why}")
 
     def progress(self, rows: float) -> None:
         self._bar.update(self._task, completed=rows)

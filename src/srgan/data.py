@@ -111,14 +111,18 @@ class Crops(Dataset[tuple[Tensor, dict[str, str]]]):
 
     Args:
         crop: side of the crops in pixels.
+        candidates: random places for each crop, of which the one with the most detail is taken.
         batch_size: crops a (micro-)batch; a round is whole batches.
     """
 
-    def __init__(self, files: Sequence[Path], *, crop: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, files: Sequence[Path], *, crop: int, batch_size: int, seed: int, candidates: int = 1
+    ) -> None:
         if not files:
             raise DataError("there are no pictures to train on: give another folder")
         self.files = [str(path) for path in files]  # goes to each worker once
         self.crop = crop
+        self.candidates = candidates
         self.seed = seed
         self.batches_per_round = max(1, CROPS_PER_ROUND // batch_size)
         self.crops_per_round = self.batches_per_round * batch_size
@@ -162,12 +166,22 @@ class Crops(Dataset[tuple[Tensor, dict[str, str]]]):
     ) -> None:
         """Fill `places` of `crops` with random crops of `picture`."""
         height, width, _ = picture.shape
-        tops = rng.integers(height - self.crop + 1, size=len(places))
-        lefts = rng.integers(width - self.crop + 1, size=len(places))
+        tops = rng.integers(height - self.crop + 1, size=(len(places), self.candidates))
+        lefts = rng.integers(width - self.crop + 1, size=(len(places), self.candidates))
         turns = rng.integers(8, size=len(places))
-        for place, top, left, turn in zip(places, tops, lefts, turns, strict=True):
-            window = picture[top : top + self.crop, left : left + self.crop]
+        for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
+            windows = [
+                picture[top : top + self.crop, left : left + self.crop]
+                for top, left in zip(*corners, strict=True)
+            ]
+            window = max(windows, key=_detail) if self.candidates > 1 else windows[0]
             crops[place] = np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
+
+
+def _detail(window: np.ndarray) -> float:
+    """Mean difference of neighbours' green in (H, W, 3) uint8."""
+    green = window[..., 1].astype(np.int16)
+    return np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean()
 
 
 class CropLoader:
@@ -181,6 +195,7 @@ class CropLoader:
     Args:
         crop: side of the crops in pixels.
         batch_size: crops a micro-batch.
+        candidates: as of `Crops`.
         streams: processes times micro-batches that each of them accumulates.
         own: the streams of this process.
         workers: processes that decode; 0 is this process, None one for 4 cores, 1 to 8.
@@ -197,12 +212,13 @@ class CropLoader:
         crop: int,
         batch_size: int,
         seed: int,
+        candidates: int = 1,
         streams: int = 1,
         own: Sequence[int] = (0,),
         workers: int | None = None,
         first_batch: int = 0,
     ) -> None:
-        dataset = Crops(files, crop=crop, batch_size=batch_size, seed=seed)
+        dataset = Crops(files, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
         if workers is None:
             workers = min(max((os.cpu_count() or 1) // 4, 1), 8)
         first, skipped = divmod(first_batch, dataset.batches_per_round)

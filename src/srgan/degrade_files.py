@@ -1,11 +1,58 @@
-"""`srgan degrade`: LR pictures of HR files, by the reduction that training and benchmarks use."""
+"""`srgan degrade`: LR pictures of HR files, by the reductions that training and benchmarks use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from srgan.batch import Job
+from srgan.config import Edges, OptionError
+from srgan.degrade_presets import BICUBIC
 from srgan.images import Picture, PictureError, make_folder, open_picture, write_picture
 from srgan.pixels import rgb_uint8
-from srgan.resample import Edges, bicubic_8bit
+from srgan.resample import bicubic_8bit
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How LR is made.
+
+    Attributes:
+        scale: HR pixels per LR pixel.
+        apply: gives LR of HR, whose sides are multiples of the scale, both uint8 (H, W, 3), and
+            of the picture's name.
+    """
+
+    scale: int
+    apply: Callable[[np.ndarray, str], np.ndarray]
+
+
+def make_reduction(preset: str, scale: int, *, edges: Edges, seed: int) -> Reduction:
+    """The reduction of a preset. What it does to a picture depends on the seed and its name.
+
+    Raises:
+        OptionError: no such preset, or PyTorch is missing, which all but bicubic need.
+    """
+    if preset == BICUBIC:
+        return Reduction(
+            scale,
+            lambda hr, _: bicubic_8bit(hr, hr.shape[0] // scale, hr.shape[1] // scale, edges),
+        )
+    if edges != "replicate":
+        raise OptionError("--edges is for --preset bicubic")
+    try:
+        from srgan.degrade import degrade_picture, fixed_rng, make_degrade
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise OptionError(
+            f"--preset {preset} needs PyTorch: install with: pip install 'srgan[torch]'"
+        ) from error
+    degrade = make_degrade(preset, whole=True)
+    return Reduction(
+        scale, lambda hr, name: degrade_picture(degrade, hr, scale, fixed_rng(seed, name))
+    )
 
 
 def open_hr(job: Job, scale: int) -> tuple[Picture, tuple[int, int]]:
@@ -24,15 +71,18 @@ def open_hr(job: Job, scale: int) -> tuple[Picture, tuple[int, int]]:
 
 
 def write_lr(
-    picture: Picture, size: tuple[int, int], job: Job, scale: int, *, edges: Edges, overwrite: bool
+    picture: Picture, job: Job, reduction: Reduction, output: Path, *, overwrite: bool
 ) -> None:
     """Reduce a picture, cropped to a multiple of the scale, to an 8-bit RGB file.
+
+    Args:
+        output: the folder of all LR pictures: a picture's name is its file's in there.
 
     Raises:
         PictureError: with the reason; no partial file stays behind.
     """
-    height, width = size
-    hr = np.ascontiguousarray(rgb_uint8(picture[: height * scale, : width * scale]))
-    lr = bicubic_8bit(hr, height, width, edges)
+    height, width = (side // reduction.scale * reduction.scale for side in picture.shape[:2])
+    hr = np.ascontiguousarray(rgb_uint8(picture[:height, :width]))
+    lr = reduction.apply(hr, job.target.relative_to(output).as_posix())
     make_folder(job.target.parent)
     write_picture(job.target, [lr], lr.shape, lr.dtype, format="png", overwrite=overwrite)

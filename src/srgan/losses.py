@@ -4,15 +4,17 @@ Pictures are RGB in [0, 1], N x 3 x H x W; logits are N x 1. Every loss is a flo
 mean over the batch, computed in float32 whatever autocast makes of the networks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srgan.training_config import PixelLoss
+from srgan.degrade import reduced
+from srgan.training_config import ContentLoss, PixelLoss
 
 CHARBONNIER_EPSILON = 1e-3
+TINY = 1e-6  # mean feature of a black layer
 
 
 def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
@@ -29,14 +31,40 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
     return (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
-def content_loss(extractor: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:
-    """mean((phi(SR) - phi(HR))^2), phi being the `extractor` (equation 5).
+def content_loss(
+    extractor: Callable[[Tensor], Sequence[Tensor]],
+    sr: Tensor,
+    hr: Tensor,
+    kind: ContentLoss = "mse",
+) -> Tensor:
+    """How far features phi(SR) are from phi(HR), the mean over the layers of the `extractor`.
 
-    The mean is over the features' N, C, H and W. HR is a constant: no gradient goes to it.
+    "mse": mean((phi(SR) - phi(HR))^2) over a layer's N, C, H and W (equation 5). "relative":
+    mean(|phi(SR) - phi(HR)|) / mean(|phi(HR)|), about 0.5 to 1 in every layer for the SR of an
+    SRResNet, so that shallow and deep ones weigh the same. HR is a constant: no gradient goes to
+    it.
     """
     with torch.no_grad():
-        target = extractor(hr)
-    return (extractor(sr).float() - target).square().mean()
+        targets = [target.float() for target in extractor(hr)]
+    losses = []
+    for features, target in zip(extractor(sr), targets, strict=True):
+        difference = features.float() - target
+        if kind == "mse":
+            losses.append(difference.square().mean())
+        else:
+            losses.append(difference.abs().mean() / target.abs().mean().clamp_min(TINY))
+    return torch.stack(losses).mean()
+
+
+def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """mean(|R(SR) - R(HR)|), R being the bicubic reduction.
+
+    Of all HR with the same reduction none is preferred: it holds colours and brightness, and
+    leaves texture to the other losses. R(HR) is the bicubic LR; a blurry one would teach blur.
+    """
+    with torch.no_grad():
+        target = reduced(hr.float(), scale)
+    return (reduced(sr.float(), scale) - target).abs().mean()
 
 
 def generator_adversarial_loss(logits_sr: Tensor) -> Tensor:

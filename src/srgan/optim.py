@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.adam import adam
 
+from srgan.processor import bf16_is_slow
+
 OptimizerKind = Literal["muon", "adam"]
 
 MOMENTUM = 0.95
@@ -148,8 +150,8 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     [0.7, 1.2]; those below some thousandths of a matrix's norm come out smaller.
 
     Args:
-        dtype: of the products; the default is bfloat16 where the device has it, which the
-            rough result allows, else float32. The result has the dtype of `matrices`.
+        dtype: of the products; the default is bfloat16 where that is fast, which the rough
+            result allows, else float32. The result has the dtype of `matrices`.
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalise(matrices.mT, dtype).mT
@@ -165,7 +167,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 def _product_dtype(device: torch.device) -> torch.dtype:
     native = device.type == "cuda" or (
-        device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and not bf16_is_slow()
     )
     return torch.bfloat16 if native else torch.float32
 

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from srgan.losses import (
+    consistency_loss,
     content_loss,
     discriminator_loss,
     generator_adversarial_loss,
@@ -136,16 +137,15 @@ class AdversarialStep:
         self.extractor = placed(extractor, accelerator)
         self.trained = Trained(generator, optimizer, accelerator)
         self.discriminator = Discriminator()
-        self._discriminator = Trained(
-            self.discriminator,
-            OptimizerOptions(
-                optimizer="adam",
-                rate=method.discriminator_rate,
-                betas=optimizer.betas,
-                clip=optimizer.clip,
-            ),
-            accelerator,
+        muon_rate = method.discriminator_muon_rate
+        options = OptimizerOptions(
+            optimizer="muon" if muon_rate else "adam",
+            rate=method.discriminator_rate,
+            muon_rate=muon_rate or OptimizerOptions.muon_rate,
+            betas=optimizer.betas,
+            clip=optimizer.clip,
         )
+        self._discriminator = Trained(self.discriminator, options, accelerator)
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
         values = Means(len(batches))
@@ -164,7 +164,7 @@ class AdversarialStep:
         """Add to the generator's gradients; returns SR, detached."""
         sr = self.trained(batch.lr)
         gradient = torch.zeros_like(sr)
-        for name, weight, loss in self._terms(sr, batch.hr):
+        for name, weight, loss in self._terms(sr, batch):
             values.add(f"loss/{name}", loss)
             # Only the gradient at SR is asked for: neither VGG nor the discriminator gets one.
             term = weight * self.trained.gradient(loss, sr)
@@ -173,20 +173,26 @@ class AdversarialStep:
         self.trained.backward((sr * gradient).sum() / values.parts)
         return sr.detach()
 
-    def _terms(self, sr: Tensor, hr: Tensor) -> list[tuple[str, float, Tensor]]:
+    def _terms(self, sr: Tensor, batch: Batch) -> list[tuple[str, float, Tensor]]:
         """Name, weight and loss of the generator's terms."""
-        method = self._method
+        method, hr = self._method, batch.hr
         terms = []
         if method.content_weight:
-            with self._accelerator.autocast():
-                loss = content_loss(self.extractor, sr, hr)
+            loss = self._content_loss(sr, hr)
             terms.append(("content", method.content_weight, loss))
         if method.adversarial_weight:
             loss = generator_adversarial_loss(self._discriminator.bare(sr))
             terms.append(("adversarial", method.adversarial_weight, loss))
         if method.pixel_weight:
             terms.append(("pixel", method.pixel_weight, pixel_loss(sr, hr, method.pixel_loss)))
+        if method.consistency_weight:
+            loss = consistency_loss(sr, hr, self.generator.architecture.scale)
+            terms.append(("consistency", method.consistency_weight, loss))
         return terms
+
+    def _content_loss(self, sr: Tensor, hr: Tensor) -> Tensor:
+        with self._accelerator.autocast():
+            return content_loss(self.extractor, sr, hr, self._method.content_loss)
 
     def _discriminator_backward(self, hr: Tensor, sr: Tensor, values: "Means") -> None:
         logits_hr, logits_sr = self._discriminator(hr), self._discriminator(sr)
@@ -201,8 +207,8 @@ class AdversarialStep:
         scale_rates(self._discriminator.optimizer, factor)
 
     def measure(self, sr: Tensor, hr: Tensor) -> dict[str, float]:
-        with torch.no_grad(), self._accelerator.autocast():
-            return {"content": float(content_loss(self.extractor, sr, hr))}
+        with torch.no_grad():
+            return {"content": float(self._content_loss(sr, hr))}
 
     def warning(self, means: Mapping[str, float]) -> str | None:
         hr, sr = means["d_hr"], means["d_sr"]

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import srgan
 from srgan.checkpoint import shipped_models
-from srgan.engines.openvino import native_precision, processor_flags, processor_name
+from srgan.engines.openvino import native_precision, processor_name
+from srgan.processor import processor_flags
 
 PACKAGES = ("openvino", "torch", "numpy", "pyvips", "pillow", "safetensors")
 RELEVANT = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")

@@ -22,6 +22,10 @@ class Trained:
         self, network: nn.Module, options: OptimizerOptions, accelerator: Accelerator
     ) -> None:
         placed(network, accelerator).train()
+        if options.freeze_bn:
+            for module in network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         self.optimizer: Optimizer = build_optimizer(
             network,
             options.optimizer,

@@ -18,7 +18,7 @@ from srgan import run_folder
 from srgan.checkpoint import Architecture, Checkpoint
 from srgan.config import OptionError
 from srgan.data import CropLoader
-from srgan.degrade import bicubic_lr, unit
+from srgan.degrade import make_degrade, training_rng, unit
 from srgan.ema import EMA
 from srgan.engines import EngineError
 from srgan.logbook import RunError
@@ -106,6 +106,7 @@ class Trainer:
         self._architecture = self._step.generator.architecture
         if config.data.crop % self._architecture.scale:
             raise OptionError(f"--crop must be a multiple of the scale {self._architecture.scale}")
+        self._degrade = make_degrade(config.data.degradation)
         self._pairs = self._read_pairs(held_out)
         self._ema = EMA(self._step.generator, config.optimizer.ema)
         self._iteration = 0  # updates behind
@@ -127,7 +128,8 @@ class Trainer:
         """What the main process validates on."""
         if not self._main:
             return []
-        pairs = read_pairs(held_out, self._architecture.scale)
+        scale, degradation = self._architecture.scale, self.config.data.degradation
+        pairs = read_pairs(held_out, scale, make_degrade(degradation, whole=True))
         if not pairs:
             log.warning("there are no pictures to validate on: there will be no best model")
         return pairs
@@ -182,26 +184,33 @@ class Trainer:
 
     def loader(self) -> CropLoader:
         """Batches of this process, from the first one that is not behind."""
-        data, parts = self.config.data, self.config.run.accumulate
-        first = self._accelerator.process_index * parts
+        data, streams = self.config.data, self._streams()
         return CropLoader(
             self._files,
             crop=data.crop,
+            candidates=data.candidates,
             batch_size=self._micro_batch,
             seed=data.seed,
-            streams=self._accelerator.num_processes * parts,
-            own=range(first, first + parts),
+            streams=self._accelerator.num_processes * len(streams),
+            own=streams,
             workers=data.workers,
             first_batch=self._iteration,
         )
 
+    def _streams(self) -> range:
+        """The micro-batches that are this process's, among those of an iteration."""
+        parts = self.config.run.accumulate
+        first = self._accelerator.process_index * parts
+        return range(first, first + parts)
+
     def update(self, hr: Tensor) -> dict[str, Tensor]:
         """One iteration on uint8 HR crops."""
         hr = hr.to(self._accelerator.device, non_blocking=True)
-        batches = [
-            Batch(bicubic_lr(part, self._architecture.scale), unit(part))
-            for part in hr.split(self._micro_batch)
-        ]
+        batches = []
+        for stream, part in zip(self._streams(), hr.split(self._micro_batch), strict=True):
+            rng = training_rng(self.config.data.seed, self._iteration, stream)
+            lr = self._degrade(part, self._architecture.scale, rng)
+            batches.append(Batch(lr, unit(part)))
         schedule = self.config.schedule
         self._step.scale_rates(rate_factor(schedule, self._iteration, self._progress()))
         values = self._step(batches)

@@ -12,11 +12,23 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from srgan.config import OptionError
+from srgan.degrade_presets import BICUBIC
 
 # What a resumed run cannot change: its networks and its samples.
-FIXED = ("blocks", "channels", "scale", "seed", "crop", "batch_size", "validation_pictures")
+FIXED = (
+    "blocks",
+    "channels",
+    "scale",
+    "seed",
+    "crop",
+    "candidates",
+    "degradation",
+    "batch_size",
+    "validation_pictures",
+)
 PRESETS = Path(__file__).parent / "presets"
 PixelLoss = Literal["mse", "l1", "charbonnier"]
+ContentLoss = Literal["mse", "relative"]
 Schedule = Literal["cosine", "constant", "step"]
 
 
@@ -37,6 +49,10 @@ class DataOptions:
             pictures are held out.
         validation_pictures: How many pictures validation uses.
         crop: Side of the HR crops in pixels.
+        candidates: Random places that are looked at for each crop; the one with the most detail
+            is taken, so that flat sky and walls cost less of the training.
+        degradation: How LR is made: bicubic, blurry (pictures out of focus, noisy, saved as JPEG),
+            blurry-light, or a TOML file as theirs.
         workers: Processes that decode pictures; by default chosen from the machine.
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
@@ -45,11 +61,13 @@ class DataOptions:
     validation_folder: Path | None = None
     validation_pictures: int = 16
     crop: int = 96
+    candidates: int = 1
+    degradation: str = BICUBIC
     workers: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "validation_pictures", "crop")
+        _positive(self, "validation_pictures", "crop", "candidates")
         if self.workers is not None and self.workers < 0:
             raise OptionError("--workers must be 0 or more")
 
@@ -94,6 +112,8 @@ class OptimizerOptions:
         betas: Adam's decay rates of both moments.
         clip: Longest gradient, as a norm over all parameters; by default there is no limit.
         ema: Decay an iteration of the averaged weights, which are what is validated and saved.
+        freeze_bn: Keep the generator's BN statistics as they are: what is trained is then
+            exactly what is used. For a generator that has been trained before.
     """
 
     optimizer: Literal["muon", "adam"] = "muon"
@@ -102,6 +122,7 @@ class OptimizerOptions:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float | None = None
     ema: float = 0.999
+    freeze_bn: bool = False
 
     def __post_init__(self) -> None:
         _positive(self, "rate", "muon_rate", "clip")
@@ -115,7 +136,7 @@ class RunOptions:
 
     Attributes:
         precision: Of the networks' arithmetic; weights and losses are fp32. Auto is bf16 where
-            the device has it, else fp16 on GPUs and fp32 on CPUs.
+            that is fast, else fp16 on GPUs and fp32 on CPUs.
         accumulate: Parts a process computes its batch in, one after the other: less memory.
         threads: CPU threads; by default all cores, or what torchrun says.
         validate_every: Iterations between validations.
@@ -188,31 +209,46 @@ class SRGANOptions:
         from_scratch: Start without one, from random weights.
         features: Weights of the content loss: vgg19 (torchvision's, downloaded once) or a file
             of VGG19 or VGG16 weights in torchvision's layout.
-        layer: i and j of VGG's convolution i,j, after whose activation features are compared.
+        layer: i and j of VGG's convolution i,j, after whose activation features are compared;
+            given several times, all of them are.
+        content_loss: How features are compared: mse is the paper's; relative is the mean
+            difference by the mean feature of HR, in which layers weigh the same.
         content_weight: Weight of the content loss.
         adversarial_weight: Weight of the adversarial loss.
         pixel_weight: Weight of the pixel loss.
         pixel_loss: Kind of the pixel loss.
+        consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
+            the size of LR, are apart. It holds colours and brightness, and leaves texture free.
         discriminator_rate: Adam's learning rate of the discriminator.
+        discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; by
+            default they are Adam's, too.
     """
 
     srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
     from_scratch: bool = False
     features: str = "vgg19"
-    layer: tuple[int, int] = (5, 4)
+    layer: tuple[tuple[int, int], ...] = ((5, 4),)
+    content_loss: ContentLoss = "mse"
     content_weight: float = 1.0
     adversarial_weight: float = 1e-3
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
+    consistency_weight: float = 0.0
     discriminator_rate: float = 1e-4
+    discriminator_muon_rate: float | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "discriminator_rate")
-        if not 1 <= self.layer[0] <= 5 or self.layer[1] < 1:
+        _positive(self, "discriminator_rate", "discriminator_muon_rate")
+        if not self.layer or not all(1 <= i <= 5 and j >= 1 for i, j in self.layer):
             raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
         if self.from_scratch and self.srresnet is not None:
             raise OptionError("give either --srresnet or --from-scratch")
-        weights = (self.content_weight, self.adversarial_weight, self.pixel_weight)
+        weights = (
+            self.content_weight,
+            self.adversarial_weight,
+            self.pixel_weight,
+            self.consistency_weight,
+        )
         if min(weights) < 0 or max(weights) == 0:
             raise OptionError("weights of losses must be 0 or more, and one of them above 0")
 
@@ -259,7 +295,7 @@ def preset_file(method: str, preset: str) -> Path | None:
     for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
         if path.is_file():
             return path
-    raise OptionError(f"--preset must be fast, paper or a TOML file, not {preset}")
+    raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
 
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:

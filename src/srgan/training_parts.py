@@ -16,8 +16,10 @@ from torch import Tensor
 from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
 from srgan.config import OptionError
 from srgan.data import find_pictures, split
+from srgan.degrade_presets import BICUBIC, presets
 from srgan.memory import keep_freed_memory
 from srgan.networks.generator import Generator
+from srgan.processor import bf16_is_slow
 from srgan.run_folder import RUNS
 from srgan.steps import AdversarialStep, PixelStep, Step
 from srgan.training_config import DataOptions, RunOptions, SRResNetOptions, TrainingConfig
@@ -48,7 +50,8 @@ def make_accelerator(options: RunOptions) -> Accelerator:
 def _native() -> str:
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    fast = torch.cpu._is_avx512_bf16_supported() and not bf16_is_slow()
+    return "bf16" if fast else "fp32"
 
 
 def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
@@ -139,6 +142,8 @@ def trained_checkpoint(
 ) -> Checkpoint:
     """Weights of a run as a model file that says how they came about."""
     options = {name: value for name, value in config.table().items() if name not in PRIVATE}
+    if config.data.degradation not in (BICUBIC, *presets()):
+        options["degradation"] = "of a file"
     info = {
         "name": config.name,
         "description": f"{config.name} x{architecture.scale}, by srgan train",

@@ -16,6 +16,7 @@ from srgan.checkpoint import Checkpoint, load_checkpoint
 from srgan.config import DEFAULT_MODEL, MAX_SCALE, MIN_TILE, EngineOptions, Precision
 from srgan.engines import Engine, EngineError, create_engine
 from srgan.images import open_picture
+from srgan.interpolation import with_detail
 from srgan.pixels import (
     Pixels,
     check_array,
@@ -72,9 +73,16 @@ class Upscaler:
         self._engine(self.options.precision)
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT_MODEL, **options: Any) -> "Upscaler":
-        """Load a shipped model by name or a model file by path; options as `EngineOptions`."""
-        return cls(load_checkpoint(model), EngineOptions(**options))
+    def load(
+        cls, model: str | Path = DEFAULT_MODEL, *, detail: float | None = None, **options: Any
+    ) -> "Upscaler":
+        """Load a shipped model by name or a model file by path.
+
+        Args:
+            detail: 0 (faithful) to 1 (vivid), for models with a partner: see `with_detail`.
+            options: as `EngineOptions`.
+        """
+        return cls(with_detail(load_checkpoint(model), detail), EngineOptions(**options))
 
     def _engine(self, precision: Precision) -> Engine:
         if precision not in self._engines:

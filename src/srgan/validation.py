@@ -9,10 +9,10 @@ import numpy as np
 
 from srgan.checkpoint import Checkpoint
 from srgan.config import EngineOptions
+from srgan.degrade import Degrade, degrade_picture, fixed_rng
 from srgan.images import PictureError, open_picture
 from srgan.metrics import psnr_y, ssim_y
 from srgan.pixels import rgb_uint8
-from srgan.resample import bicubic_8bit
 from srgan.samples import sample_grid
 from srgan.upscaler import Upscaler
 
@@ -33,8 +33,11 @@ class Pair(NamedTuple):
     hr: np.ndarray
 
 
-def read_pairs(files: Sequence[Path], scale: int) -> list[Pair]:
-    """HR pictures, or their middles, and their bicubic LR; what cannot be read is reported."""
+def read_pairs(files: Sequence[Path], scale: int, degrade: Degrade) -> list[Pair]:
+    """HR pictures, or their middles, and their LR; what cannot be read is reported.
+
+    The LR of a picture of some name is the same in every run.
+    """
     pairs = []
     for path in files:
         try:
@@ -46,7 +49,7 @@ def read_pairs(files: Sequence[Path], scale: int) -> list[Pair]:
         if min(height, width) < SMALLEST:
             log.warning("%s: under %d pixels; left out of validation", path, SMALLEST)
             continue
-        pairs.append(Pair(bicubic_8bit(hr, height // scale, width // scale), hr))
+        pairs.append(Pair(degrade_picture(degrade, hr, scale, fixed_rng(0, path.name)), hr))
     return pairs
 
 

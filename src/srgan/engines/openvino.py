@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 # openvino's start-up telemetry forks a sender that opens a connection. With this entry its
@@ -18,6 +17,7 @@ from srgan.checkpoint import Checkpoint  # noqa: E402
 from srgan.config import EngineOptions, Precision  # noqa: E402
 from srgan.engines import EngineError  # noqa: E402
 from srgan.networks import folding  # noqa: E402
+from srgan.processor import bf16_is_slow, processor_flags  # noqa: E402
 
 Ranges = dict[str, list[float]]  # convolution -> lowest and highest value of its input
 
@@ -64,6 +64,24 @@ class GraphOperations:
         half = opset.constant(np.float32(0.5))
         return opset.add(opset.multiply(opset.tanh(x), half), half)
 
+    def normalize(self, x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+        shift, divisor = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (mean, std))
+        return opset.divide(opset.subtract(x, opset.constant(shift)), opset.constant(divisor))
+
+    def join(self, a: Any, b: Any) -> Any:
+        return opset.concat([a, b], 1)
+
+    def split(self, x: Any, channels: int) -> tuple[Any, Any]:
+        parts = opset.variadic_split(x, 1, [channels, -1])
+        return parts.output(0), parts.output(1)
+
+    def enlarge(self, x: Any, scale: int) -> Any:
+        scales = np.array([scale, scale], np.float32)
+        return opset.interpolate(x, scales, "linear_onnx", "scales", axes=[2, 3])
+
+    def clamp(self, x: Any) -> Any:
+        return opset.clamp(x, 0.0, 1.0)
+
 
 def _quantised_weight(weight: np.ndarray) -> Any:
     """Symmetric, per output channel."""
@@ -80,7 +98,7 @@ def _quantised_input(x: Any, low: float, high: float) -> Any:
 
 
 class OpenVINOEngine:
-    """CPU inference; see `Engine`. `auto` is bf16 where the processor has it natively.
+    """CPU inference; see `Engine`. `auto` is bf16 where that is fast.
 
     int8 takes its ranges from the model file's `info["int8"]`; a model without them is
     calibrated on the first tile that it sees.
@@ -109,10 +127,10 @@ class OpenVINOEngine:
         stages = []
         for stage, channels in (
             (folding.features, 3),
-            (folding.reconstruct, self._generator.trunk.weight.shape[0]),
+            (folding.reconstruct, folding.feature_channels(self._generator)),
         ):
             x = opset.parameter([1, channels, -1, -1], np.float32)
-            model = _model([stage(self._generator, GraphOperations(ranges), x)], x)
+            model = graph_model([stage(self._generator, GraphOperations(ranges), x)], x)
             stages.append(self._core.compile_model(model, "CPU", settings).create_infer_request())
         return stages
 
@@ -131,7 +149,8 @@ class OpenVINOEngine:
         return self.reconstruct(self.features(lr))
 
 
-def _model(results: list[Any], parameter: Any) -> Any:
+def graph_model(results: list[Any], parameter: Any) -> Any:
+    """A graph as an openvino model."""
     return openvino.Model(results, [parameter], "srgan")  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -161,7 +180,7 @@ def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -
     axes = opset.constant([0, 1, 2, 3])
     ends = [end(x, axes) for x in inputs.values() for end in (opset.reduce_min, opset.reduce_max)]
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(_model(ends, lr), "CPU", settings)
+    model = openvino.Core().compile_model(graph_model(ends, lr), "CPU", settings)
     mean = np.mean([[float(end) for end in model([tile]).values()] for tile in tiles], axis=0)
     lows, highs = np.minimum(mean[::2], 0), np.maximum(mean[1::2], 0)
     highs = np.maximum(highs, lows + 1e-3)  # a flat tile still gives a range
@@ -183,23 +202,14 @@ def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
 
 
 def native_precision() -> Precision:
-    """What this processor computes fastest without loss: openvino's own default knows."""
+    """What this processor computes fastest without loss: openvino's default, if that is fast."""
     default = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    return "bf16" if default == openvino.Type.bf16 else "fp32"
+    return "bf16" if default == openvino.Type.bf16 and not bf16_is_slow() else "fp32"
 
 
 def processor_name() -> str:
     """The processor as its maker names it."""
     return openvino.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-
-
-def processor_flags() -> set[str]:
-    """The processor's features as Linux names them; empty where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def _resolve(precision: Precision, core: openvino.Core) -> Precision:

@@ -8,6 +8,7 @@ from srgan.checkpoint import Checkpoint
 from srgan.config import EngineOptions, Precision
 from srgan.engines import EngineError
 from srgan.networks import folding
+from srgan.processor import bf16_is_slow
 
 try:
     import torch
@@ -48,11 +49,27 @@ class TorchOperations:
     def to_unit_range(self, x: Tensor) -> Tensor:
         return (torch.tanh(x.float()) + 1) / 2
 
+    def normalize(self, x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+        shift, divisor = (x.new_tensor(v).view(1, -1, 1, 1) for v in (mean, std))
+        return (x - shift) / divisor
+
+    def join(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat((a, b), 1)
+
+    def split(self, x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        return x[:, :channels], x[:, channels:]
+
+    def enlarge(self, x: Tensor, scale: int) -> Tensor:
+        return functional.interpolate(x, scale_factor=scale, mode="bilinear")
+
+    def clamp(self, x: Tensor) -> Tensor:
+        return x.float().clamp(0, 1)
+
 
 class TorchEngine:
     """channels_last inference on CUDA, ROCm, Apple's MPS, or the CPU; see `Engine`.
 
-    `auto` is bf16 where the device has it natively, else fp16 on a GPU and fp32 on a CPU.
+    `auto` is bf16 where the device has it and is fast at it, else fp16 on a GPU and fp32 on a CPU.
     """
 
     precision: Precision
@@ -112,8 +129,8 @@ def _resolve(precision: Precision, device: torch.device) -> Precision:
     elif device.type == "mps":
         native, able = "fp16", {"fp32", "fp16"}
     else:
-        native = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-        able = {"fp32", native}
+        able = {"fp32", "bf16"} if torch.cpu._is_avx512_bf16_supported() else {"fp32"}
+        native = "bf16" if "bf16" in able and not bf16_is_slow() else "fp32"
     if precision == "auto":
         return native
     if precision not in able:

@@ -22,8 +22,10 @@ class PReLU(nn.PReLU):
         super().__init__()
 
     def forward(self, input: Tensor) -> Tensor:
-        # The slope becomes a number below; reading it would make another device wait.
-        if input.device.type != "cpu":
+        # The slope becomes a number below; reading it would make another device wait, and a
+        # trace (TorchScript) cannot hold a Python function.
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if input.device.type != "cpu" or tracing:
             return super().forward(input)
         return _OneSlope.apply(input, self.weight)
 

@@ -5,7 +5,7 @@ layout of torchvision's files: `features.N.weight` and `features.N.bias`.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -27,23 +27,23 @@ class FeaturesError(Exception):
 
 
 class FeatureExtractor(nn.Module):
-    """N x 3 x H x W, RGB in [0, 1], to VGG's features after the activation of conv i,j.
+    """N x 3 x H x W, RGB in [0, 1], to VGG's features after the activation of each conv i,j.
 
-    The output is N x C x H/2^(i-1) x W/2^(i-1), rounded down, never negative; H and W must be
+    Each output is N x C x H/2^(i-1) x W/2^(i-1), rounded down, never negative; H and W must be
     at least 2^(i-1). The input is normalised inside with ImageNet's mean and standard
-    deviation. The layers after the tap are left out. Frozen: no parameter takes a gradient,
+    deviation. The layers after the last tap are left out. Frozen: no parameter takes a gradient,
     and `train()` changes nothing; gradients reach the input.
 
     Args:
         source: "vgg19" for torchvision's `VGG19_Weights.IMAGENET1K_V1`, downloaded once, or a
             file of VGG19 or VGG16 weights: .safetensors, or else a PyTorch file of plain
             tensors. Which network it is shows from its tensors; "classifier.*" is not read.
-        layer: (i, j), the j-th convolution of block i. j is clipped to the number of
+        layers: (i, j) each, the j-th convolution of block i. j is clipped to the number of
             convolutions of the block, so that (5, 4) is (5, 3) in VGG16.
 
     Attributes:
         network: "vgg19" or "vgg16", as found in the source.
-        layer: (i, j) as taken.
+        layers: (i, j) as taken, from the input on.
 
     Raises:
         FeaturesError: no torchvision, no download, or a file that is not such a network.
@@ -53,16 +53,20 @@ class FeatureExtractor(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, source: str | Path = "vgg19", layer: tuple[int, int] = (5, 4)) -> None:
+    def __init__(
+        self, source: str | Path = "vgg19", layers: Sequence[tuple[int, int]] = ((5, 4),)
+    ) -> None:
         super().__init__()
-        block, position = layer
-        if not 1 <= block <= len(CHANNELS) or position < 1:
-            raise ValueError(f"no convolution {block},{position} in VGG: i is 1 to 5, j from 1")
+        for block, position in layers:
+            if not 1 <= block <= len(CHANNELS) or position < 1:
+                raise ValueError(f"no convolution {block},{position} in VGG: i is 1 to 5, j from 1")
         tensors = _torchvision_vgg19() if source == "vgg19" else _read(Path(source))
         self.network = "vgg16" if ONLY_VGG16 in tensors else "vgg19"
-        self.layer = block, min(position, CONVOLUTIONS[self.network][block - 1])
+        counts = CONVOLUTIONS[self.network]
+        self.layers = sorted({(block, min(j, counts[block - 1])) for block, j in layers})
         with torch.device("meta"):  # the weights below are the first memory taken
-            self.features = _layers(self.network, self.layer)
+            self.features = _layers(self.network, self.layers[-1])
+        self._taps = {_index(counts, layer) for layer in self.layers}
         expected = {f"features.{k}": v.shape for k, v in self.features.state_dict().items()}
         if problem := _mismatch(expected, tensors):
             raise FeaturesError(f"{source}: {problem}; {ADVICE}")
@@ -76,8 +80,14 @@ class FeatureExtractor(nn.Module):
         """Stay in evaluation mode, whatever the module around this one does."""
         return super().train(False)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return self.features((picture - self.mean) / self.std)
+    def forward(self, picture: Tensor) -> list[Tensor]:
+        x = (picture - self.mean) / self.std
+        outputs = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self._taps:
+                outputs.append(x)
+        return outputs
 
 
 def _channels(*values: float) -> Tensor:
@@ -97,6 +107,12 @@ def _layers(network: str, layer: tuple[int, int]) -> nn.Sequential:
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
             inputs = outputs
     return nn.Sequential(*layers)
+
+
+def _index(counts: Sequence[int], layer: tuple[int, int]) -> int:
+    """torchvision's index of the activation of conv i,j."""
+    block, position = layer
+    return sum(2 * count + 1 for count in counts[: block - 1]) + 2 * position - 1
 
 
 def _mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Any]) -> str | None:

@@ -5,14 +5,20 @@ with its own operations, so that the network's arithmetic is stated once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from srgan.checkpoint import Checkpoint, Tensors
+from srgan.checkpoint import Checkpoint, InputRange, Output, Tensors
 
 BN_EPSILON = 1e-5
+# Mean and standard deviation that are taken out of LR, RGB. What differs from (0, 1) cannot be
+# folded into the head: a convolution pads with zero after it.
+NORMALIZATION: dict[InputRange, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 class Convolution(NamedTuple):
@@ -33,15 +39,20 @@ class FoldedGenerator:
 
     `blocks` are pairs of convolutions. Each of `upsample` has 4C outputs and is followed by
     its PReLU and, but for the last one, a PixelShuffle. `tail` reads the 4C channels of the
-    last one at half the SR size and gives 12 channels for the last PixelShuffle.
+    last one at half the SR size and gives 12 channels for the last PixelShuffle. With an `hr`
+    convolution, which wants its input shuffled, `tail` is as in the model file.
     """
 
     scale: int
     head: Convolution
     blocks: tuple[tuple[Convolution, Convolution], ...]
-    trunk: Convolution
+    trunk: Convolution | None
     upsample: tuple[Convolution, ...]
     tail: Convolution
+    hr: Convolution | None = None
+    input: InputRange = "unit"
+    bilinear: bool = False
+    output: Output = "tanh"
 
 
 class Operations(Protocol):
@@ -61,6 +72,28 @@ class Operations(Protocol):
         """(tanh(x) + 1) / 2."""
         ...
 
+    # What only networks of other implementations have:
+
+    def normalize(self, x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+        """(x - mean) / std, by channel."""
+        ...
+
+    def join(self, a: Any, b: Any) -> Any:
+        """The channels of both."""
+        ...
+
+    def split(self, x: Any, channels: int) -> tuple[Any, Any]:
+        """The first channels, and the others."""
+        ...
+
+    def enlarge(self, x: Any, scale: int) -> Any:
+        """Bilinear, pixel centres aligned, edges repeated."""
+        ...
+
+    def clamp(self, x: Any) -> Any:
+        """To [0, 1]."""
+        ...
+
 
 def fold(checkpoint: Checkpoint) -> FoldedGenerator:
     """Fold batch norm into the convolutions (in float64) and rewrite the tail."""
@@ -72,25 +105,55 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
         slope = float(tensors[f"{prelu}.weight"][0]) if prelu else None
         return Convolution(name, weight, bias, slope)
 
+    def norm(name: str) -> str | None:
+        return name if architecture.batch_norm else None
+
     tail = convolution("tail")
-    weight, bias = shuffled_tail(tail.weight, tail.bias)
+    if not architecture.hr_conv:
+        weight, bias = shuffled_tail(tail.weight, tail.bias)
+        tail = Convolution("tail", weight, bias)
+    trunk = None
+    if architecture.trunk != "none":
+        follows = {architecture.trunk: f"trunk.{architecture.trunk}"}
+        trunk = convolution("trunk.conv", follows.get("bn"), follows.get("prelu"))
     return FoldedGenerator(
         scale=architecture.scale,
         head=convolution("head.conv", prelu="head.prelu"),
         blocks=tuple(
             (
-                convolution(f"blocks.{i}.conv1", f"blocks.{i}.bn1", f"blocks.{i}.prelu"),
-                convolution(f"blocks.{i}.conv2", f"blocks.{i}.bn2"),
+                convolution(f"blocks.{i}.conv1", norm(f"blocks.{i}.bn1"), f"blocks.{i}.prelu"),
+                convolution(f"blocks.{i}.conv2", norm(f"blocks.{i}.bn2")),
             )
             for i in range(architecture.blocks)
         ),
-        trunk=convolution("trunk.conv", "trunk.bn"),
+        trunk=trunk,
         upsample=tuple(
-            convolution(f"upsample.{i}.conv", prelu=f"upsample.{i}.prelu")
+            convolution(
+                f"upsample.{i}.conv",
+                prelu=f"upsample.{i}.prelu" if architecture.shuffle_prelu else None,
+            )
             for i in range(architecture.upsamplings)
         ),
-        tail=Convolution("tail", weight, bias),
+        tail=tail,
+        hr=convolution("hr.conv", prelu="hr.prelu") if architecture.hr_conv else None,
+        input=architecture.input,
+        bilinear=architecture.bilinear,
+        output=architecture.output,
     )
+
+
+def without_bn(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network with its BN folded into the convolutions: what is left of BN is identity."""
+    tensors = dict(checkpoint.tensors)
+    for name in [name for name in tensors if name.endswith(".running_mean")]:
+        bn = name.removesuffix(".running_mean")
+        convolution = bn.replace("bn", "conv")
+        weight, bias = _folded(tensors, convolution, bn)
+        tensors |= {f"{convolution}.weight": weight, f"{convolution}.bias": bias}
+        zeros = np.zeros_like(bias)
+        tensors |= {f"{bn}.weight": zeros + 1, f"{bn}.bias": zeros, name: zeros}
+        tensors[f"{bn}.running_var"] = zeros + np.float32(1 - BN_EPSILON)
+    return replace(checkpoint, tensors=tensors)
 
 
 def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -133,19 +196,41 @@ def shuffled_tail(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def features(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
-    """The trunk: LR (N, 3, H, W) to features (N, C, H, W). Most of the receptive field."""
-    head = x = ops.convolution(lr, generator.head)
+    """The trunk: LR (N, 3, H, W) to features (N, C, H, W). Most of the receptive field.
+
+    C is `feature_channels`: with a bilinear skip, LR is carried along as the last 3.
+    """
+    x = lr
+    if generator.input != "unit":
+        x = ops.normalize(x, *NORMALIZATION[generator.input])
+    head = x = ops.convolution(x, generator.head)
     for conv1, conv2 in generator.blocks:
         x = ops.add(ops.convolution(ops.convolution(x, conv1), conv2), x)
-    return ops.add(ops.convolution(x, generator.trunk), head)
+    if generator.trunk is not None:
+        x = ops.add(ops.convolution(x, generator.trunk), head)
+    return ops.join(x, lr) if generator.bilinear else x
+
+
+def feature_channels(generator: FoldedGenerator) -> int:
+    """Channels of what `features` gives."""
+    return len(generator.head.bias) + (3 if generator.bilinear else 0)
 
 
 def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
     """Sub-pixel blocks and tail: features to SR (N, 3, scale * H, scale * W). Most memory."""
+    lr = None
+    if generator.bilinear:
+        x, lr = ops.split(x, len(generator.head.bias))
     for convolution in generator.upsample[:-1]:
         x = ops.shuffle(ops.convolution(x, convolution))
     x = ops.convolution(x, generator.upsample[-1])
-    return ops.to_unit_range(ops.shuffle(ops.convolution(x, generator.tail)))
+    if generator.hr is None:
+        sr = ops.shuffle(ops.convolution(x, generator.tail))
+    else:
+        sr = ops.convolution(ops.convolution(ops.shuffle(x), generator.hr), generator.tail)
+    if generator.bilinear:
+        sr = ops.add(sr, ops.enlarge(lr, generator.scale))
+    return ops.to_unit_range(sr) if generator.output == "tanh" else ops.clamp(sr)
 
 
 def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
@@ -153,8 +238,11 @@ def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
     yield generator.head
     for pair in generator.blocks:
         yield from pair
-    yield generator.trunk
+    if generator.trunk is not None:
+        yield generator.trunk
     yield from generator.upsample
+    if generator.hr is not None:
+        yield generator.hr
     yield generator.tail
 
 
@@ -163,5 +251,7 @@ def tail_halo(generator: FoldedGenerator) -> int:
     radius = 0.0
     for i, convolution in enumerate(generator.upsample):
         radius += (convolution.weight.shape[-1] // 2) / 2**i
-    radius += (generator.tail.weight.shape[-1] // 2) / 2 ** (len(generator.upsample) - 1)
-    return int(np.ceil(radius))
+    last = [generator.tail] if generator.hr is None else [generator.hr, generator.tail]
+    size = generator.scale / 2 if generator.hr is None else generator.scale
+    radius += sum((convolution.weight.shape[-1] // 2) / size for convolution in last)
+    return max(int(np.ceil(radius)), 1 if generator.bilinear else 0)

@@ -2,22 +2,25 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from srgan.checkpoint import Architecture, Checkpoint
 from srgan.networks.activation import PReLU
+from srgan.networks.folding import NORMALIZATION
 from srgan.networks.tail import tail_after_shuffle
 
 
 class ResidualBlock(nn.Module):
     """Convolution, BN, PReLU, convolution, BN, added to the input; shape is kept."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.bn1 = nn.BatchNorm2d(channels)
+        channels, kernel = architecture.channels, architecture.kernel
+        self.conv1 = _convolution(channels, channels, kernel)
+        self.bn1 = nn.BatchNorm2d(channels) if architecture.batch_norm else nn.Identity()
         self.prelu = PReLU()
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = _convolution(channels, channels, kernel)
+        self.bn2 = nn.BatchNorm2d(channels) if architecture.batch_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.bn2(self.conv2(self.prelu(self.bn1(self.conv1(x)))))
@@ -26,11 +29,12 @@ class ResidualBlock(nn.Module):
 class SubpixelBlock(nn.Module):
     """Convolution to 4 times the channels, PixelShuffle, PReLU: doubles both sides."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
+        channels = architecture.channels
+        self.conv = _convolution(channels, 4 * channels, architecture.kernel)
         self.shuffle = nn.PixelShuffle(2)
-        self.prelu = PReLU()
+        self.prelu = PReLU() if architecture.shuffle_prelu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.prelu(self.shuffle(self.conv(x)))
@@ -43,34 +47,61 @@ class Generator(nn.Module):
     default architecture it has 1,549,462 parameters.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, architecture: Architecture | None = None) -> None:
         super().__init__()
-        self.architecture = architecture or Architecture()
-        channels = self.architecture.channels
+        self.architecture = architecture = architecture or Architecture()
+        channels, kernel = architecture.channels, architecture.kernel
         self.head = nn.Sequential()
-        self.head.add_module("conv", nn.Conv2d(3, channels, 9, padding=4))
+        self.head.add_module("conv", _convolution(3, channels, architecture.head_kernel))
         self.head.add_module("prelu", PReLU())
         self.blocks = nn.Sequential(
-            *(ResidualBlock(channels) for _ in range(self.architecture.blocks))
+            *(ResidualBlock(architecture) for _ in range(architecture.blocks))
         )
         self.trunk = nn.Sequential()
-        self.trunk.add_module("conv", nn.Conv2d(channels, channels, 3, padding=1))
-        self.trunk.add_module("bn", nn.BatchNorm2d(channels))
+        if architecture.trunk != "none":
+            self.trunk.add_module("conv", _convolution(channels, channels, kernel))
+        if architecture.trunk == "bn":
+            self.trunk.add_module("bn", nn.BatchNorm2d(channels))
+        if architecture.trunk == "prelu":
+            self.trunk.add_module("prelu", PReLU())
         self.upsample = nn.Sequential(
-            *(SubpixelBlock(channels) for _ in range(self.architecture.upsamplings))
+            *(SubpixelBlock(architecture) for _ in range(architecture.upsamplings))
         )
-        self.tail = nn.Conv2d(channels, 3, 9, padding=4)
+        if architecture.hr_conv:
+            self.hr = nn.Sequential()
+            self.hr.add_module("conv", _convolution(channels, channels, kernel))
+            self.hr.add_module("prelu", PReLU())
+        self.tail = _convolution(channels, 3, architecture.tail_kernel)
+        if architecture.input != "unit":
+            mean, std = (torch.tensor(v).view(3, 1, 1) for v in NORMALIZATION[architecture.input])
+            self.register_buffer("mean", mean, persistent=False)
+            self.register_buffer("std", std, persistent=False)
 
     def forward(self, lr: Tensor) -> Tensor:
-        head = self.head(lr)
-        features = head + self.trunk(self.blocks(head))
+        architecture = self.architecture
+        x = lr if architecture.input == "unit" else (lr - self.mean) / self.std
+        head = self.head(x)
+        features = self.blocks(head)
+        if architecture.trunk != "none":
+            features = head + self.trunk(features)
+        sr = self._reconstruct(features)
+        # bf16 would leave SR no more than 8 bits.
+        sr = sr.to(lr.dtype)
+        if architecture.bilinear:
+            sr = sr + functional.interpolate(lr, scale_factor=architecture.scale, mode="bilinear")
+        return (torch.tanh(sr) + 1) / 2 if architecture.output == "tanh" else sr.clamp(0, 1)
+
+    def _reconstruct(self, features: Tensor) -> Tensor:
+        if self.architecture.hr_conv:
+            return self.tail(self.hr(self.upsample(features)))
         features = self.upsample[:-1](features)
         # tail(upsample[-1](features)), exactly: a PReLU with one slope commutes with the
         # shuffle, and before it the tail is faster.
         conv, _, prelu = self.upsample[-1].children()
-        sr = tail_after_shuffle(self.tail, prelu(conv(features)))
-        # bf16 would leave SR no more than 8 bits.
-        return (torch.tanh(sr.to(lr.dtype)) + 1) / 2
+        return tail_after_shuffle(self.tail, prelu(conv(features)))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Generator":
@@ -81,3 +112,7 @@ class Generator(nn.Module):
         counters = {k: v for k, v in generator.state_dict().items() if k.endswith("_tracked")}
         generator.load_state_dict(state | counters)
         return generator.eval()
+
+
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)

@@ -1,0 +1,188 @@
+"""Does `--model auto` take the model with the lower LPIPS? And the limits it goes by.
+
+    python benchmarks/auto.py ../shared/bench/BSD100/HR --lpips-weights WEIGHTS
+    python benchmarks/auto.py ../shared/train --fit --lpips-weights WEIGHTS
+
+The first prints how often, on as many clean as degraded pictures; the second fits the limits to
+training pictures and writes src/srgan/pretrained/auto.toml. Never fit to benchmark pictures.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from srgan.auto import BLURRY, LIMITS, Limits, read_limits
+from srgan.cli import run_script
+from srgan.condition import Condition, inspect_condition
+from srgan.config import DEFAULT_MODEL
+from srgan.console import counting
+from srgan.data import find_pictures, read_rgb
+from srgan.degrade import degrade_picture, fixed_rng, make_degrade
+from srgan.images import open_picture
+from srgan.measures import Measure, make_measures
+from srgan.upscaler import Upscaler
+
+SCALE = 4
+SIDE = 384  # HR pixels at most, so that it takes minutes
+CLEAN, SAVED = "clean", "clean, saved as JPEG"
+DEGRADED = ("blurry", "blurry-light")
+STEPS = 40  # limits tried of each kind
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture, and the LPIPS of both models' SR of it."""
+
+    kind: str
+    condition: Condition
+    clean: float
+    blurry: float
+
+
+def main(
+    folder: Annotated[Path, Parameter(required=True)],
+    /,
+    *,
+    lpips_weights: Path | None = None,
+    clean: str = DEFAULT_MODEL,
+    blurry: str = BLURRY[DEFAULT_MODEL],
+    pictures: int = 50,
+    seed: int = 1,
+    fit: bool = False,
+) -> None:
+    """Print how often auto takes the better model, or fit its limits.
+
+    Args:
+        folder: HR pictures; PICTURES of them, spread over all, are used.
+        lpips_weights: Folder with the weights of LPIPS.
+        clean: The model for clean pictures.
+        blurry: The model for the others.
+        pictures: How many clean and how many degraded pictures; for --fit, of every kind.
+        seed: Of the degradations.
+        fit: Fit the limits to these pictures and write them.
+    """
+    files = find_pictures(folder)
+    files = [
+        files[i] for i in np.linspace(0, len(files) - 1, min(pictures, len(files))).astype(int)
+    ]
+    measures, unavailable = make_measures(["lpips_alex"], lpips_weights)
+    if unavailable:
+        raise SystemExit("; ".join(unavailable.values()))
+    upscalers = Upscaler.load(clean), Upscaler.load(blurry)
+    kinds = (CLEAN, SAVED, *DEGRADED) if fit else (CLEAN, "degraded")
+    samples = []
+    with counting("pictures") as progress:
+        for sample in _samples(files, kinds, seed, upscalers, measures["lpips_alex"]):
+            samples.append(sample)
+            progress(len(samples), len(kinds) * len(files))
+    limits = fitted(samples) if fit else read_limits()
+    if fit:
+        lines = [f"{name} = {round(value, 3)}" for name, value in asdict(limits).items()]
+        LIMITS.write_text("\n".join(["# By benchmarks/auto.py --fit", *lines, ""]))
+        print(f"{LIMITS}: {limits}")
+    _print(samples, limits, clean, blurry)
+
+
+def _samples(
+    files: Sequence[Path],
+    kinds: Sequence[str],
+    seed: int,
+    upscalers: tuple[Upscaler, Upscaler],
+    lpips: Measure,
+) -> Iterator[Sample]:
+    for index, path in enumerate(files):
+        hr = _middle(path)
+        for kind in kinds:
+            preset = DEGRADED[index % 2] if kind == "degraded" else kind
+            rng = fixed_rng(seed, path.name)
+            degrade = make_degrade(preset if preset in DEGRADED else "bicubic", whole=True)
+            lr = degrade_picture(degrade, hr, SCALE, rng)
+            lr, condition = _as_file(lr, int(rng.integers(50, 100)) if kind == SAVED else None)
+            clean, blurry = (lpips(each(lr), hr, lr, SCALE) for each in upscalers)
+            yield Sample(kind, condition, clean, blurry)
+
+
+def _middle(path: Path) -> np.ndarray:
+    hr = read_rgb(path, SCALE)
+    height, width = (min(side, SIDE) // SCALE * SCALE for side in hr.shape[:2])
+    top, left = (hr.shape[0] - height) // 2, (hr.shape[1] - width) // 2
+    return np.ascontiguousarray(hr[top : top + height, left : left + width])
+
+
+def _as_file(lr: np.ndarray, quality: int | None) -> tuple[np.ndarray, Condition]:
+    """As PNG, or as JPEG of a quality: the pixels that are read again, and the condition."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lr.jpg" if quality else "lr.png")
+        Image.fromarray(lr).save(path, quality=quality or -1)  # PNG has none
+        picture = open_picture(path)
+        return np.ascontiguousarray(picture[:, :]), inspect_condition(picture)
+
+
+def fitted(samples: Sequence[Sample]) -> Limits:
+    """The limits with the most right choices, and among those with the lowest mean LPIPS.
+
+    One limit after the other, until none gets better.
+    """
+    best = Limits(quality=0, traces=np.inf, blur=np.inf, noise=np.inf)  # never blurry
+    score = _score(samples, best)
+    improved = True
+    while improved:
+        improved = False
+        for name in asdict(best):
+            for value in _candidates(samples, name):
+                limits = replace(best, **{name: value})
+                if (found := _score(samples, limits)) > score:
+                    best, score, improved = limits, found, True
+    return best
+
+
+def _candidates(samples: Sequence[Sample], name: str) -> list[float]:
+    values = [getattr(sample.condition, name) for sample in samples]
+    known = [value for value in values if value is not None]
+    return np.quantile(known, np.linspace(0, 1, STEPS)).tolist() if known else []
+
+
+def _score(samples: Sequence[Sample], limits: Limits) -> tuple[float, float]:
+    right = np.mean([_is_right(sample, limits) for sample in samples])
+    return float(right), -float(np.mean([_chosen(sample, limits) for sample in samples]))
+
+
+def _is_right(sample: Sample, limits: Limits) -> bool:
+    return _chosen(sample, limits) == min(sample.clean, sample.blurry)
+
+
+def _chosen(sample: Sample, limits: Limits) -> float:
+    return sample.blurry if limits.passed_by(sample.condition) else sample.clean
+
+
+def _print(samples: Sequence[Sample], limits: Limits, clean: str, blurry: str) -> None:
+    table = Table(title=f"LPIPS (AlexNet) of {clean}, of {blurry} and of auto's choice")
+    for column in ("", "pictures", "auto is right", "clean model", "blurry model", "auto", "best"):
+        table.add_column(column)
+    groups = {
+        kind: [s for s in samples if s.kind == kind]
+        for kind in dict.fromkeys(sample.kind for sample in samples)
+    }
+    for kind, group in {**groups, "all": samples}.items():
+        right = np.mean([_is_right(sample, limits) for sample in group])
+        means = [
+            np.mean([sample.clean for sample in group]),
+            np.mean([sample.blurry for sample in group]),
+            np.mean([_chosen(sample, limits) for sample in group]),
+            np.mean([min(sample.clean, sample.blurry) for sample in group]),
+        ]
+        figures = (f"{mean:.4f}" for mean in means)
+        table.add_row(kind, str(len(group)), f"{100 * right:.1f} %", *figures)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run_script(main)

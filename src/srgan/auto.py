@@ -1,0 +1,109 @@
+"""`--model auto`: for each picture the clean or the blurry model, by what it has been through."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.checkpoint import PRETRAINED, load_checkpoint, shipped_models
+from srgan.condition import Condition, inspect_condition
+from srgan.config import AUTO, DEFAULT_MODEL, EngineOptions
+from srgan.engines import Engine
+from srgan.interpolation import with_detail
+from srgan.pixels import Pixels
+from srgan.upscaler import Upscaler
+
+LIMITS = PRETRAINED / "auto.toml"
+BLURRY = {"srresnet-x4": "srresnet-blurry-x4", "srgan-x4": "srgan-blurry-x4"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A picture beyond any of them is for the blurry model; see `Condition`."""
+
+    quality: float  # below it
+    traces: float  # above it, as the others; of files that are no JPEG, whose tables say more
+    blur: float
+    noise: float
+
+    def passed_by(self, condition: Condition) -> list[str]:
+        """What is beyond its limit, in words."""
+        quality = condition.quality
+        reasons = []
+        if quality is not None and quality < self.quality:
+            reasons.append(f"JPEG of quality {quality}")
+        if quality is None and condition.traces > self.traces:
+            reasons.append(f"traces of JPEG, {condition.traces:.2f}")
+        if condition.blur > self.blur:
+            reasons.append(f"blur of {condition.blur:.1f} pixels")
+        if condition.noise > self.noise:
+            reasons.append(f"noise of {condition.noise:.1f} levels")
+        return reasons
+
+
+class Choice(NamedTuple):
+    """A model's name, and why."""
+
+    model: str
+    why: str
+
+
+def read_limits(path: Path = LIMITS) -> Limits:
+    """The fitted limits: `benchmarks/auto.py --fit` writes the file."""
+    return Limits(**tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+class Models:
+    """What `--model` names: one model, or for auto two, each loaded at its first picture."""
+
+    def __init__(self, model: str, detail: float | None, options: EngineOptions) -> None:
+        """Load the model, or for auto the clean one, so that what cannot be fails before any work.
+
+        Args:
+            detail: of models with a partner; see `with_detail`.
+        """
+        self._model, self._detail, self._options = model, detail, options
+        self._usual = DEFAULT_MODEL if model == AUTO else model
+        self._checkpoint = with_detail(load_checkpoint(self._usual), detail)
+        self._upscalers: dict[str, Upscaler] = {}
+        self.scale = self._checkpoint.architecture.scale
+
+    def choose(self, picture: Pixels, *, same_size: bool = False) -> Choice:
+        """The model for a picture.
+
+        Args:
+            same_size: the result has the picture's size. It was asked for to be sharper, which
+                the clean model cannot do.
+        """
+        if self._model != AUTO:
+            return Choice(self._model, "as asked for")
+        blurry = BLURRY[DEFAULT_MODEL]
+        if blurry not in shipped_models():
+            return Choice(self._usual, "there is no model for blurry pictures yet")
+        if same_size:
+            return Choice(blurry, "a picture of the same size is to be sharper")
+        condition = inspect_condition(picture)
+        reasons = read_limits().passed_by(condition)
+        if reasons:
+            return Choice(blurry, ", ".join(reasons))
+        return Choice(self._usual, f"clean: {condition}")
+
+    def upscaler(self, model: str | None = None) -> Upscaler:
+        """That of a chosen model; by default of the one that is loaded first."""
+        model = model or self._usual
+        if model not in self._upscalers:
+            checkpoint = self._checkpoint
+            if model != self._usual:
+                checkpoint = with_detail(load_checkpoint(model), self._detail)
+            self._upscalers[model] = Upscaler(checkpoint, self._options)
+        return self._upscalers[model]
+
+    def engine_for(self, dtype: np.dtype) -> Engine:
+        """As of `Upscaler`."""
+        return self.upscaler().engine_for(dtype)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Upscale a picture in memory by the model that suits it."""
+        return self.upscaler(self.choose(image).model)(image)

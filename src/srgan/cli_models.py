@@ -1,0 +1,139 @@
+"""The `srgan convert`, `srgan export` and `srgan push` commands: each parses, calls, prints."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from srgan.config import OptionError
+
+CONVERT_EXAMPLES = """\
+Examples:
+
+  srgan convert checkpoint_srgan.pth.tar
+
+  srgan convert net_g_latest.pth -o mine.safetensors
+
+  srgan upscale photo.jpg --model mine.safetensors
+
+Known are the SRResNet and SRGAN generators of sgrvinod, Lornatang, BasicSR, KAIR, mmagic,
+leftthomas and dongheehand. Nothing in a file is ever executed. srgan upscale takes the files as
+they are, too; converted, they need no PyTorch.
+"""
+EXPORT_EXAMPLES = """\
+Examples:
+
+  srgan export srresnet-x4 --format onnx
+
+  srgan export mine.safetensors --format openvino --precision fp16 -o deploy/
+
+  srgan export srresnet-x4 --format torchscript --uint8
+
+Pictures may have any size. The input is called lr, the output sr. ONNX also runs in chaiNNer.
+A file that does not compute what srgan computes is deleted; the largest difference is printed.
+"""
+PUSH_EXAMPLES = """\
+Example:
+
+  hf auth login
+
+  srgan push runs/srgan/best.safetensors me/my-srgan
+
+  srgan upscale photo.jpg --model hf:me/my-srgan
+"""
+
+
+def convert(
+    file: str,
+    /,
+    *,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
+    overwrite: bool = False,
+) -> None:
+    """Make a model file of another project's SRResNet or SRGAN: srgan convert generator.pth
+
+    Args:
+        file: Checkpoint, .pth or .safetensors, whatever is saved beside the generator; or
+            hf:USER/NAME/FILE on the Hugging Face hub.
+        output: Model file to write, .safetensors, or a folder/; by default beside FILE.
+        overwrite: Replace a file that exists.
+    """
+    from srgan.checkpoint import load_checkpoint, parameters, save_checkpoint
+    from srgan.convert import bare_name
+
+    path = Path(file)
+    beside = Path() if file.startswith("hf:") else path.parent
+    target = _target(output, beside / (bare_name(path) + ".safetensors"), overwrite)
+    checkpoint = load_checkpoint(file)
+    save_checkpoint(target, checkpoint)
+    architecture = checkpoint.architecture
+    print(f"{file} -> {target}")
+    print(
+        f"  {checkpoint.info.get('source', 'srgan')}: x{architecture.scale}, "
+        f"{architecture.blocks} blocks of {architecture.channels} channels, "
+        f"{parameters(checkpoint):,} parameters"
+    )
+
+
+def export(
+    model: str,
+    /,
+    *,
+    format: Literal["onnx", "openvino", "torchscript"],
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    uint8: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a model for other programs, and check that it computes the same.
+
+    Args:
+        model: A shipped model, a model file, or whatever else --model of srgan upscale takes.
+        format: openvino is a pair of files, .xml and .bin; it needs nothing more installed, the
+            others need: pip install 'srgan[export]'
+        output: File to write, or a folder/; by default MODEL's name in the current folder.
+        precision: fp16 is half as large and not as exact; input and output stay float32.
+        uint8: (N, H, W, 3) uint8 in and out instead of (N, 3, H, W) float32 in [0, 1]; RGB.
+        overwrite: Replace a file that exists.
+    """
+    from srgan.checkpoint import load_checkpoint
+    from srgan.convert import bare_name
+    from srgan.export import SIZES, SUFFIXES
+    from srgan.export import export as write
+
+    target = _target(output, Path(bare_name(Path(model)) + SUFFIXES[format]), overwrite)
+    difference = write(load_checkpoint(model), target, format, precision=precision, uint8=uint8)
+    print(f"{model} -> {target}")
+    print(
+        f"  {format}, {precision}: differs from srgan by at most {difference:.1e} of white "
+        f"(pictures of {len(SIZES)} sizes)"
+    )
+
+
+def push(model: str, repository: str, /, *, private: bool = False) -> None:
+    """Put a model on the Hugging Face hub, with a card: srgan push mine.safetensors USER/NAME
+
+    Args:
+        model: A model file, or whatever else --model of srgan upscale takes.
+        repository: USER/NAME; made if it does not exist.
+        private: Make it a private one.
+    """
+    from srgan.checkpoint import load_checkpoint
+    from srgan.hub import push as upload
+
+    print(upload(load_checkpoint(model), repository, private=private))
+
+
+def _target(output: str | None, default: Path, overwrite: bool) -> Path:
+    """The file to write: the one given, or one named as `default` in the folder given."""
+    target = default
+    if output is not None:
+        folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
+        target = Path(output, default.name) if folder else Path(output)
+    if target.suffix != default.suffix:
+        raise OptionError(f"{target}: must end with {default.suffix}")
+    if target.exists() and not overwrite:
+        raise OptionError(f"{target}: exists; use --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target

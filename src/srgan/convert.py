@@ -1,0 +1,129 @@
+"""Other people's checkpoints -> Checkpoint. Nothing that a file holds is ever executed."""
+
+import io
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srgan.checkpoint import Checkpoint, CheckpointError
+from srgan.layouts import LayoutError, recognise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Where a generator lies in its file, the best first, and what its tensors' names start with.
+WRAPPERS = (
+    "params_ema",
+    "ema_state_dict",
+    "params",
+    "state_dict",
+    "model",
+    "generator",
+    "runner",
+)
+PREFIXES = ("module.", "_orig_mod.", "net.", "generator.")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
+SIGNATURES = (b"PK\x03\x04", b"\x80")  # of torch.save since and before 1.6
+
+
+def load_foreign(path: Path) -> Checkpoint:
+    """Read a PyTorch checkpoint of an SRResNet or SRGAN generator.
+
+    Raises:
+        CheckpointError: PyTorch is missing, the file is none of its files, holds more than
+            tensors and plain values, or no generator that is known here (`srgan.layouts`).
+    """
+    with path.open("rb") as file:
+        if not file.read(4).startswith(SIGNATURES):
+            raise CheckpointError(f"{path}: neither a safetensors nor a PyTorch file")
+    content = _read(path)
+    found = next(_networks(content), None)
+    if found is None:
+        keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content)
+        raise CheckpointError(f"{path}: holds no network under {', '.join(WRAPPERS)}: {keys}")
+    tensors = {name: _array(tensor) for name, tensor in found.items()}
+    return convert(path, tensors)
+
+
+def convert(path: Path, tensors: Mapping[str, np.ndarray]) -> Checkpoint:
+    """The generator in the tensors of a file, whosever layout they have.
+
+    Raises:
+        CheckpointError: the layout is not known, or does not fit.
+    """
+    try:
+        checkpoint = recognise(_without_prefixes(tensors))
+    except LayoutError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return replace(checkpoint, info={"name": bare_name(path), **checkpoint.info})
+
+
+def bare_name(path: Path) -> str:
+    """The file's name without what names of checkpoints end with: g.pth.tar is g."""
+    while path.suffix in SUFFIXES:
+        path = path.with_suffix("")
+    return path.name
+
+
+def _read(path: Path) -> Any:
+    try:
+        import torch
+
+        from srgan import pickled
+    except ImportError as error:
+        raise CheckpointError(
+            f"{path}: reading PyTorch files needs PyTorch: pip install 'srgan[torch]' (srgan "
+            "convert makes a file that does not)"
+        ) from error
+    data = path.read_bytes()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of classes without source, TorchScript
+            try:
+                return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError:  # more than tensors: whole modules, optimizers
+                return torch.load(
+                    io.BytesIO(data), map_location="cpu", weights_only=False, pickle_module=pickled
+                )
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused, because it could run code: {error}; save the generator's "
+            "state_dict() where it was trained"
+        ) from error
+    except Exception as error:  # a damaged file can raise nearly anything here
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: not a readable PyTorch file ({reason})") from error
+
+
+def _networks(content: Any) -> "Iterator[dict[str, Tensor]]":
+    """The state dicts in what a file holds, the best first."""
+    import torch
+
+    from srgan.pickled import PickledModule
+
+    if isinstance(content, PickledModule):
+        yield content.tensors()
+    elif isinstance(content, Mapping):
+        tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
+        if any(name.endswith(".weight") for name in map(str, tensors)):
+            yield {str(name): tensor for name, tensor in tensors.items()}
+        for wrapper in WRAPPERS:
+            if wrapper in content:
+                yield from _networks(content[wrapper])
+
+
+def _array(tensor: "Tensor") -> np.ndarray:
+    return tensor.detach().float().cpu().contiguous().numpy()
+
+
+def _without_prefixes(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Names as the network's author knows them; what is beside a prefix is not the generator."""
+    for prefix in PREFIXES:
+        inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if inside:
+            return _without_prefixes(inside)
+    return dict(tensors)
