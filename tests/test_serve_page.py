@@ -133,8 +133,9 @@ def test_a_phone_several_pictures_and_a_bad_one(
     expect(page.locator("#choice label")).to_have_text(["photo_x4.jpg", "large_x4.png"])
     page.get_by_label("large_x4.png").check()
     expect(page.locator("#download")).to_contain_text("Download large_x4.png")
+    images, shown = page.locator("#slider img"), page.locator("#slider img").nth(1)
+    wait_until(lambda: images.evaluate_all("all => all.every(e => e.naturalWidth == 2000)"))
     page.get_by_role("button", name="100 %").click()
-    shown = page.locator("#slider img").nth(1)
     # gradio zooms in steps of 5 %.
     width = "e => e.getBoundingClientRect().width"
     wait_until(lambda: 0.97 < shown.evaluate(width) / 2000 < 1.03)
