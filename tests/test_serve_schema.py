@@ -68,7 +68,7 @@ def test_every_answer_is_as_described(server: Server, description: Any, operatio
     picture = _picture((20, 20), "png")
 
     @given(case=description[path][method].as_strategy(), is_there=st.booleans())
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     def check(case: Any, is_there: bool) -> None:
         if "{id}" in path and is_there:
             case.path_parameters["id"] = server.post(picture, "/v1/jobs").json()["id"]
