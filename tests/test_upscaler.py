@@ -402,6 +402,25 @@ def test_small_tiles_are_refused() -> None:
         Upscaler.load("srresnet-x4", tile=32)
 
 
+def test_progress_is_told_at_every_tile_and_may_end_the_work(small_checkpoint: Checkpoint) -> None:
+    upscaler = Upscaler(small_checkpoint, EngineOptions(tile=64))
+    image = np.zeros((150, 130, 3), np.uint8)
+    fractions: list[float] = []
+    for _ in upscaler.rows(image, progress=fractions.append):
+        pass
+    assert len(fractions) > 8
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+
+    def stop(fraction: float) -> None:
+        if fraction > 0.5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        for _ in upscaler.rows(image, progress=stop):
+            pass
+
+
 def test_tiles_of_a_network_that_adds_to_lr(astronaut: np.ndarray) -> None:
     """LR goes along with the features, and tiles' edges must not show in its enlargement."""
     options = {"trunk": "none", "hr_conv": True, "bilinear": True, "output": "clamp"}

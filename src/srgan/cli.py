@@ -22,6 +22,7 @@ from srgan.cli_models import (
     export,
     push,
 )
+from srgan.cli_serve import SERVE_EXAMPLES, serve
 from srgan.cli_train import train
 from srgan.config import (
     AUTO,
@@ -47,6 +48,7 @@ app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
 app.command(convert, help_epilogue=CONVERT_EXAMPLES)
 app.command(export, help_epilogue=EXPORT_EXAMPLES)
 app.command(push, help_epilogue=PUSH_EXAMPLES)
+app.command(serve, help_epilogue=SERVE_EXAMPLES)
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\

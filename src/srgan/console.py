@@ -63,6 +63,7 @@ FORESEEN = (
     "PictureError",
     "RunError",
     "StoreError",
+    "ServeError",
 )
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isqrt
 from pathlib import Path
 from threading import Lock
@@ -36,6 +36,7 @@ HALO = 16  # LR pixels: beyond it the trunk's influence stays under 0.01 8-bit l
 TRUNK_PIXELS = 600_000  # LR pixels of a trunk tile: 0.6 GB in fp32
 TAIL_PIXELS = 40_000  # of a tail tile: 0.2 GB in fp32
 TAIL_HEIGHT = 400  # LR pixels at most
+TRUNK_SHARE = 0.6  # of the shipped network's multiplications
 BAND_BYTES = 200_000_000  # of finished SR rows held at once; a few more for very wide pictures
 BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
 
@@ -203,8 +204,9 @@ class Upscaler:
         pixels = side**2 if side else TRUNK_PIXELS
         top = 0
 
-        def report(pixels: int) -> None:
-            progress(top / height + pixels / (height * width * self.scale**2))
+        def report(pixels: float) -> None:  # SR pixels of the rows of tiles that begin at top
+            done = top / height + pixels / (height * width * self.scale**2)
+            progress(min(done, 1.0))  # a tile computed again in fp32 counts twice
 
         while top < height:
             tile = (isqrt(pixels),) * 2 if side else shape_for(width, pixels, HALO)
@@ -234,11 +236,17 @@ class Upscaler:
         columns: list[Span],
         dtype: np.dtype,
         tta: bool,
-        report: Callable[[int], None],
+        report: Callable[[float], None],
     ) -> np.ndarray:
         bands = image.shape[2]
         scale = self.scale
-        done = 0
+        done = 0.0
+
+        def advance(pixels: float) -> None:
+            nonlocal done
+            done += pixels
+            report(done)
+
         rows = (row.last - row.first) * scale
         result = np.empty((rows, columns[-1].last * scale, bands), result_type(dtype))
         for column in columns:
@@ -248,12 +256,13 @@ class Upscaler:
                 colour = fill_transparent(colour, alpha)
             target = result[:, column.first * scale : column.last * scale]
             lr = np.broadcast_to(colour, (*colour.shape[:2], 3)).transpose(2, 0, 1)[None]
-            for y, x, sr in self._super_resolve(engine, lr, row, column, tta):
+            pixels = rows * (column.last - column.first) * scale
+            trunk_done = partial(advance, TRUNK_SHARE * pixels)
+            for y, x, sr in self._super_resolve(engine, lr, row, column, tta, trunk_done):
                 part = target[y : y + sr.shape[1], x : x + sr.shape[2], : colour.shape[2]]
                 sr = sr if colour.shape[2] == 3 else sr.mean(0, keepdims=True)
                 quantise(sr.transpose(1, 2, 0), part)
-                done += part.shape[0] * part.shape[1]
-                report(done)
+                advance((1 - TRUNK_SHARE) * part.shape[0] * part.shape[1])
             if alpha is not None:
                 height, width, _ = alpha.shape
                 grown = bicubic(alpha, height * scale, width * scale)
@@ -261,11 +270,17 @@ class Upscaler:
         return result
 
     def _super_resolve(
-        self, engine: Engine, lr: np.ndarray, row: Span, column: Span, tta: bool
+        self,
+        engine: Engine,
+        lr: np.ndarray,
+        row: Span,
+        column: Span,
+        tta: bool,
+        trunk_done: Callable[[], None],
     ) -> Iterator[Part]:
         """The parts of a tile's SR; all again in fp32 where a lower precision overflows."""
         run = _flips_and_turns if tta else _tile_by_tile
-        for part in run(engine, lr, row, column):
+        for part in run(engine, lr, row, column, trunk_done):
             if not np.isfinite(part.sr.sum()):
                 break
             yield part
@@ -274,7 +289,7 @@ class Upscaler:
         if engine.precision == "fp32":
             raise EngineError("the network's output is not finite; the model file is damaged")
         log.warning("%s gave values that are not finite: tile computed in fp32", engine.precision)
-        yield from self._super_resolve(self._engine("fp32"), lr, row, column, tta)
+        yield from self._super_resolve(self._engine("fp32"), lr, row, column, tta, trunk_done)
 
 
 def upscale(
@@ -296,10 +311,13 @@ def _loaded(model: str | Path) -> Upscaler:
     return Upscaler.load(model)
 
 
-def _tile_by_tile(engine: Engine, lr: np.ndarray, row: Span, column: Span) -> Iterator[Part]:
+def _tile_by_tile(
+    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
+) -> Iterator[Part]:
     """The trunk at once, the tail in tiles of its own: it has the memory and a small halo."""
     scale, halo = engine.scale, engine.tail_halo
     features = engine.features(lr)
+    trunk_done()
     rows, columns = row.valid(), column.valid()
     height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
     for r in spans(lr.shape[2], height, halo, rows.start, rows.stop):
@@ -309,7 +327,9 @@ def _tile_by_tile(engine: Engine, lr: np.ndarray, row: Span, column: Span) -> It
             yield Part(y, x, sr[:, r.valid(scale), c.valid(scale)])
 
 
-def _flips_and_turns(engine: Engine, lr: np.ndarray, row: Span, column: Span) -> Iterator[Part]:
+def _flips_and_turns(
+    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
+) -> Iterator[Part]:
     """Geometric self-ensemble: the mean over the 8 symmetries of the square, each undone."""
     scale = engine.scale
     height, width = lr.shape[2:]
@@ -319,6 +339,8 @@ def _flips_and_turns(engine: Engine, lr: np.ndarray, row: Span, column: Span) ->
             turned = np.rot90(lr[..., ::-1] if flip else lr, turns, axes=(2, 3))
             back = np.rot90(total[..., ::-1] if flip else total, turns, axes=(1, 2))  # a view
             h, w = turned.shape[2:]
-            for y, x, sr in _tile_by_tile(engine, turned, Span(0, h, 0, h), Span(0, w, 0, w)):
+            whole = Span(0, h, 0, h), Span(0, w, 0, w)
+            for y, x, sr in _tile_by_tile(engine, turned, *whole, lambda: None):
                 back[:, y : y + sr.shape[1], x : x + sr.shape[2]] += sr / 8
+    trunk_done()
     yield Part(0, 0, total[:, row.valid(scale), column.valid(scale)])

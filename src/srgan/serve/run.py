@@ -1,0 +1,189 @@
+"""One process with the page and the service, from the first socket to the last picture."""
+
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from srgan.config import EngineOptions
+from srgan.serve.front import Front, RequireToken
+from srgan.serve.jobs import Job, JobQueue
+from srgan.serve.metrics import CountRequests, Metrics
+from srgan.serve.models import Models
+from srgan.serve.options import Address, Limits
+from srgan.serve.pictures import Kitchen
+from srgan.serve.service import make_service
+
+GOODBYE_SECONDS = 2  # for answers on their way, once no picture is left; open pages never end
+SWEEP_SECONDS = 30
+
+log = logging.getLogger("srgan.serve")
+
+
+class ServeError(Exception):
+    """The server cannot start: one line with the reason and what to do."""
+
+
+def serve(
+    models: Sequence[str], engine: EngineOptions, address: Address, limits: Limits, *, page: bool
+) -> None:
+    """Serve until a signal says stop; SIGTERM finishes what clients wait for.
+
+    Args:
+        models: shipped models or model files, the default first.
+        page: whether there is a web page beside the service.
+
+    Raises:
+        ServeError: the address cannot be had.
+        CheckpointError, EngineError: a model cannot be loaded.
+    """
+    gc.disable()  # what the start leaves in memory stays there: looking for garbage costs 0.4 s
+    offered = Models(models, engine)
+    with _listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
+        metrics = Metrics()
+        queue = JobQueue(limits, lambda job: _record(job, metrics))
+        metrics.follow(queue)
+        loading = queue.call(lambda: offered.get(offered.default))  # beside the imports below
+        try:
+            app = _application(offered, queue, address, limits, metrics, Path(name), page=page)
+            loading.result()
+            keep = limits.keep_seconds
+            threading.Thread(target=_sweep, args=(queue, Path(name), keep), daemon=True).start()
+            gc.freeze()
+            gc.enable()
+            _run(app, queue, limits, listener, _url(address, listener))
+        finally:
+            queue.close()
+
+
+def _application(
+    models: Models,
+    queue: JobQueue,
+    address: Address,
+    limits: Limits,
+    metrics: Metrics,
+    folder: Path,
+    *,
+    page: bool,
+) -> Any:
+    results = folder / "results"
+    results.mkdir()
+    kitchen = Kitchen(models, results, limits.max_pixels)
+    service = make_service(kitchen, queue, limits, metrics, secured=address.token is not None)
+    web = None
+    if page:
+        from srgan.serve.page import make_page
+
+        web = make_page(kitchen, queue, limits, folder / "page")
+    app: Any = Front(service, web)
+    if address.token is not None:
+        app = RequireToken(app, address.token)
+    return CountRequests(app, metrics)
+
+
+def _listen(address: Address) -> socket.socket:
+    """Bound before anything else is done: a port that is taken is known at once."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        listener.close()
+        raise ServeError(
+            f"cannot listen on {address.host} port {address.port} ({error.strerror}): "
+            "choose others with --host and --port"
+        ) from error
+    return listener
+
+
+def _url(address: Address, listener: socket.socket) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _record(job: Job, metrics: Metrics) -> None:
+    metrics.count(job)
+    if job.state == "done":
+        result = job.outcome.result()
+        (width, height), (new_width, new_height) = result.source_size, result.size
+        log.info(
+            "%dx%d -> %dx%d in %.1f s after %.1f s in the queue",
+            *(width, height, new_width, new_height),
+            *(job.seconds_computed, job.seconds_queued),
+        )
+    else:
+        log.info("%s: %s", job.state, job.outcome.exception())
+
+
+class _Server(uvicorn.Server):
+    """SIGTERM drains: pictures are finished and fetched, new ones refused. SIGINT stops."""
+
+    def __init__(
+        self, config: uvicorn.Config, queue: JobQueue, drain_seconds: float, welcome: str
+    ) -> None:
+        super().__init__(config)
+        self.received = 0
+        self._queue = queue
+        self._drain_seconds = drain_seconds
+        self._welcome = welcome
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._welcome, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._queue.drain()
+        if sig == signal.SIGTERM and not self.received:
+            threading.Thread(target=self._drain, daemon=True).start()
+        elif self.should_exit:
+            self.force_exit = True
+        else:
+            threading.Thread(target=self._stop, daemon=True).start()
+        self.received = self.received or sig
+
+    def _drain(self) -> None:
+        end = time.monotonic() + self._drain_seconds
+        while not self._queue.is_idle and time.monotonic() < end and not self.should_exit:
+            time.sleep(0.1)
+        self._stop()
+
+    def _stop(self) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of pages left open
+        self._queue.close()  # those who still wait are told
+        self.should_exit = True
+
+
+def _run(app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url: str) -> None:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
+        server_header=False,
+    )
+    welcome = f"srgan is at {url} (service: {url}/docs); Ctrl-C stops it"
+    server = _Server(config, queue, limits.drain_seconds, welcome)
+    server.run(sockets=[listener])
+    if server.received:
+        signal.raise_signal(server.received)  # to whoever decides on exit codes
+
+
+def _sweep(queue: JobQueue, folder: Path, keep_seconds: float) -> None:
+    while not queue.draining:
+        time.sleep(SWEEP_SECONDS)
+        queue.sweep()
+        for file in folder.glob("page/tmp*"):  # gradio leaves an empty one for every upload
+            with contextlib.suppress(OSError):
+                if file.is_file() and time.time() - file.stat().st_mtime > keep_seconds:
+                    file.unlink()
