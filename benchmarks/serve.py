@@ -61,7 +61,7 @@ def main(*, clients: int = 64, seconds: float = 120, starts: int = 3) -> None:
         before = command_rate(pictures, Path(name) / "before")
         load = under_load(pictures, clients, seconds)
         after = command_rate(pictures, Path(name) / "after")
-    served = sum(megapixels(pictures[name]) * count for name, count in load.sent.items())
+        served = sum(megapixels(pictures[key]) * count for key, count in load.sent.items())
     rate, command = served / load.seconds, (before + after) / 2
     table.add_row("answers", ", ".join(f"{n} x {what}" for what, n in load.answers.items()))
     table.add_row("served", f"{rate:.2f} HR MP/s")

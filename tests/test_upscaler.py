@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import srgan
+from srgan import tile_stages
 from srgan import upscaler as module
 from srgan.checkpoint import Architecture, Checkpoint
 from srgan.config import EngineOptions, OptionError
@@ -68,7 +69,7 @@ def test_tiled_is_untiled(
     image = data.astronaut()[20 : 20 + height, 120 : 120 + width]
     upscaler = loaded(precision, tile)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "TAIL_PIXELS", tail)
+        patch.setattr(tile_stages, "TAIL_PIXELS", tail)
         tiled = upscaler(image).astype(int)
     assert np.abs(tiled - untiled(upscaler, image)).max() <= levels
 

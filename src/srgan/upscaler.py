@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from math import isqrt
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -29,13 +29,12 @@ from srgan.pixels import (
     unit_range,
 )
 from srgan.resample import bicubic, resize_rows
+from srgan.tile_stages import Part, flips_and_turns, tile_by_tile
 from srgan.tiling import Span, shape_for, spans
 
 MIN_SIDE = 8  # LR pixels: smaller pictures are padded
 HALO = 16  # LR pixels: beyond it the trunk's influence stays under 0.01 8-bit levels
 TRUNK_PIXELS = 600_000  # LR pixels of a trunk tile: 0.6 GB in fp32
-TAIL_PIXELS = 40_000  # of a tail tile: 0.2 GB in fp32
-TAIL_HEIGHT = 400  # LR pixels at most
 TRUNK_SHARE = 0.6  # of the shipped network's multiplications
 BAND_BYTES = 200_000_000  # of finished SR rows held at once; a few more for very wide pictures
 BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
@@ -43,14 +42,6 @@ BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
 log = logging.getLogger("srgan")
 
 ImageLike = TypeVar("ImageLike", str, Path, np.ndarray, Image.Image)
-
-
-class Part(NamedTuple):
-    """SR (3, h, w), RGB float32 in [0, 1], and where it goes in the valid part of its tile."""
-
-    y: int
-    x: int
-    sr: np.ndarray
 
 
 class Upscaler:
@@ -279,7 +270,7 @@ class Upscaler:
         trunk_done: Callable[[], None],
     ) -> Iterator[Part]:
         """The parts of a tile's SR; all again in fp32 where a lower precision overflows."""
-        run = _flips_and_turns if tta else _tile_by_tile
+        run = flips_and_turns if tta else tile_by_tile
         for part in run(engine, lr, row, column, trunk_done):
             if not np.isfinite(part.sr.sum()):
                 break
@@ -309,38 +300,3 @@ _turn = Lock()
 @lru_cache(maxsize=1)
 def _loaded(model: str | Path) -> Upscaler:
     return Upscaler.load(model)
-
-
-def _tile_by_tile(
-    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
-) -> Iterator[Part]:
-    """The trunk at once, the tail in tiles of its own: it has the memory and a small halo."""
-    scale, halo = engine.scale, engine.tail_halo
-    features = engine.features(lr)
-    trunk_done()
-    rows, columns = row.valid(), column.valid()
-    height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
-    for r in spans(lr.shape[2], height, halo, rows.start, rows.stop):
-        for c in spans(lr.shape[3], TAIL_PIXELS // height, halo, columns.start, columns.stop):
-            sr = engine.reconstruct(features[:, :, r.read, c.read])[0]
-            y, x = (r.first - rows.start) * scale, (c.first - columns.start) * scale
-            yield Part(y, x, sr[:, r.valid(scale), c.valid(scale)])
-
-
-def _flips_and_turns(
-    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
-) -> Iterator[Part]:
-    """Geometric self-ensemble: the mean over the 8 symmetries of the square, each undone."""
-    scale = engine.scale
-    height, width = lr.shape[2:]
-    total = np.zeros((3, height * scale, width * scale), np.float32)
-    for turns in range(4):
-        for flip in (False, True):
-            turned = np.rot90(lr[..., ::-1] if flip else lr, turns, axes=(2, 3))
-            back = np.rot90(total[..., ::-1] if flip else total, turns, axes=(1, 2))  # a view
-            h, w = turned.shape[2:]
-            whole = Span(0, h, 0, h), Span(0, w, 0, w)
-            for y, x, sr in _tile_by_tile(engine, turned, *whole, lambda: None):
-                back[:, y : y + sr.shape[1], x : x + sr.shape[2]] += sr / 8
-    trunk_done()
-    yield Part(0, 0, total[:, row.valid(scale), column.valid(scale)])
