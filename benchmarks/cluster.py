@@ -2,9 +2,9 @@
 
     python benchmarks/cluster.py ../shared/train/photos
 
-Both commands upscale the same folder in alternating runs, as users start them. A second run on
-twice the pictures takes the start (loading Ray, the model) out: what counts is the time that the
-second half takes.
+Both commands upscale the same folder in alternating runs, as users start them. Starting (Ray, the
+model) does not count: the pace is that between the results that first come and the last one, by
+the times of the files.
 """
 
 import os
@@ -36,18 +36,18 @@ def main(
     folder: Annotated[Path, Parameter(required=True)],
     /,
     *,
-    pictures: int = 32,
+    pictures: int = 40,
     actors: int = 2,
     rounds: int = 3,
     precision: str = "auto",
 ) -> None:
-    """Print the throughput of both commands, with their start and without.
+    """Print the throughput of both commands.
 
     Args:
         folder: Photographs, reduced to 240 x 160.
-        pictures: In the first run of a round; the second has twice as many.
+        pictures: How many of them.
         actors: Of Ray, with a core each.
-        rounds: Of both commands.
+        rounds: Runs of each command.
         precision: As of srgan upscale.
     """
     commands = {
@@ -57,36 +57,30 @@ def main(
             *("--num-actors", str(actors), "--cpus-per-actor", "1"),
         ),
     }
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as place:
-        few, many = Path(place, "few"), Path(place, "many")
-        reduce_pictures(folder, few, pictures)
-        reduce_pictures(folder, many, 2 * pictures)
+        source = Path(place, "in")
+        reduce_pictures(folder, source, pictures)
         for _ in range(rounds):
             for name, arguments in commands.items():
-                times = [run(arguments, source, precision) for source in (few, many)]
-                seconds[name].append((times[0], times[1]))
-                print(f"{name}: {times[0]:.1f} and {times[1]:.1f} s", file=sys.stderr)
+                pace, seconds = run(arguments, source, precision, actors)
+                runs[name].append((pace, seconds))
+                print(f"{name}: {pace:.2f} pictures/s, {seconds:.0f} s in all", file=sys.stderr)
     megapixels = 16 * LR_SIDES[0] * LR_SIDES[1] / 1e6
-    table = Table(title=f"{pictures} and {2 * pictures} pictures of 240 x 160, {precision}")
-    for column in ("", "pictures/s, rounds", "median", "HR MP/s", "with the start", "seconds"):
+    table = Table(title=f"{pictures} pictures of 240 x 160, {precision}")
+    for column in ("", "pictures/s, runs", "median", "HR MP/s", "seconds in all"):
         table.add_column(column)
-    paces = {}
-    for name, each in seconds.items():
-        rates = [pictures / (many - few) for few, many in each]
-        paces[name] = median(rates)
-        whole = median(2 * pictures / many for _, many in each)
+    paces = {name: median(pace for pace, _ in each) for name, each in runs.items()}
+    for name, each in runs.items():
         table.add_row(
             name,
-            ", ".join(f"{rate:.2f}" for rate in rates),
+            ", ".join(f"{pace:.2f}" for pace, _ in each),
             f"{paces[name]:.2f}",
             f"{paces[name] * megapixels:.2f}",
-            f"{whole:.2f}",
-            ", ".join(f"{few:.0f}/{many:.0f}" for few, many in each),
+            ", ".join(f"{seconds:.0f}" for _, seconds in each),
         )
     Console().print(table)
-    ratio = paces["srgan cluster upscale"] / paces["srgan upscale"]
-    print(f"cluster / upscale: {ratio:.0%}")
+    print(f"cluster / upscale: {paces['srgan cluster upscale'] / paces['srgan upscale']:.0%}")
 
 
 def reduce_pictures(folder: Path, target: Path, count: int) -> None:
@@ -97,17 +91,21 @@ def reduce_pictures(folder: Path, target: Path, count: int) -> None:
         picture.resize(LR_SIDES).save(target / f"{path.stem}.jpg", quality=92)
 
 
-def run(arguments: tuple[str, ...], source: Path, precision: str) -> float:
-    """Seconds of a command; its results are thrown away."""
+def run(
+    arguments: tuple[str, ...], source: Path, precision: str, first: int
+) -> tuple[float, float]:
+    """Pictures/s after the first few results of a command, and the seconds that all of it takes."""
     target = source.with_name("out")
     shutil.rmtree(target, ignore_errors=True)
     words = [word.format(source=source, target=target) for word in arguments]
     command = [sys.executable, "-m", "srgan.cli", *words, "--precision", precision]
-    start = time.perf_counter()
     environment = {**os.environ, "RAY_worker_niceness": "0"}  # as all else: it would be 15
     quiet = subprocess.DEVNULL
+    start = time.perf_counter()
     subprocess.run(command, check=True, stdout=quiet, stderr=quiet, env=environment)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    times = sorted(path.stat().st_mtime for path in target.iterdir())
+    return (len(times) - first) / (times[-1] - times[first - 1]), seconds
 
 
 if __name__ == "__main__":
