@@ -312,7 +312,7 @@ def test_wrong_usage_is_code_2(
     ("options", "says"),
     [
         (["--model", "nope"], "nope: no such model"),
-        (["--precision", "fp16", "--engine", "openvino"], "fp16"),
+        (["--precision", "int8", "--engine", "torch"], "int8"),
         (["--compile", "--engine", "openvino"], "--engine torch"),
         (["--max-pixels", "1000"], "--max-pixels"),
         (["--width", "5000"], "at most 8"),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,16 @@ def test_what_cannot_be_is_said(
     with pytest.raises(OptionError) as caught:
         Upscaler.load(model, detail=detail)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("partner", ["hf:them/theirs", "/etc/passwd"])
+def test_a_model_file_names_no_partner_elsewhere(
+    pair: tuple[Path, Checkpoint, Checkpoint], partner: str
+) -> None:
+    _, _, vivid = pair
+    elsewhere = replace(vivid, info={**vivid.info, "partner": partner})
+    with pytest.raises(OptionError, match=f"{partner} is not a shipped model"):
+        with_detail(elsewhere, 0.5)
 
 
 def test_other_architectures_are_refused() -> None:

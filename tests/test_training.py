@@ -24,6 +24,7 @@ from srgan.checkpoint import load_checkpoint
 from srgan.data import find_pictures, split
 from srgan.degrade import make_degrade
 from srgan.logbook import RunError, read_metrics
+from srgan.picture_sources import ShardStream
 from srgan.run_folder import newest_model, read_config
 from srgan.stop_signals import StopSignals
 from srgan.trainer import Trainer, train
@@ -344,8 +345,9 @@ def test_runs_and_validation_pictures_in_the_data_folder_are_not_trained_on(
         shutil.copytree(pictures, tmp_path / name)
     options = DataOptions(data_folder=Path(), validation_folder=Path("val"), validation_pictures=3)
     training, held_out = find_data(options, Path("runs/srresnet"))
-    assert {path.parent.name for path in training} == {"train"}
-    assert {path.parent.name for path in held_out} == {"val"}
+    assert not isinstance(training, ShardStream)
+    assert {Path(str(path)).parent.name for path in training} == {"train"}
+    assert {Path(str(path)).parent.name for path in held_out} == {"val"}
     assert len(held_out) == 3
 
 

@@ -4,15 +4,19 @@ import glob
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from srgan.config import MAX_SCALE, OptionError, ResultOptions
+import numpy as np
+
+from srgan.auto import Models
+from srgan.config import DEFAULT_MAX_PIXELS, MAX_SCALE, OptionError, ResultOptions
 from srgan.images import (
     FORMATS,
     PICTURE_SUFFIXES,
     Picture,
     PictureError,
     check_output,
+    encode_picture,
     make_folder,
     open_picture,
     output_format,
@@ -147,11 +151,6 @@ def _search(root: Path, results: Path | None) -> Iterator[_Found]:
 
 
 def _target(found: _Found, folder: Path | None, options: ResultOptions, model_scale: int) -> Path:
-    extension = found.path.suffix
-    if options.format is not None:
-        extension = FORMATS[output_format(options.format)].suffixes[0]
-    elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
-        extension = ".png"
     tag = f"_x{options.scale or model_scale:g}"
     if options.width or options.height:
         sides = (("w", options.width), ("h", options.height))
@@ -167,7 +166,17 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
     else:
         folder /= found.path.parent.relative_to(found.root) if found.root else ""
         suffix = options.suffix or ""
-    return folder / f"{found.path.stem}{suffix}{extension}"
+    return folder / result_name(found.path, suffix, options.format)
+
+
+def result_name(picture: PurePath, suffix: str, format: str | None) -> str:
+    """The file name of a picture's result, PNG where srgan does not write the picture's format."""
+    extension = picture.suffix
+    if format is not None:
+        extension = FORMATS[output_format(format)].suffixes[0]
+    elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
+        extension = ".png"
+    return f"{picture.stem}{suffix}{extension}"
 
 
 def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> tuple[int, int]:
@@ -209,6 +218,53 @@ def inspect(
     return picture, size
 
 
+@dataclass(frozen=True)
+class Upscaled:
+    """A picture file's bytes, (height, width) of the picture, and notes for the user."""
+
+    data: bytes
+    size: tuple[int, int]
+    notes: list[str]
+
+
+def upscale_bytes(
+    data: bytes,
+    models: Models,
+    options: ResultOptions,
+    *,
+    format: str,
+    name: str = "<bytes>",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    tta: bool = False,
+    progress: Callable[[float], None] = lambda _rows: None,
+) -> Upscaled:
+    """A picture file's bytes in, its result's bytes out: those that `run` would write.
+
+    Args:
+        models: the picture gets the one that suits it.
+        format: of the result, a key of FORMATS.
+        name: what errors call the picture.
+        progress: as in `run`.
+
+    Raises:
+        PictureError: with the reason.
+    """
+    picture = open_picture(data, max_pixels, name=name)
+    size = result_size(picture, options, models.scale)
+    choice = models.choose(picture, same_size=size == picture.shape[:2])
+    upscaler = models.upscaler(choice.model)
+    result, notes = encode_picture(
+        name,
+        _rows(picture, size, upscaler, tta, progress),
+        (*size, picture.shape[2]),
+        picture.dtype,
+        format=format,
+        quality=options.quality,
+        source=picture,
+    )
+    return Upscaled(result, size, [*picture.notes, *notes])
+
+
 def run(
     picture: Picture,
     size: tuple[int, int],
@@ -233,17 +289,25 @@ def run(
         PictureError: with the reason; no partial file stays behind.
     """
     make_folder(target.parent)
-
-    rows = upscaler.rows(
-        picture, size=size, tta=tta, progress=lambda fraction: progress(fraction * size[0])
-    )
     return write_picture(
         target,
-        rows,
+        _rows(picture, size, upscaler, tta, progress),
         (*size, picture.shape[2]),
         picture.dtype,
         format=output_format(target),
         quality=options.quality,
         source=picture,
         overwrite=options.overwrite,
+    )
+
+
+def _rows(
+    picture: Picture,
+    size: tuple[int, int],
+    upscaler: Upscaler,
+    tta: bool,
+    progress: Callable[[float], None],
+) -> Iterator[np.ndarray]:
+    return upscaler.rows(
+        picture, size=size, tta=tta, progress=lambda fraction: progress(fraction * size[0])
     )

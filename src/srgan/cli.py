@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import srgan
+from srgan.cli_cluster import cluster
 from srgan.cli_evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, evaluate
 from srgan.cli_models import (
     CONVERT_EXAMPLES,
@@ -28,6 +29,7 @@ from srgan.config import (
     DEFAULT_MAX_PIXELS,
     EngineOptions,
     OptionError,
+    PreparedFormat,
     ResultOptions,
 )
 
@@ -40,6 +42,7 @@ app = App(
 )
 
 app.command(train)
+app.command(cluster)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
 app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
 app.command(convert, help_epilogue=CONVERT_EXAMPLES)
@@ -62,11 +65,13 @@ Examples:
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage. Add --debug for tracebacks.
 """
 PREPARE_EXAMPLES = """\
-Example:
+Examples:
 
   srgan prepare photos/ sub-images/
 
   srgan train srresnet --data-folder sub-images/
+
+  srgan prepare photos/ shards/ --format parquet
 
 Exit codes: 0 all done, 1 a picture was left out, 2 wrong usage.
 """
@@ -204,6 +209,7 @@ def prepare(
     *,
     size: int = 480,
     step: int = 240,
+    format: PreparedFormat = "png",
     workers: int | None = None,
 ) -> int:
     """Cut large pictures into sub-images for training: decoding them is then no bottleneck.
@@ -213,6 +219,8 @@ def prepare(
     Args:
         folder: Pictures, searched recursively.
         output: Folder for the sub-images, as PNG; the tree is kept.
+        format: png for files; parquet or webdataset for few large files that hold them, which
+            copy faster and are read from object stores as well.
         size: Side of the sub-images in pixels; smaller pictures stay whole.
         step: Pixels from one sub-image to the next.
         workers: Processes; by default as many as there are cores.
@@ -223,7 +231,9 @@ def prepare(
 
     need_train_extra()
     with counting("pictures") as progress:
-        report = prepare(folder, output, size=size, step=step, workers=workers, progress=progress)
+        report = prepare(
+            folder, output, size=size, step=step, format=format, workers=workers, progress=progress
+        )
     for path, reason in report.skipped:
         print(f"{path}: {reason}; left out", file=sys.stderr)
     kept = f", {report.kept} were there" if report.kept else ""

@@ -38,7 +38,7 @@ state. Ctrl-C and SIGTERM save and stop; --resume goes on exactly from there.
 Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
 """
 
-NEEDED = ("torch", "accelerate", "torchvision", "tensorboard", "tomli_w")
+NEEDED = ("torch", "accelerate", "datasets", "torchvision", "tensorboard", "tomli_w")
 
 
 def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:

@@ -54,6 +54,7 @@ class _LogHandler(logging.Handler):
 FORESEEN = (
     "EvaluationError",
     "CheckpointError",
+    "ClusterError",
     "DataError",
     "EngineError",
     "ExportError",
@@ -61,6 +62,7 @@ FORESEEN = (
     "HubError",
     "PictureError",
     "RunError",
+    "StoreError",
     "ServeError",
 )
 

@@ -1,4 +1,4 @@
-"""HR crops for training, cut from the pictures of a folder.
+"""HR crops for training, cut from pictures.
 
 Which crops a run sees is a pure function of its files, their order, the crop, the batch size and
 the seed: the number of worker processes changes nothing, and a run that is resumed goes on with
@@ -24,15 +24,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from srgan.images import PICTURE_SUFFIXES, PictureError, open_picture
+from srgan.images import PICTURE_SUFFIXES, PictureError
 from srgan.pixels import rgb_uint8
+from srgan.stored_pictures import (
+    Pictures,
+    Selected,
+    StoredPicture,
+    StoredPictures,
+    open_training_picture,
+)
+from srgan.stores import StoreError
 from srgan.workers import signals_blocked, start_worker, wait_for_close
 
 CROPS_PER_PICTURE = 16
 CROPS_PER_ROUND = 2048
 
 # What a generator of random numbers is for, beside the run's seed.
-_ORDER, _CROPS, _SHUFFLE, _SPLIT = range(4)
+ORDER, CROPS, SHUFFLE, SPLIT = range(4)
 
 log = logging.getLogger("srgan")
 
@@ -71,43 +79,42 @@ def _raise_unreadable(error: OSError) -> None:
     raise DataError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 
-def split(files: Sequence[Path], count: int, seed: int) -> tuple[list[Path], list[Path]]:
+def split(pictures: Pictures, count: int, seed: int) -> tuple[Pictures, Pictures]:
     """Hold out `count` pictures, at most half of them: (training, validation), in their order."""
-    order = np.random.default_rng((seed, _SPLIT)).permutation(len(files))
-    held_out = set(order[: min(count, len(files) // 2)].tolist())
-    training = [path for index, path in enumerate(files) if index not in held_out]
-    return training, [files[index] for index in sorted(held_out)]
+    order = np.random.default_rng((seed, SPLIT)).permutation(len(pictures))
+    held_out = np.sort(order[: min(count, len(pictures) // 2)])
+    validation = [pictures[int(index)] for index in held_out]
+    indices = np.delete(np.arange(len(pictures)), held_out)
+    if isinstance(pictures, StoredPictures):
+        return Selected(pictures, indices), validation
+    return [pictures[int(index)] for index in indices], validation
 
 
 @functools.lru_cache(maxsize=2)  # a round may end in the next epoch
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)
+def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, ORDER, epoch)).permutation(count)
 
 
-def read_rgb(path: Path | str, at_least: int) -> np.ndarray:
+def read_rgb(source: Path | StoredPicture, at_least: int) -> np.ndarray:
     """A picture as (H, W, 3) uint8, upright: gray repeated, alpha dropped, 16 bits rounded to 8.
 
     Raises:
         PictureError: it is damaged, or a side is shorter than `at_least` pixels.
     """
-    picture = open_picture(Path(path))
+    picture = open_training_picture(source)
     height, width, _ = picture.shape
     if min(height, width) < at_least:
-        raise PictureError(f"{path}: {width} x {height} pixels, less than a crop of {at_least}")
+        raise PictureError(f"{source}: {width} x {height} pixels, less than a crop of {at_least}")
     return rgb_uint8(picture[:, :])
 
 
-def reason(error: PictureError, path: Path | str) -> str:
+def reason(error: PictureError, picture: object) -> str:
     """What an error says, without the file's name and an option that training has not."""
-    return str(error).removeprefix(f"{path}: ").removesuffix(": raise it with --max-pixels")
+    return str(error).removeprefix(f"{picture}: ").removesuffix(": raise it with --max-pixels")
 
 
-class Crops(Dataset[tuple[Tensor, dict[str, str]]]):
-    """Rounds of random crops, by their numbers; each number always gives the same crops.
-
-    Pictures are taken in an endless order: all of them shuffled, then all of them shuffled
-    again, and so on. Crops are at uniform places, flipped and turned in one of 8 ways. In the
-    place of a picture that cannot be read or is smaller than a crop comes the next in the order.
+class Rounds:
+    """How large rounds of crops are.
 
     Args:
         crop: side of the crops in pixels.
@@ -115,12 +122,7 @@ class Crops(Dataset[tuple[Tensor, dict[str, str]]]):
         batch_size: crops a (micro-)batch; a round is whole batches.
     """
 
-    def __init__(
-        self, files: Sequence[Path], *, crop: int, batch_size: int, seed: int, candidates: int = 1
-    ) -> None:
-        if not files:
-            raise DataError("there are no pictures to train on: give another folder")
-        self.files = [str(path) for path in files]  # goes to each worker once
+    def __init__(self, *, crop: int, batch_size: int, seed: int, candidates: int = 1) -> None:
         self.crop = crop
         self.candidates = candidates
         self.seed = seed
@@ -128,54 +130,87 @@ class Crops(Dataset[tuple[Tensor, dict[str, str]]]):
         self.crops_per_round = self.batches_per_round * batch_size
         self.crops_per_picture = CROPS_PER_PICTURE
         self.round_bytes = self.crops_per_round * crop * crop * 3
-        self._bad: dict[str, str] = {}
+
+
+class Crops(Rounds, Dataset[tuple[Tensor, dict[str, str]]]):
+    """Rounds of random crops, by their numbers; each number always gives the same crops.
+
+    Pictures are taken in an endless order: all of them shuffled, then all of them shuffled
+    again, and so on. Crops are at uniform places, flipped and turned in one of 8 ways. In the
+    place of a picture that cannot be read or is smaller than a crop comes the next in the order.
+    """
+
+    def __init__(
+        self, pictures: Pictures, *, crop: int, batch_size: int, seed: int, candidates: int = 1
+    ) -> None:
+        if not pictures:
+            raise DataError("there are no pictures to train on: give another folder")
+        super().__init__(crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
+        self.pictures = pictures  # goes to each worker once
+        self._bad: dict[int, tuple[str, str]] = {}  # why, by index
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, str]]:
         """Round `index`: uint8 crops, n x crop x crop x 3 RGB, and why files were passed over.
 
-        Where no file can be used there are no crops: n is 0.
+        Where no picture can be used there are no crops: n is 0. Nor are there where a store fails,
+        which is no fault of a picture's: what failed is then the reason of "".
         """
         crops = np.empty((self.crops_per_round, self.crop, self.crop, 3), np.uint8)
-        places = np.random.default_rng((self.seed, _SHUFFLE, index)).permutation(len(crops))
+        places = np.random.default_rng((self.seed, SHUFFLE, index)).permutation(len(crops))
         pictures = math.ceil(len(crops) / self.crops_per_picture)
         bad: dict[str, str] = {}
         for position in range(pictures):
             picture = self._picture(index * pictures + position, bad)
             if picture is None:
                 return torch.from_numpy(crops[:0]), bad
-            rng = np.random.default_rng((self.seed, _CROPS, index, position))
+            rng = np.random.default_rng((self.seed, CROPS, index, position))
             first = position * self.crops_per_picture
-            self._cut(picture, rng, crops, places[first : first + self.crops_per_picture])
+            cut_crops(
+                picture, rng, crops, places[first : first + self.crops_per_picture], self.candidates
+            )
         return torch.from_numpy(crops), bad
 
     def _picture(self, position: int, bad: dict[str, str]) -> np.ndarray | None:
         """The first picture of the endless order from `position` on that can be used."""
-        for step in range(position, position + 2 * len(self.files)):  # all files are among these
-            epoch, place = divmod(step, len(self.files))
-            file = self.files[_permutation(self.seed, epoch, len(self.files))[place]]
-            if file not in self._bad:
+        count = len(self.pictures)
+        for step in range(position, position + 2 * count):  # all pictures are among these
+            epoch, place = divmod(step, count)
+            index = int(permutation(self.seed, epoch, count)[place])
+            if index not in self._bad:
+                picture = self.pictures[index]
                 try:
-                    return read_rgb(file, at_least=self.crop)
+                    return read_rgb(picture, at_least=self.crop)
                 except PictureError as error:
-                    self._bad[file] = reason(error, file)
-            bad[file] = self._bad[file]
+                    self._bad[index] = str(picture), reason(error, picture)
+                except StoreError as error:
+                    bad.clear()
+                    bad[""] = str(error)
+                    return None
+            name, why = self._bad[index]
+            bad[name] = why
         return None
 
-    def _cut(
-        self, picture: np.ndarray, rng: np.random.Generator, crops: np.ndarray, places: np.ndarray
-    ) -> None:
-        """Fill `places` of `crops` with random crops of `picture`."""
-        height, width, _ = picture.shape
-        tops = rng.integers(height - self.crop + 1, size=(len(places), self.candidates))
-        lefts = rng.integers(width - self.crop + 1, size=(len(places), self.candidates))
-        turns = rng.integers(8, size=len(places))
-        for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
-            windows = [
-                picture[top : top + self.crop, left : left + self.crop]
-                for top, left in zip(*corners, strict=True)
-            ]
-            window = max(windows, key=_detail) if self.candidates > 1 else windows[0]
-            crops[place] = np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
+
+def cut_crops(
+    picture: np.ndarray,
+    rng: np.random.Generator,
+    crops: np.ndarray,
+    places: np.ndarray,
+    candidates: int,
+) -> None:
+    """Fill `places` of `crops`, (n, crop, crop, 3), with random crops of `picture`."""
+    height, width, _ = picture.shape
+    crop = crops.shape[1]
+    tops = rng.integers(height - crop + 1, size=(len(places), candidates))
+    lefts = rng.integers(width - crop + 1, size=(len(places), candidates))
+    turns = rng.integers(8, size=len(places))
+    for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
+        windows = [
+            picture[top : top + crop, left : left + crop]
+            for top, left in zip(*corners, strict=True)
+        ]
+        window = max(windows, key=_detail) if candidates > 1 else windows[0]
+        crops[place] = np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
 
 
 def _detail(window: np.ndarray) -> float:
@@ -195,7 +230,7 @@ class CropLoader:
     Args:
         crop: side of the crops in pixels.
         batch_size: crops a micro-batch.
-        candidates: as of `Crops`.
+        candidates: as of `Rounds`.
         streams: processes times micro-batches that each of them accumulates.
         own: the streams of this process.
         workers: processes that decode; 0 is this process, None one for 4 cores, 1 to 8.
@@ -207,7 +242,7 @@ class CropLoader:
 
     def __init__(
         self,
-        files: Sequence[Path],
+        pictures: Pictures,
         *,
         crop: int,
         batch_size: int,
@@ -218,18 +253,29 @@ class CropLoader:
         workers: int | None = None,
         first_batch: int = 0,
     ) -> None:
-        dataset = Crops(files, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
+        dataset = Crops(
+            pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates
+        )
         if workers is None:
             workers = min(max((os.cpu_count() or 1) // 4, 1), 8)
         first, skipped = divmod(first_batch, dataset.batches_per_round)
         numbers = (number * streams + c for number in itertools.count(first) for c in own)
-        self._rounds: Iterator[Any] = map(dataset.__getitem__, numbers)
-        self._lifeline: Connection | None = None
-        if workers > 0:
-            self._start_workers(dataset, numbers, workers, len(own))
-        self._pictures = len(files)
-        self._warned: set[str] = set()
+        self._pictures = f"{len(pictures)} pictures"
+        self._start(dataset, numbers, workers, len(own))
         self._batches = self._read(dataset.batches_per_round, batch_size, len(own), skipped)
+
+    def _start(
+        self, dataset: Any, numbers: Iterator[int] | None, workers: int, streams: int
+    ) -> None:
+        """Make rounds, by their numbers where the dataset has any, ahead in worker processes."""
+        self.shard = 0  # of the round in use, where a stream is read; see srgan.streams
+        self._warned: set[str] = set()
+        self._lifeline: Connection | None = None
+        self._rounds: Iterator[Any]
+        if workers > 0:
+            self._start_workers(dataset, numbers, workers, streams)
+        else:
+            self._rounds = iter(dataset) if numbers is None else map(dataset.__getitem__, numbers)
 
     def __iter__(self) -> Iterator[Tensor]:
         """The batches that were not yielded yet: a second loop goes on where the first ended."""
@@ -244,7 +290,7 @@ class CropLoader:
         self._rounds = iter(())
 
     def _start_workers(
-        self, dataset: Crops, numbers: Iterator[int], workers: int, streams: int
+        self, dataset: Any, numbers: Iterator[int] | None, workers: int, streams: int
     ) -> None:
         """Have `workers` processes make a round of each stream ahead."""
         context = multiprocessing.get_context("spawn")
@@ -276,10 +322,13 @@ class CropLoader:
             skipped = 0
 
     def _next_round(self) -> Tensor:
-        crops, bad = next(self._rounds)
+        crops, bad, *shard = next(self._rounds)
+        self.shard = shard[0] if shard else 0
         if not len(crops):
             path, why = next(iter(bad.items()))
-            raise DataError(f"none of the {self._pictures} pictures can be used: {path}: {why}")
+            if not path:
+                raise DataError(why)
+            raise DataError(f"none of the {self._pictures} can be used: {path}: {why}")
         for path, why in bad.items():
             if path not in self._warned:
                 log.warning("%s: %s; skipped", path, why)
@@ -304,6 +353,6 @@ def _as_is(item: Any) -> Any:
     return item
 
 
-def _as_array(item: Any) -> tuple[np.ndarray, dict[str, str]]:
+def _as_array(item: Any) -> Any:
     """Arrays go through a pipe, at some 0.03 ms a crop; tensors through shared memory."""
-    return item[0].numpy(), item[1]
+    return item[0].numpy(), *item[1:]

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from srgan.codec.encode import Metadata, Rows, encode, read_metadata
+from srgan.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
 from srgan.codec.files import (
     PictureError,
     StorageError,
@@ -42,6 +42,7 @@ __all__ = [
     "TooManyPixelsError",
     "UnknownFormatError",
     "check_output",
+    "encode_picture",
     "make_folder",
     "open_picture",
     "output_format",
@@ -272,7 +273,27 @@ def write_picture(
     check_output(format, shape[1], shape[0], str(path))
     metadata = _metadata(source)
     with new_file(path, overwrite) as temporary:
-        return encode(temporary, str(path), Rows(rows, shape, dtype), format, quality, metadata)
+        return encode_file(
+            temporary, str(path), Rows(rows, shape, dtype), format, quality, metadata
+        )
+
+
+def encode_picture(
+    name: str,
+    rows: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    *,
+    format: str,
+    quality: int | None = None,
+    source: Picture | None = None,
+) -> tuple[bytes, list[str]]:
+    """The bytes that `write_picture` would write, and its notes.
+
+    name: what errors call the picture. All else as in `write_picture`.
+    """
+    check_output(format, shape[1], shape[0], name)
+    return encode_bytes(name, Rows(rows, shape, dtype), format, quality, _metadata(source))
 
 
 def _metadata(source: Picture | None) -> Metadata:

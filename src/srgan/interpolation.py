@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from srgan.checkpoint import Checkpoint, load_checkpoint
+from srgan.checkpoint import Checkpoint, load_checkpoint, shipped_models
 from srgan.config import OptionError
 from srgan.networks.folding import without_bn
 
@@ -24,7 +24,8 @@ def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
             `info["detail"]`, or the model itself.
 
     Raises:
-        OptionError: the model has no partner, or `detail` is not in [0, 1].
+        OptionError: the model has no partner, or none that is shipped, or `detail` is not in
+            [0, 1].
     """
     partner = checkpoint.info.get("partner")
     if partner is None:
@@ -34,7 +35,11 @@ def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
     step = float(checkpoint.info.get("detail", 1) if detail is None else detail)
     if not 0 <= step <= 1:
         raise OptionError(f"--detail must be from 0 (faithful) to 1 (vivid), not {step:g}")
-    return checkpoint if step == 1 else interpolate(load_checkpoint(partner), checkpoint, step)
+    if step == 1:
+        return checkpoint
+    if partner not in shipped_models():  # a file must not make us open others, or a connection
+        raise OptionError(f"--detail: the model's partner {partner} is not a shipped model")
+    return interpolate(load_checkpoint(partner), checkpoint, step)
 
 
 def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Checkpoint:

@@ -15,14 +15,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from srgan.config import OptionError
-from srgan.images import Picture, PictureError, make_folder, open_picture, write_picture
+from srgan.config import OptionError, PreparedFormat
+from srgan.sub_images import SMALLEST, Group, Task, cut_group
 from srgan.workers import signals_blocked, start_worker
 
-SMALLEST = 96  # pixels a side: the usual crop
-PICTURES_PER_TASK = 4
+PICTURES_PER_GROUP = 4
+SHARD_SOURCE_BYTES = 16_000_000  # of the pictures of a shard, which is 5 to 20 times as large
+SHARD_SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
 
 
 @dataclass
@@ -42,29 +41,17 @@ class PrepareReport:
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Task:
-    picture: Path
-    target: Path  # without the number and suffix of a sub-image
-
-
-@dataclass(frozen=True)
-class _Done:
-    written: int = 0
-    kept: int = 0
-    problem: str | None = None
-
-
 def prepare(
     folder: Path,
     out: Path,
     *,
     size: int = 480,
     step: int = 240,
+    format: PreparedFormat = "png",
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _pictures: None,
 ) -> PrepareReport:
-    """Cut the pictures of a folder into PNGs of `size` x `size` pixels in `out`.
+    """Cut the pictures of a folder into PNGs of `size` x `size` pixels, in `out` or shards there.
 
     The tree of folders is kept; name.jpg becomes name_s001.png and so on. A picture with a side
     shorter than `size` becomes one PNG, whole; below 96 pixels it is left out, as are pictures
@@ -73,12 +60,14 @@ def prepare(
 
     Args:
         step: pixels from one sub-image to the next.
+        format: png for files, or the kind of shards. What an earlier run left out of a shard is
+            not told again.
         workers: processes; by default as many as there are cores.
         progress: called with the number of pictures that are done, and of all.
 
     Raises:
         OptionError: `size` is below 96 or `step` below 1.
-        DataError: there are no pictures, or `out` is in `folder`.
+        DataError: there are no pictures, `out` is in `folder` or has shards of other pictures.
         PictureError: a sub-image cannot be written, for instance since the disk is full.
     """
     # Here, since it imports torch, which the processes that import this module need not.
@@ -99,21 +88,22 @@ def prepare(
     try:
         with signals_blocked():
             candidates = _same_size(pictures)
-            digests = pool.map(_digest, candidates, chunksize=PICTURES_PER_TASK)
+            digests = pool.map(_digest, candidates, chunksize=PICTURES_PER_GROUP)
         originals = _originals(candidates, list(digests))
         report.skipped += [(path, f"the same as {first}") for path, first in originals.items()]
         tasks = _tasks([path for path in pictures if path not in originals], folder, out)
-        cut = functools.partial(_cut, size=size, step=step)
+        groups = _groups(tasks) if format == "png" else _shards(tasks, out, format, (size, step))
         with signals_blocked():
-            results = pool.map(cut, tasks, chunksize=PICTURES_PER_TASK)
+            results = pool.map(functools.partial(cut_group, size=size, step=step), groups)
         finished = len(pictures) - len(tasks)
-        for task, done in zip(tasks, results, strict=True):
-            report.written += done.written
-            report.kept += done.kept
-            if done.problem is not None:
-                report.skipped.append((task.picture, done.problem))
-            finished += 1
-            progress(finished, len(pictures))
+        for group, outcomes in zip(groups, results, strict=True):
+            for task, done in zip(group.tasks, outcomes, strict=True):
+                report.written += done.written
+                report.kept += done.kept
+                if done.problem is not None:
+                    report.skipped.append((task.picture, done.problem))
+                finished += 1
+                progress(finished, len(pictures))
     except BrokenProcessPool as error:
         raise DataError("a worker ran out of memory or was killed: use fewer workers") from error
     finally:
@@ -163,7 +153,7 @@ def _originals(paths: Sequence[Path], digests: Sequence[str | None]) -> dict[Pat
     }
 
 
-def _tasks(pictures: Sequence[Path], folder: Path, out: Path) -> list[_Task]:
+def _tasks(pictures: Sequence[Path], folder: Path, out: Path) -> list[Task]:
     """Where each picture's sub-images go; photo.jpg and photo.png must not share theirs."""
     taken: set[str] = set()
     tasks = []
@@ -173,50 +163,37 @@ def _tasks(pictures: Sequence[Path], folder: Path, out: Path) -> list[_Task]:
         if str(target).lower() in taken:
             target = parent / path.name
         taken.add(str(target).lower())
-        tasks.append(_Task(path, target))
+        tasks.append(Task(path, target))
     return tasks
 
 
-def _cut(task: _Task, size: int, step: int) -> _Done:
-    """Write a picture's sub-images, as far as they are not there."""
-    try:
-        picture = open_picture(task.picture)
-        height, width, bands = picture.shape
-        if min(height, width) < SMALLEST:
-            return _Done(problem=f"{width} x {height} pixels, smaller than {SMALLEST}")
-        windows = _windows(height, width, size, step)
-        names = [f"{task.target.name}_s{number:03d}.png" for number in range(1, len(windows) + 1)]
-        files = [task.target.with_name(name) for name in names]
-        missing = [index for index, file in enumerate(files) if not file.exists()]
-        tiles = _read(picture, [windows[index] for index in missing])
-    except PictureError as error:
-        return _Done(problem=str(error).removeprefix(f"{task.picture}: "))
-    make_folder(task.target.parent)
-    for index, tile in zip(missing, tiles, strict=True):
-        shape = (tile.shape[0], tile.shape[1], bands)
-        write_picture(files[index], [tile], shape, tile.dtype, format="png")
-    return _Done(len(missing), len(files) - len(missing))
+def _groups(tasks: Sequence[Task]) -> list[Group]:
+    step = PICTURES_PER_GROUP
+    return [Group(list(tasks[first : first + step])) for first in range(0, len(tasks), step)]
 
 
-def _read(picture: Picture, windows: Sequence[tuple[slice, slice]]) -> list[np.ndarray]:
-    """Windows of a picture, read whole: no damage is found only when a part is written."""
-    if not windows:
-        return []
-    pixels = picture[:, :]
-    return [pixels[window] for window in windows]
+def _shards(tasks: Sequence[Task], out: Path, format: str, sides: tuple[int, int]) -> list[Group]:
+    """Groups of some megabytes; a shard's name tells what is in it, so that it can be kept.
 
+    Raises:
+        DataError: there are other shards in `out`, which training would read too.
+    """
+    from srgan.data import DataError
 
-def _windows(height: int, width: int, size: int, step: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of a picture's sub-images, row by row."""
-    if min(height, width) < size:
-        return [(slice(0, height), slice(0, width))]
-    return [
-        (slice(top, top + size), slice(left, left + size))
-        for top in _starts(height, size, step)
-        for left in _starts(width, size, step)
-    ]
-
-
-def _starts(length: int, size: int, step: int) -> list[int]:
-    starts = list(range(0, length - size + 1, step))
-    return starts if starts[-1] == length - size else [*starts, length - size]
+    groups: list[Group] = []
+    together: list[Task] = []
+    size = 0
+    for task in tasks:
+        together.append(task)
+        size += task.picture.stat().st_size
+        if size >= SHARD_SOURCE_BYTES or task is tasks[-1]:
+            content = [(str(t.target.relative_to(out)), t.picture.stat().st_size) for t in together]
+            digest = hashlib.sha256(repr((content, sides)).encode()).hexdigest()[:8]
+            name = f"shard-{len(groups):05d}-{digest}{SHARD_SUFFIXES[format]}"
+            groups.append(Group(together, out / name))
+            together, size = [], 0
+    others = {path for path in out.glob("shard-*") if path.suffix in SHARD_SUFFIXES.values()}
+    others -= {group.shard for group in groups if group.shard}
+    if others:
+        raise DataError(f"{min(others)}: a shard of other pictures or sizes: write to a new folder")
+    return groups

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -22,12 +21,14 @@ from srgan.degrade import make_degrade, training_rng, unit
 from srgan.ema import EMA
 from srgan.engines import EngineError
 from srgan.logbook import RunError
+from srgan.picture_sources import ShardStream
 from srgan.schedule import rate_factor
 from srgan.steps import Batch
 from srgan.stop_signals import StopSignals
+from srgan.stored_pictures import Pictures, digest
+from srgan.streams import open_loader
 from srgan.training_config import TrainingConfig
 from srgan.training_parts import (
-    files_digest,
     find_data,
     make_accelerator,
     make_step,
@@ -100,7 +101,7 @@ class Trainer:
         self._folder, self._accelerator = folder, accelerator
         self._micro_batch = micro_batch(config, accelerator)
         self._files, held_out = find_data(config.data, folder)
-        self.config = with_iterations(config, len(self._files))
+        self.config = with_iterations(config, self._files)
         saved = Architecture(**state["architecture"]) if state is not None else None
         self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
@@ -110,6 +111,7 @@ class Trainer:
         self._pairs = self._read_pairs(held_out)
         self._ema = EMA(self._step.generator, config.optimizer.ema)
         self._iteration = 0  # updates behind
+        self._shard = 0  # of a stream, where it is read from
         self._elapsed = 0.0  # seconds of training behind, over all sessions
         self._validated = 0  # the iteration of the last validation
         self._figures: dict[str, float] = {}  # of the last validation
@@ -124,7 +126,7 @@ class Trainer:
     def _main(self) -> bool:
         return self._accelerator.is_main_process
 
-    def _read_pairs(self, held_out: Sequence[Path]) -> list[Pair]:
+    def _read_pairs(self, held_out: Pictures) -> list[Pair]:
         """What the main process validates on."""
         if not self._main:
             return []
@@ -145,6 +147,7 @@ class Trainer:
             self._validate_if_due(report, signals)
             while not self._stop and self._progress() < 1:
                 hr = interval.next(batches)
+                self._shard = loader.shard
                 interval.add(self.update(hr))
                 self._elapsed = self._agree(signals, time.monotonic() - start)
                 report.tick(self._iteration, self._progress())
@@ -185,7 +188,7 @@ class Trainer:
     def loader(self) -> CropLoader:
         """Batches of this process, from the first one that is not behind."""
         data, streams = self.config.data, self._streams()
-        return CropLoader(
+        return open_loader(
             self._files,
             crop=data.crop,
             candidates=data.candidates,
@@ -195,6 +198,7 @@ class Trainer:
             own=streams,
             workers=data.workers,
             first_batch=self._iteration,
+            first_shard=self._shard,
         )
 
     def _streams(self) -> range:
@@ -316,8 +320,9 @@ class Trainer:
         scaler = self._accelerator.scaler
         state = {
             "architecture": asdict(self._architecture),
-            "files": files_digest(self._files),
+            "files": digest(self._files),
             "iteration": self._iteration,
+            "shard": self._shard,
             "elapsed": self._elapsed,
             "validated": self._validated,
             "figures": self._figures,
@@ -341,7 +346,12 @@ class Trainer:
         if self._accelerator.scaler and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._iteration, self._elapsed = state["iteration"], state["elapsed"]
+        self._shard = state.get("shard", 0)
         self._validated, self._figures = state["validated"], state["figures"]
         self._best = state["best"]
-        if self._main and state["files"] != files_digest(self._files):
+        if self._main and isinstance(self._files, ShardStream):
+            log.warning(
+                "a stream does not go on to the bit: shards begin again that were being read"
+            )
+        if self._main and state["files"] != digest(self._files):
             log.warning("the training pictures have changed: the run goes on with other crops")

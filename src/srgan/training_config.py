@@ -44,9 +44,13 @@ class DataOptions:
     """Where the pictures are and how crops are cut.
 
     Attributes:
-        data_folder: Folder of training pictures, searched recursively.
-        validation_folder: Folder of pictures to validate on; by default some of the training
-            pictures are held out.
+        data_folder: Training pictures: a folder, searched recursively, of pictures or of parquet
+            or webdataset shards; a URL of one (s3://, gs://, az://); or OWNER/NAME of a dataset
+            of the Hugging Face hub.
+        validation_folder: Pictures to validate on, in any of these forms; by default some of the
+            training pictures are held out.
+        stream: Read shards as they come over the network, for data that fits no disk here;
+            resumed at the start of a shard, which is not exact to the bit.
         validation_pictures: How many pictures validation uses.
         crop: Side of the HR crops in pixels.
         candidates: Random places that are looked at for each crop; the one with the most detail
@@ -57,8 +61,9 @@ class DataOptions:
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
 
-    data_folder: Path | None = None
-    validation_folder: Path | None = None
+    data_folder: str | Path | None = None
+    validation_folder: str | Path | None = None
+    stream: bool = False
     validation_pictures: int = 16
     crop: int = 96
     candidates: int = 1

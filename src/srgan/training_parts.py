@@ -1,9 +1,7 @@
 """What a run starts with, device, pictures and step, and ends with, a model file."""
 
-import hashlib
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,15 @@ from torch import Tensor
 
 from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint
 from srgan.config import OptionError
-from srgan.data import find_pictures, split
+from srgan.data import split
 from srgan.degrade_presets import BICUBIC, presets
 from srgan.memory import keep_freed_memory
 from srgan.networks.generator import Generator
+from srgan.picture_sources import ShardStream, find_source, open_stream
 from srgan.processor import bf16_is_slow
 from srgan.run_folder import RUNS
 from srgan.steps import AdversarialStep, PixelStep, Step
+from srgan.stored_pictures import Pictures
 from srgan.training_config import DataOptions, RunOptions, SRResNetOptions, TrainingConfig
 
 # Options with names of somebody's files: no model file tells them.
@@ -66,7 +66,7 @@ def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
     return batch_size // parts
 
 
-def find_data(options: DataOptions, folder: Path) -> tuple[list[Path], list[Path]]:
+def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStream, Pictures]:
     """Pictures to train on, and those to validate on.
 
     Runs, with their sample grids, and the validation folder may lie in the data folder: nothing
@@ -82,25 +82,32 @@ def find_data(options: DataOptions, folder: Path) -> tuple[list[Path], list[Path
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     count = options.validation_pictures
     without = [folder, RUNS]
+    if options.stream:
+        held_out = _validation_pictures(options) if options.validation_folder else []
+        return open_stream(str(options.data_folder)), held_out
     if options.validation_folder is None:
-        return split(find_pictures(options.data_folder, without), count, options.seed)
-    held_out = find_pictures(options.validation_folder)[:count]
-    return find_pictures(options.data_folder, [*without, options.validation_folder]), held_out
+        return split(find_source(str(options.data_folder), without), count, options.seed)
+    without.append(Path(options.validation_folder))
+    return find_source(str(options.data_folder), without), _validation_pictures(options)
 
 
-def files_digest(files: Sequence[Path]) -> str:
-    """Tells one list of files from another, wherever their folder lies."""
-    root = os.path.commonpath([path.parent for path in files])
-    names = "\0".join(str(path.relative_to(root)) for path in files)
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+def _validation_pictures(options: DataOptions) -> Pictures:
+    found = find_source(str(options.validation_folder))
+    return [found[index] for index in range(min(options.validation_pictures, len(found)))]
 
 
-def with_iterations(config: TrainingConfig, pictures: int) -> TrainingConfig:
-    """The same with epochs as iterations: a resumed run does not count the pictures again."""
+def with_iterations(config: TrainingConfig, pictures: Pictures | ShardStream) -> TrainingConfig:
+    """The same with epochs as iterations: a resumed run does not count the pictures again.
+
+    Raises:
+        OptionError: a stream's pictures are not counted.
+    """
     schedule = config.schedule
     if schedule.epochs is None:
         return config
-    iterations = math.ceil(schedule.epochs * pictures / schedule.batch_size)
+    if isinstance(pictures, ShardStream):
+        raise OptionError("--epochs: nobody has counted a stream's pictures: give --iterations")
+    iterations = math.ceil(schedule.epochs * len(pictures) / schedule.batch_size)
     return replace(config, schedule=replace(schedule, iterations=iterations, epochs=None))
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from srgan.checkpoint import Checkpoint
 from srgan.config import EngineOptions
 from srgan.degrade import Degrade, degrade_picture, fixed_rng
-from srgan.images import PictureError, open_picture
+from srgan.images import PictureError
 from srgan.metrics import psnr_y, ssim_y
 from srgan.pixels import rgb_uint8
 from srgan.samples import sample_grid
+from srgan.stored_pictures import Pictures, StoredPicture, open_training_picture
 from srgan.upscaler import Upscaler
 
 LARGEST = 384  # HR pixels: larger pictures are cut to their middle, so that it takes seconds
@@ -33,7 +34,7 @@ class Pair(NamedTuple):
     hr: np.ndarray
 
 
-def read_pairs(files: Sequence[Path], scale: int, degrade: Degrade) -> list[Pair]:
+def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[Pair]:
     """HR pictures, or their middles, and their LR; what cannot be read is reported.
 
     The LR of a picture of some name is the same in every run.
@@ -53,11 +54,11 @@ def read_pairs(files: Sequence[Path], scale: int, degrade: Degrade) -> list[Pair
     return pairs
 
 
-def _middle(path: Path, scale: int) -> np.ndarray:
-    picture = open_picture(path)
-    height, width = (min(side, LARGEST) // scale * scale for side in picture.shape[:2])
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return rgb_uint8(picture[top : top + height, left : left + width])
+def _middle(picture: Path | StoredPicture, scale: int) -> np.ndarray:
+    opened = open_training_picture(picture)
+    height, width = (min(side, LARGEST) // scale * scale for side in opened.shape[:2])
+    top, left = (opened.shape[0] - height) // 2, (opened.shape[1] - width) // 2
+    return rgb_uint8(opened[top : top + height, left : left + width])
 
 
 def validate(

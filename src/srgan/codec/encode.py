@@ -1,4 +1,4 @@
-"""Rows of pixels and a source's metadata into an encoded file."""
+"""Rows of pixels and a source's metadata into an encoded file, or its bytes."""
 
 import math
 import os
@@ -48,7 +48,7 @@ class Metadata:
         return "xmp|iptc|icc" if usual and not exif else "exif|xmp|iptc|icc"
 
 
-def encode(
+def encode_file(
     path: Path, name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
 ) -> list[str]:
     """Encode `rows` into a file; return notes for the user on what `format` cannot hold.
@@ -57,6 +57,22 @@ def encode(
 
     Raises PictureError, naming `name`, and whatever the rows raise.
     """
+    target = load_vips().Target.new_to_file(os.fsencode(path))
+    return _encode(target, name, rows, format, quality, metadata)
+
+
+def encode_bytes(
+    name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
+) -> tuple[bytes, list[str]]:
+    """The same bytes as those of `encode_file`'s file, and the notes."""
+    target = load_vips().Target.new_to_memory()
+    notes = _encode(target, name, rows, format, quality, metadata)
+    return target.get("blob"), notes
+
+
+def _encode(
+    target: Any, name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
+) -> list[str]:
     options = dict(FORMATS[format].options)
     if FORMATS[format].quality is not None:
         options["Q"] = FORMATS[format].quality if quality is None else quality
@@ -64,8 +80,6 @@ def encode(
         options["bigtiff"] = rows.size > _BIG_TIFF_BYTES
     elif format == "avif" and rows.dtype == np.uint16:
         options["bitdepth"] = FORMATS[format].max_bits
-
-    target = load_vips().Target.new_to_file(os.fsencode(path))
 
     def save(image: Any) -> None:
         image = _attach(_fit(image, FORMATS[format]), metadata)

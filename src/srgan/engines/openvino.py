@@ -124,6 +124,8 @@ class OpenVINOEngine:
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": types[floats]}
         if self._threads:
             settings["INFERENCE_NUM_THREADS"] = str(self._threads)
+            # Pinned, all processes with one thread each would share the first core.
+            settings["ENABLE_CPU_PINNING"] = "NO"
         stages = []
         for stage, channels in (
             (folding.features, 3),

@@ -1,0 +1,133 @@
+"""Many pictures in one file: parquet in the layout of Hugging Face's datasets, and webdataset.
+
+A parquet shard has a column `image` of {bytes, path}, which `datasets` knows as pictures; a
+webdataset shard is a tar file of picture files.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+IMAGE = "image"
+GROUP_ROWS = 64  # of a row group: the least that is read at once
+_FIELDS = [("bytes", pa.binary()), ("path", pa.string())]
+_FEATURES = {"info": {"features": {IMAGE: {"_type": "Image"}}}}
+_SCHEMA = pa.schema([(IMAGE, pa.struct(_FIELDS))], {"huggingface": json.dumps(_FEATURES)})
+
+
+class ShardError(Exception):
+    """A shard that is not one: one line for the user, without the file's name."""
+
+
+class Member(NamedTuple):
+    """A picture file in a shard."""
+
+    name: str
+    data: bytes
+
+
+def parquet_bytes(members: Sequence[Member]) -> bytes:
+    """A parquet file of pictures."""
+    columns = [[m.data for m in members], [m.name for m in members]]
+    arrays = [pa.array(column, type) for column, (_, type) in zip(columns, _FIELDS, strict=True)]
+    images = pa.StructArray.from_arrays(arrays, [name for name, _ in _FIELDS])
+    file = io.BytesIO()
+    table = pa.Table.from_arrays([images], schema=_SCHEMA)
+    # Pictures are compressed already.
+    pq.write_table(table, file, row_group_size=GROUP_ROWS, compression="none")
+    return file.getvalue()
+
+
+def tar_bytes(members: Sequence[Member]) -> bytes:
+    """A webdataset file of pictures, each of which is a sample: names must have one dot."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    return file.getvalue()
+
+
+def shard_names(path: Path) -> list[str]:
+    """The names of the pictures in a shard that `parquet_bytes` or `tar_bytes` made."""
+    if path.suffix == ".tar":
+        with tarfile.open(path) as tar:
+            return tar.getnames()
+    with path.open("rb") as file:
+        pictures = ParquetPictures(file)
+        return [name or "" for group in range(pictures.groups) for name in pictures.names(group)]
+
+
+class ParquetPictures:
+    """The pictures of an open parquet file.
+
+    Args:
+        column: that holds the pictures, as bytes or {bytes, path}; by default the only such one.
+
+    Raises:
+        ShardError: it is no parquet file, or does not say where its pictures are.
+    """
+
+    def __init__(self, file: Any, column: str | None = None) -> None:
+        try:
+            self._file = pq.ParquetFile(file)
+        except pa.ArrowInvalid as error:
+            raise ShardError(f"it is no parquet file ({str(error).splitlines()[0]})") from error
+        self._column = _image_column(self._file.schema_arrow, column)
+        self._nested = pa.types.is_struct(self._file.schema_arrow.field(self._column).type)
+
+    @property
+    def groups(self) -> int:
+        """Parts of the file that can be read alone."""
+        return self._file.num_row_groups
+
+    def names(self, group: int) -> list[str | None]:
+        """The file names of a group's pictures, where there are any; no picture is read."""
+        rows = self._file.metadata.row_group(group).num_rows
+        if not self._nested or "path" not in self._fields():
+            return [None] * rows
+        column = self._file.read_row_group(group, columns=[f"{self._column}.path"])
+        return column.column(0).combine_chunks().field("path").to_pylist()
+
+    def read(self, group: int, rows: Sequence[int]) -> Iterator[bytes]:
+        """The pictures in these rows of a group, which are ascending; nothing where one is null."""
+        wanted = f"{self._column}.bytes" if self._nested else self._column
+        first = 0
+        left = list(rows)
+        for batch in self._file.iter_batches(8, row_groups=[group], columns=[wanted]):
+            data = batch.column(0).field("bytes") if self._nested else batch.column(0)
+            while left and left[0] < first + len(batch):
+                yield data[left.pop(0) - first].as_py() or b""
+            if not left:
+                return
+            first += len(batch)
+
+    def _fields(self) -> list[str]:
+        return [field.name for field in self._file.schema_arrow.field(self._column).type]
+
+
+def _image_column(schema: pa.Schema, column: str | None) -> str:
+    if column is not None:
+        if column not in schema.names:
+            raise ShardError(f"it has no column {column}, only {', '.join(schema.names)}")
+        if not _holds_bytes(schema.field(column).type):
+            raise ShardError(f"its column {column} holds no pictures")
+        return column
+    found = [field.name for field in schema if _holds_bytes(field.type)]
+    if len(found) != 1:
+        kind = "no column" if not found else f"several columns ({', '.join(found)})"
+        raise ShardError(f"it has {kind} of pictures: name one with --image-column")
+    return found[0]
+
+
+def _holds_bytes(type: pa.DataType) -> bool:
+    if pa.types.is_struct(type):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in type)
+    return pa.types.is_binary(type) or pa.types.is_large_binary(type)

@@ -1,0 +1,84 @@
+"""Training pictures that are files of this machine, and those that are not, alike."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from srgan.images import Picture, open_picture
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture that is no file of this machine.
+
+    Attributes:
+        full_name: for messages; str() gives it too.
+        read: gives the bytes, as `Store.read`.
+    """
+
+    full_name: str
+    read: Callable[[], bytes]
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.full_name).name
+
+    def __str__(self) -> str:
+        return self.full_name
+
+
+Pictures = Sequence[Path | StoredPicture]
+
+
+@runtime_checkable
+class HasDigest(Protocol):
+    def digest(self) -> str:
+        """Tells one source from another, wherever it lies."""
+        ...
+
+
+class StoredPictures(Sequence[StoredPicture], ABC):
+    """Pictures of a source, each made when it is asked for. Goes to worker processes."""
+
+    @abstractmethod
+    def digest(self) -> str: ...
+
+
+class Selected(StoredPictures):
+    """Some pictures of a source, by their indices."""
+
+    def __init__(self, pictures: StoredPictures, indices: np.ndarray) -> None:
+        self._pictures, self._indices = pictures, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._pictures[int(self._indices[index])]
+
+    def digest(self) -> str:
+        whole = self._pictures.digest()
+        return hashlib.sha256(whole.encode() + self._indices.tobytes()).hexdigest()
+
+
+def digest(pictures: Pictures | HasDigest) -> str:
+    """Tells one list of pictures from another, wherever they lie."""
+    if isinstance(pictures, HasDigest):
+        return pictures.digest()
+    paths = [Path(str(picture)) for picture in pictures]
+    root = os.path.commonpath([path.parent for path in paths])
+    names = "\0".join(str(path.relative_to(root)) for path in paths)
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def open_training_picture(picture: Path | StoredPicture) -> Picture:
+    """Raises PictureError for one that is damaged, StoreError where it cannot be read."""
+    if isinstance(picture, Path):
+        return open_picture(picture)
+    return open_picture(picture.read(), name=str(picture))
