@@ -1,6 +1,8 @@
 # Needs Python >= 3.11 and make, nothing else. Everything lives in .venv.
 PYTHON ?= python3
 BIN = .venv/bin
+# A process a core, each of one thread: threads of several processes would wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup
 
 .PHONY: demo test check bench clean
 
@@ -10,13 +12,13 @@ demo: .venv/base  ## upscale examples/ with the shipped weights into demo/
 	@echo "Look at demo/astronaut_srresnet_comparison.png"
 
 test: .venv/dev  ## the tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: .venv/dev  ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: .venv/dev  ## speed on this machine, side by side
 	$(BIN)/python benchmarks/speed.py

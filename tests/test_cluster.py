@@ -38,6 +38,8 @@ from srgan.shards import Member, parquet_bytes
 from srgan.stores import StoreError, open_store
 from tests.test_prepare import wait_until_gone
 
+pytestmark = pytest.mark.xdist_group("cluster")  # its fixtures are made once
+
 ENGINE = EngineOptions(threads=1, precision="fp32")
 
 

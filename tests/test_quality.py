@@ -12,6 +12,8 @@ from srgan.images import open_picture
 from srgan.metrics import luma, psnr, psnr_y
 from srgan.upscaler import Upscaler
 
+pytestmark = pytest.mark.xdist_group("quality")  # its fixtures are made once
+
 
 @pytest.fixture(scope="module")
 def set5(shared: Path) -> list[tuple[np.ndarray, np.ndarray]]:

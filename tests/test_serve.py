@@ -432,6 +432,8 @@ def test_help_imports_nothing_heavy() -> None:
     script = """
 import sys
 from srgan.cli import main
+
+pytestmark = pytest.mark.xdist_group("serve")  # its fixtures are made once
 sys.argv = ["srgan", "serve", "--help"]
 try:
     main()
