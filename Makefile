@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 # A process a core, each of one thread: threads of several processes would wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup \
+	--max-worker-restart 0
 
 .PHONY: demo test check bench clean
 

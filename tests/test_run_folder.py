@@ -15,6 +15,7 @@ from srgan.run_folder import (
     new_folder,
     newest_model,
     read_config,
+    remove_parts,
     save_state,
     write_config,
 )
@@ -57,6 +58,8 @@ def test_killed_20_times_while_saving_there_is_always_a_whole_state(tmp_path: Pa
     assert len(iterations) == 20
     assert iterations == sorted(iterations)
     assert iterations[-1] > 20  # it was killed while it was saving
+    assert len(list(tmp_path.glob(".*"))) <= 1  # what the last one was writing
+    remove_parts(tmp_path)  # as a resumed run does
     assert not list(tmp_path.glob(".*"))
 
 

@@ -20,6 +20,8 @@ from skimage import data
 from .conftest import Command
 from .server import START, Server, running
 
+pytestmark = pytest.mark.xdist_group("serve")  # its fixtures are made once
+
 SLOW = "srresnet-x4"  # the small model of most tests is done before anybody could cancel it
 TILE = ("--tile", 64)  # progress and cancelling come at every tile: often, then
 
@@ -432,8 +434,6 @@ def test_help_imports_nothing_heavy() -> None:
     script = """
 import sys
 from srgan.cli import main
-
-pytestmark = pytest.mark.xdist_group("serve")  # its fixtures are made once
 sys.argv = ["srgan", "serve", "--help"]
 try:
     main()
