@@ -1,10 +1,9 @@
 """Real photographs, a small network, and the `srgan` command as a user runs it."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +29,6 @@ def random_checkpoint(architecture: Architecture, seed: int = 0) -> Checkpoint:
         else:
             tensors[name] = rng.uniform(-0.2, 0.2, shape)
     return Checkpoint(architecture, {k: v.astype(np.float32) for k, v in tensors.items()})
-
-
-@pytest.fixture(autouse=True)
-def child_handler() -> Iterator[None]:
-    """Leave the handler of ended children as it was: torch's loaders put theirs in its place.
-
-    With it, the end of a child has ended this process, too, by SIGSEGV, after several libraries
-    had been at work in it.
-    """
-    number = getattr(signal, "SIGCHLD", None)  # none on Windows
-    before = None if number is None else signal.getsignal(number)
-    yield
-    if number is not None and before is not None:
-        signal.signal(number, before)
 
 
 @pytest.fixture(scope="session")

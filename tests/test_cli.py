@@ -14,6 +14,7 @@ from PIL import Image
 from skimage import data
 
 import srgan as package
+from srgan.checkpoint import shipped_models
 
 from .conftest import Command
 
@@ -389,13 +390,13 @@ main()
 def test_models_shows_cards(srgan: Command) -> None:
     assert "srresnet-x4" in srgan("models").stdout
     described = [json.loads(line) for line in srgan("models", "--json").stdout.splitlines()]
-    assert [m["name"] for m in described] == ["srresnet-x4"]
+    assert [m["name"] for m in described] == list(shipped_models())
 
 
 def test_info_tells_versions(srgan: Command) -> None:
     facts = json.loads(srgan("info", "--json").stdout)
     assert facts["srgan"] == package.__version__
-    assert facts["models"] == ["srresnet-x4"]
+    assert facts["models"] == list(shipped_models())
     assert "openvino" in srgan("info").stdout
 
 

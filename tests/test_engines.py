@@ -220,3 +220,25 @@ def test_calibration_tiles_are_spread_over_the_picture() -> None:
     assert len(tiles) == openvino.CALIBRATION_TILES
     assert np.array_equal(tiles[0], lr[:, :, :64, :64])
     assert np.array_equal(tiles[-1], lr[:, :, 448:, 256:])
+
+
+TWO_ENGINES = """
+import gc, os, signal
+import numpy as np
+from srgan.upscaler import Upscaler
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+lr = np.zeros((16, 16, 3), np.uint8)
+first, second = (Upscaler.load("srresnet-x4", engine="openvino") for _ in range(2))
+first(lr), second(lr)
+del first
+gc.collect()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_signals_are_heard_after_engines_have_gone() -> None:
+    done = subprocess.run([sys.executable, "-c", TWO_ENGINES], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

@@ -112,7 +112,7 @@ def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool)
     import openvino
     from openvino import opset13 as opset
 
-    from srgan.engines.openvino import GraphOperations, graph_model
+    from srgan.engines.openvino import GraphOperations, graph_model, shared_core
 
     generator, graph = folding.fold(checkpoint), GraphOperations({})
     if uint8:
@@ -129,7 +129,7 @@ def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool)
     sr.output(0).set_names({"sr"})
     openvino.save_model(graph_model([sr], lr), path, compress_to_fp16=half)
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    compiled = shared_core().compile_model(path, "CPU", settings)
     return lambda picture: compiled([picture])[0]
 
 

@@ -1,5 +1,6 @@
 """The openvino engine: the default on CPUs. Its graph is built from the arrays of a checkpoint."""
 
+import functools
 import logging
 import sys
 from collections.abc import Iterable
@@ -28,6 +29,17 @@ CALIBRATION_SIDE = 64
 CALIBRATION_TILES = 16
 
 log = logging.getLogger("srgan")
+
+
+@functools.cache
+def shared_core() -> openvino.Core:
+    """The only Core of the process, which lives as long.
+
+    On Linux each Core's CPU plugin gives its thread a signal stack of its own, and takes it back
+    when it ends. Of two that end in the order they began, the second puts back the first one's,
+    which is unmapped by then: the next signal that Python handles ends the process by SIGSEGV.
+    """
+    return openvino.Core()
 
 
 class GraphOperations:
@@ -108,7 +120,7 @@ class OpenVINOEngine:
     precision: Precision
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
-        self._core = openvino.Core()
+        self._core = shared_core()
         self._threads = options.threads
         self._generator = folding.fold(checkpoint)
         self.precision = _resolve(options.precision, self._core)
@@ -182,7 +194,7 @@ def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -
     axes = opset.constant([0, 1, 2, 3])
     ends = [end(x, axes) for x in inputs.values() for end in (opset.reduce_min, opset.reduce_max)]
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(graph_model(ends, lr), "CPU", settings)
+    model = shared_core().compile_model(graph_model(ends, lr), "CPU", settings)
     mean = np.mean([[float(end) for end in model([tile]).values()] for tile in tiles], axis=0)
     lows, highs = np.minimum(mean[::2], 0), np.maximum(mean[1::2], 0)
     highs = np.maximum(highs, lows + 1e-3)  # a flat tile still gives a range
@@ -205,13 +217,13 @@ def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
 
 def native_precision() -> Precision:
     """What this processor computes fastest without loss: openvino's default, if that is fast."""
-    default = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    default = shared_core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     return "bf16" if default == openvino.Type.bf16 and not bf16_is_slow() else "fp32"
 
 
 def processor_name() -> str:
     """The processor as its maker names it."""
-    return openvino.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
+    return shared_core().get_property("CPU", "FULL_DEVICE_NAME").strip()
 
 
 def _resolve(precision: Precision, core: openvino.Core) -> Precision:
