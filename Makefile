@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 # A process a core, each of one thread: threads of several processes would wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup \
-	--max-worker-restart 0
+PARALLEL = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup \
+	--max-worker-restart 0 --ignore tests/test_serve_page.py
+# A browser beside a server needs the processor to itself, or clicks come too late.
+BROWSER = $(BIN)/pytest tests/test_serve_page.py
 
 .PHONY: demo test check bench clean
 
@@ -13,13 +15,15 @@ demo: .venv/base  ## upscale examples/ with the shipped weights into demo/
 	@echo "Look at demo/astronaut_srresnet_comparison.png"
 
 test: .venv/dev  ## the tests
-	$(PYTEST)
+	$(PARALLEL)
+	$(BROWSER)
 
 check: .venv/dev  ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(PYTEST)
+	$(PARALLEL)
+	$(BROWSER)
 
 bench: .venv/dev  ## speed on this machine, side by side
 	$(BIN)/python benchmarks/speed.py

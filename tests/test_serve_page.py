@@ -15,8 +15,6 @@ from .conftest import Command
 from .server import Server, running
 from .test_serve import TILE, is_problem, wait_until
 
-pytestmark = pytest.mark.xdist_group("serve_page")  # its fixtures are made once
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 60_000  # ms
 expect.set_options(timeout=PATIENCE)

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from .server import Server, running
 
-pytestmark = pytest.mark.xdist_group("serve_schema")  # its fixtures are made once
+pytestmark = pytest.mark.xdist_group("serve")  # its fixtures are made once
 
 
 def _picture(size: tuple[int, int], format: str) -> bytes:
