@@ -66,7 +66,7 @@ def evaluate(
         benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
         model: A shipped model, a model file, or auto; repeat it to compare several.
         detail: Steps from 0, faithful, to 1, vivid, at which each model is measured; for models
-            with a partner, such as srgan-x4.
+            whose file names a partner.
         results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
         metrics: What is measured; by default psnr_y, ssim_y and lpips_alex.
         lpips_weights: Folder with the weights of LPIPS.

@@ -30,7 +30,7 @@ def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
     partner = checkpoint.info.get("partner")
     if partner is None:
         if detail is not None:
-            raise OptionError("--detail is for models with a partner, such as srgan-x4")
+            raise OptionError("--detail is for models with a partner, which their file names")
         return checkpoint
     step = float(checkpoint.info.get("detail", 1) if detail is None else detail)
     if not 0 <= step <= 1:
