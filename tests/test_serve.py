@@ -1,5 +1,6 @@
 """The service under /v1 as its clients meet it: a real server, real pictures, hostile ones too."""
 
+import asyncio
 import io
 import signal
 import socket
@@ -16,6 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+
+from srgan.serve.options import Address
+from srgan.serve.run import listen
 
 from .conftest import Command
 from .server import START, Server, running
@@ -341,7 +345,45 @@ def test_a_format_that_cannot_hold_the_result(server: Server) -> None:
     assert is_problem(answer, 422, "format-too-small")
 
 
+def test_it_chooses_the_model_as_the_command_does(srgan: Command, tmp_path: Path) -> None:
+    photo = data.astronaut()[40:136, 150:270]
+    pictures = {
+        "srresnet-x4": encoded(photo),
+        "srresnet-blurry-x4": encoded(photo, "jpeg", quality=40),
+    }
+    with running("--no-page", *TILE) as server:
+        for model, picture in pictures.items():
+            name = f"photo.{'png' if model == 'srresnet-x4' else 'jpg'}"
+            (tmp_path / name).write_bytes(picture)
+            assert srgan("upscale", name, "-o", "out/", *map(str, TILE)).returncode == 0
+            job = f"{server.post(picture, '/v1/jobs').headers['location']}"
+            wait_until(lambda job=job: server.client.get(job).json()["status"] == "done")
+            assert server.client.get(job).json()["model"] == model
+            result = server.client.get(f"{job}/result").content
+            assert result == (tmp_path / "out" / name).read_bytes()
+            assert server.post(picture, model=model).content == result
+
+
 # -- The server itself ----------------------------------------------------------------------------
+
+
+def test_answers_are_not_held_back_by_nagle() -> None:
+    async def nodelay() -> int:
+        def note(_: object, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            seen.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        seen = asyncio.get_running_loop().create_future()
+        with listen(Address(port=0)) as listener:
+            async with await asyncio.start_server(note, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                try:
+                    return await seen
+                finally:
+                    writer.close()
+
+    assert asyncio.run(nodelay())
 
 
 def test_what_else_it_answers(server: Server) -> None:

@@ -3,6 +3,8 @@
 import io
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,17 @@ def test_uploads_to_the_page_are_bounded(server: Server) -> None:
     nonsense = server.client.post("/gradio_api/queue/join", content=b"{")
     assert is_problem(nonsense, 400, "bad-message")
     wait_until(lambda: server.disk() - before < 1000)
+
+
+def test_pandas_waits_for_its_first_use(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from srgan.serve.gradio_import import import_gradio
+import_gradio(Path(sys.argv[1]))
+assert "pandas.core" not in sys.modules
+import pandas
+assert len(pandas.DataFrame({"a": [1, 2]})) == 2
+assert sys.modules["pandas"].DataFrame is pandas.DataFrame
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True)

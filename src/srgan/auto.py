@@ -58,17 +58,32 @@ def read_limits(path: Path = LIMITS) -> Limits:
 class Models:
     """What `--model` names: one model, or for auto two, each loaded at its first picture."""
 
-    def __init__(self, model: str, detail: float | None, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        model: str,
+        detail: float | None,
+        options: EngineOptions,
+        upscalers: dict[str, Upscaler] | None = None,
+    ) -> None:
         """Load the model, or for auto the clean one, so that what cannot be fails before any work.
 
         Args:
             detail: of models with a partner; see `with_detail`.
+            upscalers: by model, shared among several `Models` of the same detail and options: each
+                model is in memory once.
         """
         self._model, self._detail, self._options = model, detail, options
         self._usual = DEFAULT_MODEL if model == AUTO else model
         self._checkpoint = with_detail(load_checkpoint(self._usual), detail)
-        self._upscalers: dict[str, Upscaler] = {}
+        self._upscalers = {} if upscalers is None else upscalers
         self.scale = self._checkpoint.architecture.scale
+
+    @property
+    def description(self) -> str | None:
+        """What the model is for, in a sentence."""
+        if self._model == AUTO:
+            return f"{self._usual} or, for blurry, noisy and compressed pictures, its sibling"
+        return self._checkpoint.info.get("description")
 
     def choose(self, picture: Pixels, *, same_size: bool = False) -> Choice:
         """The model for a picture.

@@ -45,8 +45,8 @@ def serve(
     """Serve a web page for upscaling pictures, and an HTTP service under /v1.
 
     Args:
-        model: A shipped model or a model file to offer; repeat it for several, the first is the
-            default. By default all shipped models.
+        model: A shipped model, a model file or auto, which chooses for each picture; repeat it
+            for several, the first is the default. By default auto and all shipped models.
         no_page: The service alone, which starts sooner and needs less memory.
     """
     import logging
@@ -54,7 +54,7 @@ def serve(
 
     need_serve_extra()
     from srgan.checkpoint import shipped_models
-    from srgan.config import DEFAULT_MODEL
+    from srgan.config import AUTO, DEFAULT_MODEL
     from srgan.serve.run import serve
 
     if not address.is_local and address.token is None:
@@ -65,7 +65,7 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("srgan").setLevel(logging.INFO)
     others = (name for name in shipped_models() if name != DEFAULT_MODEL)
-    serve(model or [DEFAULT_MODEL, *others], engine, address, limits, page=not no_page)
+    serve(model or [AUTO, DEFAULT_MODEL, *others], engine, address, limits, page=not no_page)
 
 
 def need_serve_extra() -> None:

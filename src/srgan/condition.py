@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
-from pathlib import Path
 
 import numpy as np
 
@@ -67,10 +66,10 @@ def _file_quality(picture: Pixels) -> int | None:
 
     try:
         # Only the header. Not Image.open, whose limit on pixels is lower than ours.
-        with Path(picture.name).open("rb") as file:
+        with picture.open_file() as file:
             tables = JpegImagePlugin.JpegImageFile(file).quantization
         return quality_of(tables[0])
-    except (OSError, SyntaxError, KeyError, ValueError):  # <bytes>; or libvips reads more than PIL
+    except (OSError, SyntaxError, KeyError, ValueError):  # libvips reads more than PIL
         return None
 
 

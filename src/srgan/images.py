@@ -66,8 +66,13 @@ class Picture:
     format: str  # the source's: jpeg, png, webp, tiff, gif, avif, heic or bmp
     notes: tuple[str, ...]  # for the user: what was left out or converted
     image: Any = field(repr=False)  # the pyvips.Image, with the source's metadata
+    source: Path | bytes = field(repr=False)
     _region: Any = field(repr=False)
-    _source: Any = field(repr=False)  # holds the bytes that libvips reads from
+    _handle: Any = field(repr=False)  # what libvips reads from
+
+    def open_file(self) -> BinaryIO:
+        """The file as it is, from its first byte."""
+        return _file_of(self.source)
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """Raises PictureError where the file turns out to be damaged."""
@@ -99,10 +104,14 @@ def open_picture(
     try:
         if not isinstance(source, bytes):
             _check_is_file(source)
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        with _file_of(source) as file:
             return _open(name, source, file, max_pixels)
     except OSError as error:
         raise read_error(name, error) from error
+
+
+def _file_of(source: Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _check_is_file(path: Path) -> None:
@@ -139,7 +148,7 @@ def _open(name: str, source: Path | bytes, file: BinaryIO, max_pixels: int) -> P
         raise decode_error(name, format, error.detail) from error
     shape = (image.height, image.width, image.bands)
     dtype = _PIXEL_TYPES[image.format]
-    return Picture(name, shape, dtype, format, notes, image, region, handle or source)
+    return Picture(name, shape, dtype, format, notes, image, source, region, handle)
 
 
 def _sniff(name: str, head: bytes) -> str:

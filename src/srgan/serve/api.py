@@ -114,10 +114,10 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
             schema.Model(
                 name=name,
                 default=name == kitchen.models.default,
-                scale=checkpoint.architecture.scale,
-                description=checkpoint.info.get("description"),
+                scale=kitchen.models[name].scale,
+                description=kitchen.models[name].description,
             )
-            for name, checkpoint in kitchen.models.checkpoints.items()
+            for name in kitchen.models.names
         ]
 
     return router
@@ -125,7 +125,7 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
 
 def _wishes_of(kitchen: Kitchen) -> Any:
     """The query's parameters, as a dependency whose choices are this server's models."""
-    names = cast(Any, Enum("Model", {name: name for name in kitchen.models.checkpoints}))
+    names = cast(Any, Enum("Model", {name: name for name in kitchen.models.names}))
     formats = cast(Any, Enum("Format", {name: name for name in FORMATS}))
     default = names[kitchen.models.default]
 
@@ -177,6 +177,7 @@ def _status(job: Job, queue: JobQueue) -> schema.JobStatus:
         name=result.name if result else None,
         bytes=result.bytes if result else None,
         size=schema.Size(width=result.size[0], height=result.size[1]) if result else None,
+        model=result.choice.model if result else None,
         notes=list(result.notes) if result else [],
         problem=schema.ProblemDetails(**error.document) if isinstance(error, Problem) else None,
     )

@@ -35,11 +35,19 @@ def import_gradio(folder: Path) -> Any:
 
 
 def _import_when_used(name: str) -> None:
-    """Put off a module's import to the first use of one of its names."""
+    """Put off a package's import to the first use of one of its names.
+
+    Not by importlib's LazyLoader: an import statement looks at `__spec__`, and to it that is use.
+    """
     spec = importlib.util.find_spec(name) if name not in sys.modules else None
-    if spec is None or spec.loader is None:
+    if spec is None:
         return
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    stand_in = importlib.util.module_from_spec(spec)
+
+    def import_now(attribute: str) -> Any:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in.__getattr__ = import_now  # type: ignore[method-assign]
+    sys.modules[name] = stand_in

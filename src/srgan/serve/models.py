@@ -3,40 +3,39 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from srgan.checkpoint import Checkpoint, load_checkpoint
+from srgan import auto
 from srgan.config import EngineOptions, OptionError
 from srgan.upscaler import Upscaler
+
+
+def public_name(model: str) -> str:
+    """What clients call a model: nothing of where its file lies."""
+    return Path(model).name.removesuffix(".safetensors")
 
 
 class Models:
     """Models by the names that clients use; a client never names a file.
 
-    The first is the default. Not for two threads at once, but for reading `checkpoints`.
+    The first is the default.
     """
 
     def __init__(self, models: Iterable[str], engine: EngineOptions) -> None:
-        """models: names of shipped models, or model files, which go by their name without suffix.
+        """models: auto, shipped models, or model files, which go by their name without suffix.
 
         Raises:
             CheckpointError: a model that cannot be loaded.
             OptionError: two models of one name.
         """
-        self.checkpoints: dict[str, Checkpoint] = {}
-        self._engine = engine
-        self._loaded: dict[str, Upscaler] = {}
+        self._offered: dict[str, auto.Models] = {}
+        upscalers: dict[str, Upscaler] = {}
         for model in models:
-            name = Path(model).name.removesuffix(".safetensors")
-            if name in self.checkpoints:
+            name = public_name(model)
+            if name in self._offered:
                 raise OptionError(f"--model: there are two models named {name}")
-            self.checkpoints[name] = load_checkpoint(model)
-        self.default = next(iter(self.checkpoints))
+            self._offered[name] = auto.Models(model, None, engine, upscalers)
+        self.names = list(self._offered)
+        self.default = self.names[0]
 
-    def scale(self, name: str) -> int:
-        """SR pixels per LR pixel along each axis."""
-        return self.checkpoints[name].architecture.scale
-
-    def get(self, name: str) -> Upscaler:
-        """The model, its engine built at the first use."""
-        if name not in self._loaded:
-            self._loaded[name] = Upscaler(self.checkpoints[name], self._engine)
-        return self._loaded[name]
+    def __getitem__(self, name: str) -> auto.Models:
+        """What a name stands for. Only one thread at once may upscale by it."""
+        return self._offered[name]

@@ -66,8 +66,8 @@ def _theme(gr: Any) -> Any:
 
 
 def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
-    names = list(kitchen.models.checkpoints)
-    default_scale = kitchen.models.scale(kitchen.models.default)
+    names = kitchen.models.names
+    default_scale = kitchen.models[names[0]].scale
     with gr.Blocks(
         title="srgan",
         analytics_enabled=False,

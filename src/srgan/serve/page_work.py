@@ -120,6 +120,7 @@ def _shown(result: Result) -> Shown:
         notes.append("shown smaller here: the download has all pixels")
     lines = [
         f"<b>{html.escape(result.name)}</b> {_size(result.source_size)} → {_size(result.size)}",
+        f"by {html.escape(result.choice.model)}, {html.escape(result.choice.why)}",
         *map(html.escape, notes),
     ]
     return Shown(

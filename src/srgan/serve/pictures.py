@@ -9,7 +9,7 @@ from pathlib import Path
 from srgan import batch
 from srgan.config import ResultOptions
 from srgan.images import FORMATS, Picture, PictureError, check_output, open_picture
-from srgan.serve.models import Models
+from srgan.serve.models import Models, public_name
 from srgan.serve.problems import Problem, from_picture_error
 from srgan.serve.result import Result
 
@@ -68,14 +68,17 @@ class Kitchen:
         """
         progress(0.0)
         picture, plan = self._open(order)
+        models = self.models[order.model]
+        same_size = plan.size == plan.source_size
         folder = self.folder / identifier
         target = folder / f"result{FORMATS[plan.format].suffixes[0]}"
         try:
+            choice = models.choose(picture, same_size=same_size)
             notes = batch.run(
                 picture,
                 (plan.size[1], plan.size[0]),
                 target,
-                self.models.get(order.model),
+                models.upscaler(choice.model),
                 ResultOptions(overwrite=True),
                 progress=lambda rows: progress(rows / plan.size[1]),
             )
@@ -91,11 +94,12 @@ class Kitchen:
             target.stat().st_size,
             plan.source_size,
             plan.size,
+            choice._replace(model=public_name(choice.model)),
             (*picture.notes, *notes),
         )
 
     def _open(self, order: Order) -> tuple[Picture, Plan]:
-        model_scale = self.models.scale(order.model)
+        model_scale = self.models[order.model].scale
         try:
             picture = open_picture(order.data, self._max_pixels, name=order.name)
             options = ResultOptions(scale=order.scale)

@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from srgan.auto import Choice
+
 
 @dataclass(frozen=True)
 class Result:
@@ -15,6 +17,7 @@ class Result:
     bytes: int
     source_size: tuple[int, int]  # width, height
     size: tuple[int, int]
+    choice: Choice  # the model that made it
     notes: tuple[str, ...]  # for people: what was left out or converted
 
     @property

@@ -49,11 +49,11 @@ def serve(
     """
     gc.disable()  # what the start leaves in memory stays there: looking for garbage costs 0.4 s
     offered = Models(models, engine)
-    with _listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
+    with listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
         metrics = Metrics()
         queue = JobQueue(limits, lambda job: _record(job, metrics))
         metrics.follow(queue)
-        loading = queue.call(lambda: offered.get(offered.default))  # beside the imports below
+        loading = queue.call(offered[offered.default].upscaler)  # beside the imports below
         try:
             app = _application(offered, queue, address, limits, metrics, Path(name), page=page)
             loading.result()
@@ -91,10 +91,11 @@ def _application(
     return CountRequests(app, metrics)
 
 
-def _listen(address: Address) -> socket.socket:
+def listen(address: Address) -> socket.socket:
     """Bound before anything else is done: a port that is taken is known at once."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # TCP by name: of others asyncio does not switch off Nagle's wait, 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))

@@ -35,6 +35,7 @@ class JobStatus(BaseModel):
     name: str | None = Field(None, description="Of the result", examples=["photo_x4.jpg"])
     bytes: int | None = Field(None, description="Of the result")
     size: Size | None = Field(None, description="Of the result")
+    model: str | None = Field(None, description="That made the result; of auto, the chosen one")
     notes: list[str] = Field([], description="What the result could not keep, for people")
     problem: ProblemDetails | None = Field(None, description="Why it failed")
 
