@@ -66,126 +66,150 @@ def _theme(gr: Any) -> Any:
 
 
 def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
-    names = kitchen.models.names
-    default_scale = kitchen.models[names[0]].scale
     with gr.Blocks(
         title="srgan",
         analytics_enabled=False,
         delete_cache=(SWEEP_SECONDS, int(limits.keep_seconds)),
     ) as blocks:
         gr.HTML(HEADER, padding=False, elem_id="header")
-        shown = gr.State([])
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                files = gr.File(
-                    label="Pictures",
-                    file_count="multiple",
-                    file_types=sorted(PICTURE_SUFFIXES),
-                    height=180,
-                    elem_id="pictures",
-                )
-                facts = gr.HTML(padding=False, elem_id="facts")
-                examples = gr.Dataset(
-                    label="Or one of these",
-                    components=[gr.Image(render=False)],
-                    samples=[[str(path)] for path in EXAMPLES],
-                    type="index",
-                    elem_id="examples",
-                )
-                model = gr.Dropdown(names, value=names[0], label="Model", elem_id="model")
-                scale = gr.Radio(
-                    [(f"{factor}x", factor) for factor in SCALES],
-                    value=default_scale,
-                    label="Scale",
-                    info="1x keeps the size and sharpens",
-                    elem_id="scale",
-                )
-                with gr.Row():
-                    go = gr.Button("Upscale", variant="primary", interactive=False, elem_id="go")
-                    stop = gr.Button("Cancel", variant="stop", visible=False, elem_id="stop")
+                wishes = _Wishes(gr, kitchen)
             with gr.Column(scale=3, min_width=300):
-                status = gr.HTML(HINT, padding=False, elem_id="status")
-                choice = gr.Radio([], label="Result", visible=False, elem_id="choice")
-                slider = gr.ImageSlider(
-                    label="Bicubic on the left, srgan on the right",
-                    format="png",
-                    interactive=False,
-                    buttons=["fullscreen"],
-                    max_height=600,
-                    visible=False,
-                    elem_id="slider",
-                )
-                with gr.Row(visible=False, elem_id="zoom") as zoom:
-                    fit = gr.Button("Whole picture", size="sm", min_width=80)
-                    full = gr.Button("100 %", size="sm", min_width=80)
-                caption = gr.HTML(padding=False, elem_id="caption")
-                download = gr.DownloadButton(
-                    "Download", variant="primary", visible=False, elem_id="download"
-                )
+                outcome = _Outcome(gr)
         gr.HTML(FOOTER, padding=False, elem_id="footer")
-
-        def describe(paths: list[str] | None, model: str, scale: float) -> dict[Any, Any]:
-            text, possible = work.describe(paths or [], model, scale)
-            return {facts: text, go: gr.Button(interactive=possible)}
-
-        def at_rest(message: str = "") -> dict[Any, Any]:
-            return {
-                status: message,
-                go: gr.Button(visible=True),
-                stop: gr.Button(visible=False),
-            }
-
-        def show(results: list[Shown], number: int | None) -> dict[Any, Any]:
-            if not results:
-                return {each: gr.update(visible=False) for each in (slider, zoom, download)}
-            result = results[number or 0]
-            return {
-                slider: gr.ImageSlider((result.before, result.after), visible=True),
-                zoom: gr.Row(visible=True),
-                caption: result.caption,
-                download: gr.DownloadButton(result.label, value=result.path, visible=True),
-            }
-
-        async def upscale(paths: list[str] | None, model: str, scale: float) -> Any:
-            results: list[Shown] = []
-            yield {
-                go: gr.Button(visible=False),
-                stop: gr.Button(visible=True),
-                choice: gr.Radio(visible=False),
-                shown: results,
-                caption: "",
-                **show([], None),
-            }
-            problems: list[str] = []
-            async for step in work.upscale(paths or [], model, scale, problems):
-                if isinstance(step, str):
-                    yield {status: step}
-                    continue
-                results.append(step)
-                options = [(each.name, number) for number, each in enumerate(results)]
-                yield {
-                    shown: results,
-                    choice: gr.Radio(options, value=0, visible=len(results) > 1),
-                    **(show(results, 0) if len(results) == 1 else {}),
-                }
-            yield at_rest(work.summary(problems))
-
-        quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
-        results_parts = [choice, slider, zoom, caption, download]
-        for changed in (files.change, model.change, scale.change, blocks.load):
-            changed(describe, [files, model, scale], [facts, go], **quiet)
-        examples.click(lambda number: [str(EXAMPLES[number])], examples, files, **quiet)
-        running = go.click(
-            upscale,
-            [files, model, scale],
-            [status, go, stop, shown, *results_parts],
-            concurrency_limit=None,  # the queue of all, the service included, has its own
-            **quiet,
-        )
-        stop.click(
-            lambda: at_rest("Cancelled."), None, [status, go, stop], cancels=[running], **quiet
-        )
-        fit.click(None, js="() => srganZoom(false)", **quiet)
-        full.click(None, js="() => srganZoom(true)", **quiet)
-        choice.input(show, [shown, choice], results_parts, **quiet)
+        _wire(gr, blocks, work, wishes, outcome)
     return blocks.queue(max_size=limits.queue, api_open=False)
+
+
+class _Wishes:
+    """The left column: which pictures, and what is to become of them."""
+
+    def __init__(self, gr: Any, kitchen: Kitchen) -> None:
+        names = kitchen.models.names
+        self.files = gr.File(
+            label="Pictures",
+            file_count="multiple",
+            file_types=sorted(PICTURE_SUFFIXES),
+            height=180,
+            elem_id="pictures",
+        )
+        self.facts = gr.HTML(padding=False, elem_id="facts")
+        self.examples = gr.Dataset(
+            label="Or one of these",
+            components=[gr.Image(render=False)],
+            samples=[[str(path)] for path in EXAMPLES],
+            type="index",
+            elem_id="examples",
+        )
+        self.model = gr.Dropdown(names, value=names[0], label="Model", elem_id="model")
+        self.scale = gr.Radio(
+            [(f"{factor}x", factor) for factor in SCALES],
+            value=kitchen.models[names[0]].scale,
+            label="Scale",
+            info="1x keeps the size and sharpens",
+            elem_id="scale",
+        )
+        with gr.Row():
+            self.go = gr.Button("Upscale", variant="primary", interactive=False, elem_id="go")
+            self.stop = gr.Button("Cancel", variant="stop", visible=False, elem_id="stop")
+
+
+class _Outcome:
+    """The right column: how far it is, and the results to compare and download."""
+
+    def __init__(self, gr: Any) -> None:
+        self._gr = gr
+        self.shown = gr.State([])
+        self.status = gr.HTML(HINT, padding=False, elem_id="status")
+        self.choice = gr.Radio([], label="Result", visible=False, elem_id="choice")
+        self.slider = gr.ImageSlider(
+            label="Bicubic on the left, srgan on the right",
+            format="png",
+            interactive=False,
+            buttons=["fullscreen"],
+            max_height=600,
+            visible=False,
+            elem_id="slider",
+        )
+        with gr.Row(visible=False, elem_id="zoom") as self.zoom:
+            self.fit = gr.Button("Whole picture", size="sm", min_width=80)
+            self.full = gr.Button("100 %", size="sm", min_width=80)
+        self.caption = gr.HTML(padding=False, elem_id="caption")
+        self.download = gr.DownloadButton(
+            "Download", variant="primary", visible=False, elem_id="download"
+        )
+
+    @property
+    def parts(self) -> list[Any]:
+        """What `show` changes."""
+        return [self.slider, self.zoom, self.caption, self.download]
+
+    def show(self, results: list[Shown], number: int | None) -> dict[Any, Any]:
+        """One of the results; nothing where there is none."""
+        gr = self._gr
+        if not results:
+            hidden = {part: gr.update(visible=False) for part in self.parts}
+            return hidden | {self.caption: ""}
+        result = results[number or 0]
+        return {
+            self.slider: gr.ImageSlider((result.before, result.after), visible=True),
+            self.zoom: gr.Row(visible=True),
+            self.caption: result.caption,
+            self.download: gr.DownloadButton(result.label, value=result.path, visible=True),
+        }
+
+
+def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outcome) -> None:
+    """What happens when."""
+    chosen = [wishes.files, wishes.model, wishes.scale]
+    buttons = [outcome.status, wishes.go, wishes.stop]
+
+    def describe(paths: list[str] | None, model: str, scale: float) -> dict[Any, Any]:
+        text, possible = work.describe(paths or [], model, scale)
+        return {wishes.facts: text, wishes.go: gr.Button(interactive=possible)}
+
+    def at_rest(message: str = "") -> dict[Any, Any]:
+        go, stop = gr.Button(visible=True), gr.Button(visible=False)
+        return {outcome.status: message, wishes.go: go, wishes.stop: stop}
+
+    async def upscale(paths: list[str] | None, model: str, scale: float) -> Any:
+        results: list[Shown] = []
+        yield {
+            wishes.go: gr.Button(visible=False),
+            wishes.stop: gr.Button(visible=True),
+            outcome.choice: gr.Radio(visible=False),
+            outcome.shown: results,
+            **outcome.show(results, None),
+        }
+        problems: list[str] = []
+        async for step in work.upscale(paths or [], model, scale, problems):
+            if isinstance(step, str):
+                yield {outcome.status: step}
+                continue
+            results.append(step)
+            options = [(each.name, number) for number, each in enumerate(results)]
+            yield {
+                outcome.shown: results,
+                outcome.choice: gr.Radio(options, value=0, visible=len(results) > 1),
+                **(outcome.show(results, 0) if len(results) == 1 else {}),
+            }
+        yield at_rest(work.summary(problems))
+
+    quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
+    for changed in (*(each.change for each in chosen), blocks.load):
+        changed(describe, chosen, [wishes.facts, wishes.go], **quiet)
+    wishes.examples.click(
+        lambda number: [str(EXAMPLES[number])], wishes.examples, wishes.files, **quiet
+    )
+    running = wishes.go.click(
+        upscale,
+        chosen,
+        [*buttons, outcome.shown, outcome.choice, *outcome.parts],
+        concurrency_limit=None,  # the queue of all, the service included, has its own
+        **quiet,
+    )
+    wishes.stop.click(lambda: at_rest("Cancelled."), None, buttons, cancels=[running], **quiet)
+    outcome.fit.click(None, js="() => srganZoom(false)", **quiet)
+    outcome.full.click(None, js="() => srganZoom(true)", **quiet)
+    outcome.choice.input(outcome.show, [outcome.shown, outcome.choice], outcome.parts, **quiet)
