@@ -5,6 +5,7 @@ import importlib
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 from urllib.error import URLError
@@ -255,6 +256,13 @@ def test_weights_of_torchvision_and_of_the_package(
     assert distance == LPIPS("alex", random_weights)(*pair)
 
 
+def test_the_real_package_fits(
+    downloads: list[object], pair: tuple[np.ndarray, np.ndarray]
+) -> None:
+    metadata.version("lpips")  # the extra evaluate brings it
+    assert LPIPS("alex", None)(*pair) > 0
+
+
 def test_damaged_package(downloads: list[object], lpips_package: Path) -> None:
     lpips_package.write_bytes(b"nothing")
     with pytest.raises(LPIPSError) as caught:
@@ -266,7 +274,7 @@ def test_package_not_installed(downloads: list[object], monkeypatch: pytest.Monk
     monkeypatch.setattr("srgan.lpips.find_spec", lambda _: None)
     with pytest.raises(LPIPSError) as caught:
         LPIPS("alex", None)
-    assert_one_helpful_line(caught.value, "pip install --no-deps lpips")
+    assert_one_helpful_line(caught.value, "pip install 'srgan[evaluate]'")
 
 
 @pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("invalid hash\n(dcbb)")])
@@ -284,7 +292,7 @@ def test_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(LPIPSError) as caught:
         LPIPS("alex", None)
-    assert_one_helpful_line(caught.value, "pip install 'srgan[train]'")
+    assert_one_helpful_line(caught.value, "pip install 'srgan[evaluate]'")
 
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:

@@ -127,7 +127,9 @@ class LPIPS:
         try:
             import torch
         except ImportError as error:
-            raise LPIPSError(f"LPIPS ({net}) needs PyTorch: pip install 'srgan[train]'") from error
+            raise LPIPSError(
+                f"LPIPS ({net}) needs PyTorch: pip install 'srgan[evaluate]'"
+            ) from error
         self._network = network = _NETWORKS[net]
         if weights is None:
             features, lins = _torchvision_features(network), _package_lins(network, net)
@@ -248,7 +250,7 @@ def _torchvision_features(network: _Network) -> "dict[str, Tensor]":
         from torchvision import models
     except ImportError as error:
         raise LPIPSError(
-            f"{network.title}'s weights come with torchvision: pip install 'srgan[train]', or "
+            f"{network.title}'s weights come with torchvision: pip install 'srgan[evaluate]', or "
             f"{network.advice}"
         ) from error
     source = models.get_model_weights(network.file)["IMAGENET1K_V1"]
@@ -269,8 +271,8 @@ def _package_lins(network: _Network, net: str) -> "dict[str, Tensor]":
     package = find_spec("lpips")
     if package is None or package.origin is None:
         raise LPIPSError(
-            f"LPIPS ({net}): its weights come with the package lpips: pip install --no-deps "
-            f"lpips, or {network.advice}"
+            f"LPIPS ({net}): its weights come with the package lpips: "
+            f"pip install 'srgan[evaluate]', or {network.advice}"
         )
     path = Path(package.origin).parent / "weights" / "v0.1" / f"{net}.pth"
     try:

@@ -65,7 +65,7 @@ def _lpips(net: str, weights: Path | None) -> Measure:
     try:
         from srgan.lpips import LPIPS, LPIPSError
     except ImportError as error:
-        raise UnavailableError("pip install 'srgan[train]'") from error
+        raise UnavailableError("pip install 'srgan[evaluate]'") from error
     try:
         distance = LPIPS("vgg" if net == "vgg" else "alex", weights)
     except LPIPSError as error:
