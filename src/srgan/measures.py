@@ -62,10 +62,8 @@ class UnavailableError(Exception):
 
 
 def _lpips(net: str, weights: Path | None) -> Measure:
-    try:
-        from srgan.lpips import LPIPS, LPIPSError
-    except ImportError as error:
-        raise UnavailableError("pip install 'srgan[evaluate]'") from error
+    from srgan.lpips import LPIPS, LPIPSError
+
     try:
         distance = LPIPS("vgg" if net == "vgg" else "alex", weights)
     except LPIPSError as error:
