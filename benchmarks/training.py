@@ -86,8 +86,17 @@ def srresnet(folder: Path) -> TrainingConfig:
 
 def srgan(folder: Path, features: str) -> TrainingConfig:
     data = DataOptions(data_folder=folder, validation_pictures=1)
-    method = SRGANOptions(srresnet="srresnet-x4", features=features)
-    return TrainingConfig(data, SRGANSchedule(), SRGANOptimizer(), RunOptions(), method)
+    method = SRGANOptions(  # the paper's, which is what the plain loop computes
+        srresnet="srresnet-x4",
+        features=features,
+        layer=((5, 4),),
+        content_loss="mse",
+        adversarial_weight=1e-3,
+        consistency_weight=0,
+        discriminator_muon_rate=0,
+    )
+    optimizer = SRGANOptimizer(freeze_bn=False)
+    return TrainingConfig(data, SRGANSchedule(), optimizer, RunOptions(), method)
 
 
 def ours(config: TrainingConfig, loading: bool) -> Work:

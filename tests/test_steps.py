@@ -60,7 +60,9 @@ def generator() -> Generator:
 def adversarial_step(
     accelerator: Accelerator, vgg: Path, optimizer: OptimizerOptions = ADAM, **weights: float
 ) -> AdversarialStep:
-    method = SRGANOptions(features=str(vgg), layer=((2, 1),), **weights)  # type: ignore[arg-type]
+    """Adam alone and one layer by MSE, which plain autograd follows in a few lines."""
+    options: dict[str, Any] = {"content_loss": "mse", "discriminator_muon_rate": 0, **weights}
+    method = SRGANOptions(features=str(vgg), layer=((2, 1),), **options)
     return AdversarialStep(generator(), method, optimizer, accelerator)
 
 

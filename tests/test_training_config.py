@@ -17,6 +17,7 @@ from srgan.training_config import (
     OptimizerOptions,
     RunOptions,
     ScheduleOptions,
+    SRGANData,
     SRGANOptimizer,
     SRGANOptions,
     SRGANSchedule,
@@ -195,10 +196,17 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
         lambda: DataOptions(workers=-1),
         lambda: ScheduleOptions(warmup=-1),
         lambda: OptimizerOptions(ema=1.0),
-        lambda: SRGANOptions(content_weight=0, adversarial_weight=0),
+        lambda: SRGANOptions(content_weight=0, adversarial_weight=0, consistency_weight=0),
         lambda: RunOptions(keep=0),
     ],
 )
 def test_impossible_options(options: object) -> None:
     with pytest.raises(OptionError):
         options()  # type: ignore[operator]
+
+
+def test_bn_statistics_that_nobody_measured_are_not_kept() -> None:
+    parts = (SRGANData(), SRGANSchedule(), SRGANOptimizer(), RunOptions())
+    with pytest.raises(OptionError, match="--no-freeze-bn"):
+        TrainingConfig(*parts, SRGANOptions(from_scratch=True))
+    TrainingConfig(*parts, SRGANOptions(srresnet="srresnet-x4"))

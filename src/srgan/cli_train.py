@@ -14,6 +14,7 @@ from srgan.training_config import (
     OptimizerOptions,
     RunOptions,
     ScheduleOptions,
+    SRGANData,
     SRGANOptimizer,
     SRGANOptions,
     SRGANSchedule,
@@ -97,7 +98,7 @@ def srresnet(
 def srgan(
     *,
     method: Annotated[SRGANOptions, METHOD] = SRGANOptions(),
-    data: Annotated[DataOptions, DATA] = DataOptions(),
+    data: Annotated[SRGANData, DATA] = SRGANData(),
     schedule: Annotated[SRGANSchedule, SCHEDULE] = SRGANSchedule(),
     optimizer: Annotated[SRGANOptimizer, OPTIMIZER] = SRGANOptimizer(),
     run: Annotated[RunOptions, RUN] = RunOptions(),

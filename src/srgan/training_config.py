@@ -190,6 +190,13 @@ class SRResNetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SRGANData(DataOptions):
+    __doc__ = DataOptions.__doc__
+
+    candidates: int = 4  # the discriminator learns nothing from flat crops
+
+
+@dataclass(frozen=True, kw_only=True)
 class SRGANSchedule(ScheduleOptions):
     __doc__ = ScheduleOptions.__doc__
 
@@ -201,7 +208,8 @@ class SRGANOptimizer(OptimizerOptions):
     __doc__ = OptimizerOptions.__doc__
 
     optimizer: Literal["muon", "adam"] = "adam"
-    rate: float = 1e-4
+    rate: float = 1.5e-4
+    freeze_bn: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,25 +233,27 @@ class SRGANOptions:
         consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
             the size of LR, are apart. It holds colours and brightness, and leaves texture free.
         discriminator_rate: Adam's learning rate of the discriminator.
-        discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; by
-            default they are Adam's, too.
+        discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; 0 leaves
+            them to Adam, too.
     """
 
     srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
     from_scratch: bool = False
     features: str = "vgg19"
-    layer: tuple[tuple[int, int], ...] = ((5, 4),)
-    content_loss: ContentLoss = "mse"
+    layer: tuple[tuple[int, int], ...] = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))
+    content_loss: ContentLoss = "relative"
     content_weight: float = 1.0
-    adversarial_weight: float = 1e-3
+    adversarial_weight: float = 0.02
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
-    consistency_weight: float = 0.0
+    consistency_weight: float = 8.0
     discriminator_rate: float = 1e-4
-    discriminator_muon_rate: float | None = None
+    discriminator_muon_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        _positive(self, "discriminator_rate", "discriminator_muon_rate")
+        _positive(self, "discriminator_rate")
+        if self.discriminator_muon_rate < 0:
+            raise OptionError("--discriminator-muon-rate must be 0 or more")
         if not self.layer or not all(1 <= i <= 5 and j >= 1 for i, j in self.layer):
             raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
         if self.from_scratch and self.srresnet is not None:
@@ -267,6 +277,11 @@ class TrainingConfig:
     optimizer: OptimizerOptions
     run: RunOptions
     method: SRResNetOptions | SRGANOptions
+
+    def __post_init__(self) -> None:
+        method = self.method
+        if isinstance(method, SRGANOptions) and method.from_scratch and self.optimizer.freeze_bn:
+            raise OptionError("--from-scratch has no BN statistics to keep: pass --no-freeze-bn")
 
     @property
     def name(self) -> str:
