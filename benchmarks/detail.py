@@ -29,7 +29,7 @@ def main(
     /,
     *,
     model: str = "srgan-x4",
-    steps: Annotated[list[float], Parameter(consume_multiple=True)] = [0, 0.2, 0.4, 0.6, 0.8, 1],  # noqa: B006
+    steps: Annotated[list[float], Parameter(consume_multiple=True)] = [0, 0.25, 0.5, 0.75, 1],  # noqa: B006
     lpips_weights: Path | None = None,
     out: Path = Path("detail.png"),
 ) -> None:

@@ -54,6 +54,13 @@ def test_the_chosen_model_upscales(with_blurry: str, astronaut: np.ndarray) -> N
     assert (loaded(astronaut) != models(with_blurry)(astronaut)).any()
 
 
+def test_detail_is_for_the_models_that_have_it(with_blurry: str, astronaut: np.ndarray) -> None:
+    loaded = Models("auto", 0, EngineOptions("openvino", "fp32"))
+    difference = loaded(astronaut).astype(int) - models("srresnet-x4")(astronaut)
+    assert np.abs(difference).max() <= 1  # the default model's partner
+    np.testing.assert_array_equal(loaded(blurred(astronaut)), models()(blurred(astronaut)))
+
+
 def test_a_picture_of_the_same_size_is_to_be_sharper(
     with_blurry: str, astronaut: np.ndarray
 ) -> None:

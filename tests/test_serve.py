@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from srgan.auto import BLURRY
+from srgan.config import DEFAULT_MODEL
 from srgan.serve.options import Address
 from srgan.serve.run import listen
 
@@ -348,12 +350,12 @@ def test_a_format_that_cannot_hold_the_result(server: Server) -> None:
 def test_it_chooses_the_model_as_the_command_does(srgan: Command, tmp_path: Path) -> None:
     photo = data.astronaut()[40:136, 150:270]
     pictures = {
-        "srresnet-x4": encoded(photo),
-        "srresnet-blurry-x4": encoded(photo, "jpeg", quality=40),
+        DEFAULT_MODEL: encoded(photo),
+        BLURRY[DEFAULT_MODEL]: encoded(photo, "jpeg", quality=40),
     }
     with running("--no-page", *TILE) as server:
         for model, picture in pictures.items():
-            name = f"photo.{'png' if model == 'srresnet-x4' else 'jpg'}"
+            name = f"photo.{'png' if model == DEFAULT_MODEL else 'jpg'}"
             (tmp_path / name).write_bytes(picture)
             assert srgan("upscale", name, "-o", "out/", *map(str, TILE)).returncode == 0
             job = f"{server.post(picture, '/v1/jobs').headers['location']}"

@@ -16,7 +16,7 @@ from srgan.pixels import Pixels
 from srgan.upscaler import Upscaler
 
 LIMITS = PRETRAINED / "auto.toml"
-BLURRY = {"srresnet-x4": "srresnet-blurry-x4", "srgan-x4": "srgan-blurry-x4"}
+BLURRY = {"srresnet-x4": "srresnet-blurry-x4", "srgan-x4": "srresnet-blurry-x4"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Models:
         """Load the model, or for auto the clean one, so that what cannot be fails before any work.
 
         Args:
-            detail: of models with a partner; see `with_detail`.
+            detail: of models with a partner; see `with_detail`. The blurry model that auto
+                chooses is left as it is where it has none.
             upscalers: by model, shared among several `Models` of the same detail and options: each
                 model is in memory once.
         """
@@ -111,7 +112,9 @@ class Models:
         if model not in self._upscalers:
             checkpoint = self._checkpoint
             if model != self._usual:
-                checkpoint = with_detail(load_checkpoint(model), self._detail)
+                checkpoint = load_checkpoint(model)
+                detail = self._detail if "partner" in checkpoint.info else None
+                checkpoint = with_detail(checkpoint, detail)
             self._upscalers[model] = Upscaler(checkpoint, self._options)
         return self._upscalers[model]
 

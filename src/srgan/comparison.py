@@ -57,7 +57,7 @@ def side_by_side(lr: Pixels, sr: Pixels, label: str) -> Image.Image:
     window = [slice(each.start * scale, each.stop * scale) for each in windows]
     panels = [plain, sr[window[0], window[1]].astype(np.float32) / top * 255]
     pictures = [_rgb(round_to(panel, np.dtype(np.uint8))) for panel in panels]
-    return _labelled(pictures, ["bicubic", label])
+    return labelled(pictures, ["bicubic", label])
 
 
 def _middle(length: int, size: int) -> slice:
@@ -74,10 +74,11 @@ def _rgb(image: np.ndarray) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _labelled(pictures: list[Image.Image], labels: list[str]) -> Image.Image:
+def labelled(pictures: list[Image.Image], labels: list[str]) -> Image.Image:
+    """Pictures of one size in a row, each under its label."""
     width, height = pictures[0].size
     gap = 8
-    canvas = Image.new("RGB", (width * len(pictures) + gap, height + LABEL), "white")
+    canvas = Image.new("RGB", ((width + gap) * len(pictures) - gap, height + LABEL), "white")
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(22)
     for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):

@@ -10,7 +10,7 @@ PreparedFormat = Literal["png", "parquet", "webdataset"]
 # benchmark sets were made, or the picture mirrored, as in today's. Only outer pixels differ.
 Edges = Literal["replicate", "symmetric"]
 
-DEFAULT_MODEL = "srresnet-x4"
+DEFAULT_MODEL = "srgan-x4"
 AUTO = "auto"  # the default model or its blurry sibling, by the picture
 DEFAULT_MAX_PIXELS = 200_000_000
 MIN_TILE = 64
