@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from srgan import checkpoint as checkpoints
+from srgan import cli_models
 from srgan.checkpoint import Architecture, Checkpoint, save_checkpoint
 from srgan.config import OptionError
-from srgan.engines.openvino import OpenVINOEngine, calibrate, calibration_tiles
+from srgan.engines.openvino import OpenVINOEngine, calibrate, calibration_tiles, shared_core
 from srgan.interpolation import interpolate, with_detail
 from srgan.networks.folding import fold, without_bn
 from srgan.upscaler import EngineOptions, Upscaler
@@ -150,3 +151,16 @@ def test_the_command(
     done = srgan("upscale", photo, "--detail", 1, "--model", folder / "odd.safetensors")
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "photo_x4.jpg").size == (480, 384)
+
+
+def test_an_export_has_the_models_own_detail_or_another(
+    pair: tuple[Path, Checkpoint, Checkpoint], tmp_path: Path, astronaut: np.ndarray
+) -> None:
+    _, faithful, vivid = pair
+    lr = astronaut.astype(np.float32).transpose(2, 0, 1)[None] / 255
+    for detail, step in ((None, 0.5), (1, 1.0)):
+        file = tmp_path / f"{step}.xml"
+        cli_models.export("vivid", format="openvino", output=str(file), detail=detail)
+        exported = shared_core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        expected = super_resolve(interpolate(faithful, vivid, step), astronaut)
+        np.testing.assert_allclose(exported(lr)[0], expected, atol=1e-5)

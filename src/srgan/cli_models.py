@@ -82,6 +82,7 @@ def export(
     *,
     format: Literal["onnx", "openvino", "torchscript"],
     output: Annotated[str | None, Parameter(alias="-o")] = None,
+    detail: float | None = None,
     precision: Literal["fp32", "fp16"] = "fp32",
     uint8: bool = False,
     overwrite: bool = False,
@@ -93,6 +94,7 @@ def export(
         format: openvino is a pair of files, .xml and .bin; it needs nothing more installed, the
             others need: pip install 'srgan[export]'
         output: File to write, or a folder/; by default MODEL's name in the current folder.
+        detail: From 0 to 1, as of srgan upscale; by default the model's own.
         precision: fp16 is half as large and not as exact; input and output stay float32.
         uint8: (N, H, W, 3) uint8 in and out instead of (N, 3, H, W) float32 in [0, 1]; RGB.
         overwrite: Replace a file that exists.
@@ -101,9 +103,11 @@ def export(
     from srgan.convert import bare_name
     from srgan.export import SIZES, SUFFIXES
     from srgan.export import export as write
+    from srgan.interpolation import with_detail
 
     target = _target(output, Path(bare_name(Path(model)) + SUFFIXES[format]), overwrite)
-    difference = write(load_checkpoint(model), target, format, precision=precision, uint8=uint8)
+    checkpoint = with_detail(load_checkpoint(model), detail)
+    difference = write(checkpoint, target, format, precision=precision, uint8=uint8)
     print(f"{model} -> {target}")
     print(
         f"  {format}, {precision}: differs from srgan by at most {difference:.1e} of white "
