@@ -239,15 +239,18 @@ def test_uploads_to_the_page_are_bounded(server: Server) -> None:
     wait_until(lambda: server.disk() - before < 1000)
 
 
-def test_pandas_waits_for_its_first_use(tmp_path: Path) -> None:
+@pytest.mark.parametrize("use", ["name", "module"])
+def test_pandas_waits_for_its_first_use(use: str, tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
 from srgan.serve.gradio_import import import_gradio
 import_gradio(Path(sys.argv[1]))
 assert "pandas.core" not in sys.modules
+if sys.argv[2] == "module":
+    from pandas.api.types import is_bool_dtype
 import pandas
 assert len(pandas.DataFrame({"a": [1, 2]})) == 2
 assert sys.modules["pandas"].DataFrame is pandas.DataFrame
 """
-    subprocess.run([sys.executable, "-c", program, tmp_path], check=True)
+    subprocess.run([sys.executable, "-c", program, tmp_path, use], check=True)

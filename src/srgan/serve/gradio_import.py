@@ -49,5 +49,6 @@ def _import_when_used(name: str) -> None:
             del sys.modules[name]
         return getattr(importlib.import_module(name), attribute)
 
+    del stand_in.__path__  # so that an import of one of its modules is use, too
     stand_in.__getattr__ = import_now  # type: ignore[method-assign]
     sys.modules[name] = stand_in
