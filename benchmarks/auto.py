@@ -53,7 +53,7 @@ def main(
     *,
     lpips_weights: Path | None = None,
     clean: str = DEFAULT_MODEL,
-    blurry: str = BLURRY[DEFAULT_MODEL],
+    blurry: str = BLURRY,
     pictures: int = 50,
     seed: int = 1,
     fit: bool = False,

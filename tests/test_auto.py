@@ -24,7 +24,7 @@ def blurred(photo: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def with_blurry(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """As if a blurry model was shipped; returns its name."""
-    name = auto.BLURRY[DEFAULT_MODEL]
+    name = auto.BLURRY
     models = {**shipped_models(), name: small_model}
     for module in ("srgan.auto", "srgan.checkpoint"):
         monkeypatch.setattr(f"{module}.shipped_models", lambda: models)
@@ -78,7 +78,7 @@ def test_a_named_model_is_taken_as_it_is(with_blurry: str, astronaut: np.ndarray
 def test_without_a_blurry_model_auto_is_the_default(
     astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto, "BLURRY", {DEFAULT_MODEL: "not-there"})
+    monkeypatch.setattr(auto, "BLURRY", "not-there")
     for same_size in (False, True):
         choice = models().choose(blurred(astronaut), same_size=same_size)
         assert choice.model == DEFAULT_MODEL
@@ -130,9 +130,9 @@ def test_the_command_says_which_model_and_why(photo: Path, tmp_path: Path, srgan
     done = srgan("upscale", photo, "blurry.png", "--verbose", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     first, second = map(json.loads, done.stdout.splitlines())
-    shipped = auto.BLURRY[DEFAULT_MODEL] in shipped_models()
+    shipped = auto.BLURRY in shipped_models()
     assert first["model"] == DEFAULT_MODEL
-    assert second["model"] == (auto.BLURRY[DEFAULT_MODEL] if shipped else DEFAULT_MODEL)
+    assert second["model"] == (auto.BLURRY if shipped else DEFAULT_MODEL)
     for record in (first, second):
         assert record["notes"][0].startswith(f"model {record['model']}: ")
     quiet = srgan("upscale", photo, "--model", DEFAULT_MODEL, "--dry-run")

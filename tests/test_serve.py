@@ -351,14 +351,14 @@ def test_it_chooses_the_model_as_the_command_does(srgan: Command, tmp_path: Path
     photo = data.astronaut()[40:136, 150:270]
     pictures = {
         DEFAULT_MODEL: encoded(photo),
-        BLURRY[DEFAULT_MODEL]: encoded(photo, "jpeg", quality=40),
+        BLURRY: encoded(photo, "jpeg", quality=40),
     }
     with running("--no-page", *TILE) as server:
         for model, picture in pictures.items():
             name = f"photo.{'png' if model == DEFAULT_MODEL else 'jpg'}"
             (tmp_path / name).write_bytes(picture)
             assert srgan("upscale", name, "-o", "out/", *map(str, TILE)).returncode == 0
-            job = f"{server.post(picture, '/v1/jobs').headers['location']}"
+            job = server.post(picture, "/v1/jobs").headers["location"]
             wait_until(lambda job=job: server.client.get(job).json()["status"] == "done")
             assert server.client.get(job).json()["model"] == model
             result = server.client.get(f"{job}/result").content

@@ -16,7 +16,7 @@ from srgan.pixels import Pixels
 from srgan.upscaler import Upscaler
 
 LIMITS = PRETRAINED / "auto.toml"
-BLURRY = {"srresnet-x4": "srresnet-blurry-x4", "srgan-x4": "srresnet-blurry-x4"}
+BLURRY = "srresnet-blurry-x4"
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,14 @@ class Models:
         """
         if self._model != AUTO:
             return Choice(self._model, "as asked for")
-        blurry = BLURRY[DEFAULT_MODEL]
-        if blurry not in shipped_models():
+        if BLURRY not in shipped_models():
             return Choice(self._usual, "there is no model for blurry pictures yet")
         if same_size:
-            return Choice(blurry, "a picture of the same size is to be sharper")
+            return Choice(BLURRY, "a picture of the same size is to be sharper")
         condition = inspect_condition(picture)
         reasons = read_limits().passed_by(condition)
         if reasons:
-            return Choice(blurry, ", ".join(reasons))
+            return Choice(BLURRY, ", ".join(reasons))
         return Choice(self._usual, f"clean: {condition}")
 
     def upscaler(self, model: str | None = None) -> Upscaler:
