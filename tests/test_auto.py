@@ -7,9 +7,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.auto import Sample, fitted
-from srgan import auto
-from srgan.auto import Limits, Models, read_limits
-from srgan.checkpoint import CheckpointError, shipped_models
+from srgan.auto import BLURRY, Limits, Models, read_limits
+from srgan.checkpoint import CheckpointError
 from srgan.condition import Condition
 from srgan.config import DEFAULT_MODEL, EngineOptions
 from tests.conftest import Command
@@ -21,67 +20,44 @@ def blurred(photo: np.ndarray) -> np.ndarray:
     return gaussian_filter(photo.astype(np.float32), (2, 2, 0)).round().astype(np.uint8)
 
 
-@pytest.fixture
-def with_blurry(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """As if a blurry model was shipped; returns its name."""
-    name = auto.BLURRY
-    models = {**shipped_models(), name: small_model}
-    for module in ("srgan.auto", "srgan.checkpoint"):
-        monkeypatch.setattr(f"{module}.shipped_models", lambda: models)
-    return name
-
-
 def models(model: str = "auto") -> Models:
     return Models(model, None, EngineOptions("openvino", "fp32"))
 
 
-def test_a_picture_beyond_a_limit_gets_the_blurry_model(
-    with_blurry: str, astronaut: np.ndarray
-) -> None:
+def test_a_picture_beyond_a_limit_gets_the_blurry_model(astronaut: np.ndarray) -> None:
     loaded = models()
     choice = loaded.choose(astronaut)
     assert choice.model == DEFAULT_MODEL
     assert choice.why.startswith("clean: no JPEG, ")
     choice = loaded.choose(blurred(astronaut))
-    assert choice.model == with_blurry
+    assert choice.model == BLURRY
     assert "blur of" in choice.why
 
 
-def test_the_chosen_model_upscales(with_blurry: str, astronaut: np.ndarray) -> None:
+def test_the_chosen_model_upscales(astronaut: np.ndarray) -> None:
     loaded = models()
-    for picture, name in ((astronaut, DEFAULT_MODEL), (blurred(astronaut), with_blurry)):
+    for picture, name in ((astronaut, DEFAULT_MODEL), (blurred(astronaut), BLURRY)):
         np.testing.assert_array_equal(loaded(picture), models(name)(picture))
-    assert (loaded(astronaut) != models(with_blurry)(astronaut)).any()
+    assert (loaded(astronaut) != models(BLURRY)(astronaut)).any()
 
 
-def test_detail_is_for_the_models_that_have_it(with_blurry: str, astronaut: np.ndarray) -> None:
+def test_detail_is_for_the_models_that_have_it(astronaut: np.ndarray) -> None:
     loaded = Models("auto", 0, EngineOptions("openvino", "fp32"))
     difference = loaded(astronaut).astype(int) - models("srresnet-x4")(astronaut)
     assert np.abs(difference).max() <= 1  # the default model's partner
     np.testing.assert_array_equal(loaded(blurred(astronaut)), models()(blurred(astronaut)))
 
 
-def test_a_picture_of_the_same_size_is_to_be_sharper(
-    with_blurry: str, astronaut: np.ndarray
-) -> None:
-    assert models().choose(astronaut, same_size=True).model == with_blurry
+def test_a_picture_of_the_same_size_is_to_be_sharper(astronaut: np.ndarray) -> None:
+    assert models().choose(astronaut, same_size=True).model == BLURRY
 
 
-def test_a_named_model_is_taken_as_it_is(with_blurry: str, astronaut: np.ndarray) -> None:
-    for name in (DEFAULT_MODEL, with_blurry):
+def test_a_named_model_is_taken_as_it_is(astronaut: np.ndarray) -> None:
+    for name in (DEFAULT_MODEL, BLURRY):
         for picture in (astronaut, blurred(astronaut)):
             assert models(name).choose(picture, same_size=True).model == name
     with pytest.raises(CheckpointError, match="no such model"):
         models("nothing")
-
-
-def test_without_a_blurry_model_auto_is_the_default(
-    astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(auto, "BLURRY", "not-there")
-    for same_size in (False, True):
-        choice = models().choose(blurred(astronaut), same_size=same_size)
-        assert choice.model == DEFAULT_MODEL
 
 
 @pytest.mark.parametrize(
@@ -130,9 +106,8 @@ def test_the_command_says_which_model_and_why(photo: Path, tmp_path: Path, srgan
     done = srgan("upscale", photo, "blurry.png", "--verbose", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     first, second = map(json.loads, done.stdout.splitlines())
-    shipped = auto.BLURRY in shipped_models()
     assert first["model"] == DEFAULT_MODEL
-    assert second["model"] == (auto.BLURRY if shipped else DEFAULT_MODEL)
+    assert second["model"] == BLURRY
     for record in (first, second):
         assert record["notes"][0].startswith(f"model {record['model']}: ")
     quiet = srgan("upscale", photo, "--model", DEFAULT_MODEL, "--dry-run")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srgan.checkpoint import PRETRAINED, load_checkpoint, shipped_models
+from srgan.checkpoint import PRETRAINED, load_checkpoint
 from srgan.condition import Condition, inspect_condition
 from srgan.config import AUTO, DEFAULT_MODEL, EngineOptions
 from srgan.engines import Engine
@@ -95,8 +95,6 @@ class Models:
         """
         if self._model != AUTO:
             return Choice(self._model, "as asked for")
-        if BLURRY not in shipped_models():
-            return Choice(self._usual, "there is no model for blurry pictures yet")
         if same_size:
             return Choice(BLURRY, "a picture of the same size is to be sharper")
         condition = inspect_condition(picture)
