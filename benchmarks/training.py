@@ -91,11 +91,15 @@ def srgan(folder: Path, features: str) -> TrainingConfig:
         features=features,
         layer=((5, 4),),
         content_loss="mse",
+        adversarial_loss="standard",
         adversarial_weight=1e-3,
         consistency_weight=0,
-        discriminator_muon_rate=0,
+        grid_weight=0,
+        jitter=False,
+        discriminator="picture",
+        discriminator_rate=1e-4,
     )
-    optimizer = SRGANOptimizer(freeze_bn=False)
+    optimizer = SRGANOptimizer(optimizer="adam", rate=1e-4, freeze_bn=False)
     return TrainingConfig(data, SRGANSchedule(), optimizer, RunOptions(), method)
 
 

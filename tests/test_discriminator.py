@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srgan.networks.discriminator import Discriminator
+from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +82,22 @@ def test_gradient_reaches_every_parameter_and_the_picture() -> None:
     discriminator(picture).sum().backward()
     assert picture.grad is not None and picture.grad.abs().sum() > 0
     assert all(p.grad is not None for p in discriminator.parameters())
+
+
+def test_every_place_of_every_layer_is_judged_by_its_surroundings() -> None:
+    torch.manual_seed(0)
+    discriminator = FeatureDiscriminator([64, 256])
+    layers = [torch.rand(2, 64, 40, 40), 1000 * torch.rand(2, 256, 10, 10)]
+    with torch.no_grad():
+        logits = discriminator(layers)
+        assert [head.shape for head in logits] == [(2, 1, 20, 20), (2, 1, 10, 10)]
+        assert torch.allclose(discriminator([layers[0], layers[1] / 7])[1], logits[1], atol=1e-5)
+        # Another order of the places far away leaves a place's logit as it is.
+        layers[1][..., 6:] = layers[1][..., 6:].flip(2, 3)
+        moved = (discriminator(layers)[1] - logits[1]).abs()
+    assert moved[..., :4].max() < 1e-5 < moved[..., 6:].min()
+
+
+def test_black_pictures_have_logits() -> None:
+    logits = FeatureDiscriminator([64])([torch.zeros(1, 64, 8, 8)])
+    assert logits[0].isfinite().all()

@@ -14,7 +14,10 @@ from srgan.losses import (
     content_loss,
     discriminator_loss,
     generator_adversarial_loss,
+    grid_loss,
     pixel_loss,
+    probability,
+    relativistic,
 )
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
@@ -84,23 +87,33 @@ def test_content_loss(extractor: FeatureExtractor, sr: Tensor, hr: Tensor) -> No
     extractor.double()
     (phi_sr,), (phi_hr,) = extractor(sr.double()), extractor(hr.double())
     expected = np.mean((float64(phi_sr) - float64(phi_hr)) ** 2)
-    loss = content_loss(extractor.float(), sr, hr)
+    extractor.float()
+    loss = content_loss(extractor(sr), extractor(hr))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_relative_content_loss_is_the_mean_over_layers_whatever_their_scale(
+def unit(features: np.ndarray) -> np.ndarray:
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def test_unit_content_loss_is_the_mean_over_layers_whatever_their_scale(
     sr: Tensor, hr: Tensor
 ) -> None:
-    def layers(x: Tensor) -> list[Tensor]:
-        return [x, 1000 * functional.avg_pool2d(x, 4)]
+    sr, hr = sr + 0.1, hr + 0.1  # no feature of nothing
+    pooled_sr, pooled_hr = functional.avg_pool2d(sr, 4), functional.avg_pool2d(hr, 4)
+    expected = [
+        ((unit(float64(x)) - unit(float64(y))) ** 2).sum(1).mean()
+        for x, y in ((sr, hr), (pooled_sr, pooled_hr))
+    ]
+    loss = content_loss([sr, 1000 * pooled_sr], [hr, 1000 * pooled_hr], "unit")
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-3)
 
-    fine = np.abs(float64(sr - hr)).mean() / float64(hr).mean()
-    pooled_sr, pooled_hr = layers(sr)[1], layers(hr)[1]
-    coarse = np.abs(float64(pooled_sr - pooled_hr)).mean() / float64(pooled_hr).mean()
-    loss = content_loss(layers, sr, hr, "relative")
-    assert loss.item() == pytest.approx((fine + coarse) / 2, rel=1e-5)
-    black = torch.zeros_like(hr)
-    assert content_loss(layers, black, black, "relative").item() == 0
+
+def test_unit_content_loss_has_a_gradient_where_there_are_no_features(hr: Tensor) -> None:
+    black = torch.zeros_like(hr).requires_grad_(True)
+    assert content_loss([black], [torch.zeros_like(hr)], "unit").item() == 0
+    content_loss([black], [hr], "unit").backward()
+    assert black.grad is not None and black.grad.isfinite().all()
 
 
 def test_consistency_is_with_what_hr_is_reduced_to(hr: Tensor) -> None:
@@ -117,6 +130,23 @@ def test_consistency_is_with_what_hr_is_reduced_to(hr: Tensor) -> None:
     assert sr.grad is not None and sr.grad.abs().sum() > 0
 
 
+def test_a_grid_costs_and_texture_does_not(hr: Tensor) -> None:
+    """One level of noise and five of it; a grid of two and of four pixels, and one of five."""
+    torch.manual_seed(0)
+    assert grid_loss(hr, hr, 4).item() == 0
+    noise = torch.randn_like(hr)
+    grids = [torch.zeros_like(hr) for _ in range(3)]
+    for grid, period in zip(grids, (2, 4, 5), strict=True):
+        grid[..., ::period, ::period] = 1
+    of_noise = grid_loss(hr + 5 / 255 * noise, hr, 4).item()
+    fine, coarse, other = (grid_loss(hr + 5 / 255 * grid, hr, 4).item() for grid in grids)
+    assert min(fine, coarse) > 2 * max(other, grid_loss(hr + 1 / 255 * noise, hr, 4).item())
+    assert of_noise < 1 / 255
+    sr = (hr + 5 / 255 * grids[0]).requires_grad_(True)
+    grid_loss(sr, hr, 4).backward()
+    assert sr.grad is not None and sr.grad.abs().sum() > 0
+
+
 # Logits of a discriminator that has won by far must neither overflow nor lose their gradient.
 LOGITS_HR = torch.tensor([[0.3], [-2.0], [120.0], [-150.0]])
 LOGITS_SR = torch.tensor([[-0.7], [1.5], [-200.0], [90.0]])
@@ -124,7 +154,7 @@ LOGITS_SR = torch.tensor([[-0.7], [1.5], [-200.0], [90.0]])
 
 def test_generator_adversarial_loss() -> None:
     logits = LOGITS_SR.clone().requires_grad_(True)
-    loss = generator_adversarial_loss(logits)
+    loss = generator_adversarial_loss([logits])
     assert loss.item() == pytest.approx(-log_sigmoid(float64(logits)).mean(), rel=1e-6)
     loss.backward()
     assert logits.grad is not None
@@ -135,9 +165,30 @@ def test_generator_adversarial_loss() -> None:
 
 def test_discriminator_loss() -> None:
     expected = -log_sigmoid(float64(LOGITS_HR)).mean() - log_sigmoid(-float64(LOGITS_SR)).mean()
-    assert discriminator_loss(LOGITS_HR, LOGITS_SR).item() == pytest.approx(expected, rel=1e-6)
+    assert discriminator_loss([LOGITS_HR], [LOGITS_SR]).item() == pytest.approx(expected, rel=1e-6)
     nothing = torch.zeros(4, 1)
-    assert discriminator_loss(nothing, nothing).item() == pytest.approx(2 * np.log(2))
+    assert discriminator_loss([nothing], [nothing]).item() == pytest.approx(2 * np.log(2))
+
+
+def test_heads_weigh_the_same_whatever_their_size() -> None:
+    small, large = torch.full((2, 1, 1, 1), 3.0), torch.full((2, 1, 40, 40), -1.0)
+    expected = -(log_sigmoid(np.array(3.0)) + log_sigmoid(np.array(-1.0))) / 2
+    assert generator_adversarial_loss([small, large]).item() == pytest.approx(expected)
+    both = [-log_sigmoid(np.array(x)) - log_sigmoid(np.array(-x)) for x in (3.0, -1.0)]
+    loss = discriminator_loss([small, large], [small, large])
+    assert loss.item() == pytest.approx(np.mean(both))
+    assert probability([small, large]).item() == pytest.approx((0.95257 + 0.26894) / 2, abs=1e-4)
+
+
+def test_relativistic_logits_ask_which_of_both_is_the_truth() -> None:
+    hr, sr = [LOGITS_HR, LOGITS_HR[:2]], [LOGITS_SR, LOGITS_SR[:2]]
+    difference = float64(LOGITS_HR) - float64(LOGITS_SR)
+    heads = [-log_sigmoid(-difference).mean(), -log_sigmoid(-difference[:2]).mean()]
+    loss = generator_adversarial_loss(relativistic(sr, hr))
+    assert loss.item() == pytest.approx(np.mean(heads), rel=1e-5)
+    heads = [-2 * log_sigmoid(difference).mean(), -2 * log_sigmoid(difference[:2]).mean()]
+    loss = discriminator_loss(relativistic(hr, sr), relativistic(sr, hr))
+    assert loss.item() == pytest.approx(np.mean(heads), rel=1e-5)
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -150,16 +201,16 @@ def test_float32_from_bfloat16(
         features_sr, features_hr = float64(extractor(sr)[0]), float64(extractor(hr)[0])
         losses = {
             "pixel": pixel_loss(half_sr, hr),
-            "content": content_loss(extractor, sr, hr),
-            "relative": content_loss(extractor, sr, hr, "relative"),
-            "generator": generator_adversarial_loss(half_logits),
-            "discriminator": discriminator_loss(half_logits, half_logits),
+            "content": content_loss(extractor(sr), extractor(hr)),
+            "unit": content_loss(extractor(sr), extractor(hr), "unit"),
+            "generator": generator_adversarial_loss([half_logits]),
+            "discriminator": discriminator_loss([half_logits], [half_logits]),
         }
     logits = float64(half_logits)
     expected = {
         "pixel": reference_pixel_loss(float64(half_sr) - float64(hr), "mse"),
         "content": np.mean((features_sr - features_hr) ** 2),
-        "relative": np.abs(features_sr - features_hr).mean() / features_hr.mean(),
+        "unit": ((unit(features_sr) - unit(features_hr)) ** 2).sum(1).mean(),
         "generator": -log_sigmoid(logits).mean(),
         "discriminator": -(log_sigmoid(logits) + log_sigmoid(-logits)).mean(),
     }
@@ -168,20 +219,21 @@ def test_float32_from_bfloat16(
         assert loss.item() == pytest.approx(expected[name], rel=1e-5), name
 
 
-def test_gradients_reach_the_generator_and_never_vgg_or_hr(
+def test_gradients_reach_the_generator_and_never_vgg(
     extractor: FeatureExtractor, hr: Tensor
 ) -> None:
     torch.manual_seed(0)
     generator = Generator(Architecture(blocks=1, channels=8))
     discriminator = Discriminator()
     sr = generator(functional.avg_pool2d(hr, 4))
-    hr.requires_grad_(True)
-    terms = [content_loss(extractor, sr, hr), generator_adversarial_loss(discriminator(sr))]
+    terms = [
+        content_loss(extractor(sr), extractor(hr)),
+        generator_adversarial_loss([discriminator(sr)]),
+    ]
     for term in terms:
         generator.zero_grad()
         (at_output,) = torch.autograd.grad(term, sr, retain_graph=True)
         assert at_output.abs().sum() > 0
         term.backward(retain_graph=True)
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
-    assert hr.grad is None
     assert all(p.grad is None for p in extractor.parameters())

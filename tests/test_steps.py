@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from srgan.checkpoint import Architecture
 from srgan.degrade import bicubic_lr, unit
-from srgan.losses import consistency_loss, pixel_loss
+from srgan.losses import consistency_loss, content_loss, grid_loss, pixel_loss
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
@@ -58,11 +58,18 @@ def generator() -> Generator:
 
 
 def adversarial_step(
-    accelerator: Accelerator, vgg: Path, optimizer: OptimizerOptions = ADAM, **weights: float
+    accelerator: Accelerator, vgg: Path, optimizer: OptimizerOptions = ADAM, **changed: Any
 ) -> AdversarialStep:
-    """Adam alone and one layer by MSE, which plain autograd follows in a few lines."""
-    options: dict[str, Any] = {"content_loss": "mse", "discriminator_muon_rate": 0, **weights}
-    method = SRGANOptions(features=str(vgg), layer=((2, 1),), **options)
+    """The paper's discriminator, one layer by MSE: plain autograd follows in a few lines."""
+    options: dict[str, Any] = {
+        "layer": ((2, 1),),
+        "content_loss": "mse",
+        "adversarial_loss": "standard",
+        "discriminator": "picture",
+        "jitter": False,
+        **changed,
+    }
+    method = SRGANOptions(features=str(vgg), **options)
     return AdversarialStep(generator(), method, optimizer, accelerator)
 
 
@@ -131,6 +138,7 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
         adversarial_weight=0.1,
         pixel_weight=2.0,
         consistency_weight=3.0,
+        grid_weight=4.0,
     )
     discriminator = copy.deepcopy(step.discriminator)
     extractor = FeatureExtractor(vgg, [(2, 1)])
@@ -141,21 +149,65 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
     adversarial = functional.softplus(-discriminator(sr)).mean()
     pixel = (sr - hr).square().mean()
     consistency = consistency_loss(sr, hr, 4)
-    (0.5 * content + 0.1 * adversarial + 2 * pixel + 3 * consistency).backward()
+    grid = grid_loss(sr, hr, 4)
+    (0.5 * content + 0.1 * adversarial + 2 * pixel + 3 * consistency + 4 * grid).backward()
 
     values = step(batches[:1])
 
     torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
     terms = {"content": content, "adversarial": adversarial, "pixel": pixel}
-    for name, loss in (terms | {"consistency": consistency}).items():
+    for name, loss in (terms | {"consistency": consistency, "grid": grid}).items():
         assert values[f"loss/{name}"].item() == pytest.approx(loss.item(), rel=1e-4)
         assert values[f"gradient/{name}"].item() > 0
 
 
-def test_the_generators_update_leaves_no_gradient_in_discriminator_and_vgg(
-    accelerator: Accelerator, batches: list[Batch], vgg: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_term_reaches_the_generator_through_shared_features(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path, seen: dict[type, Tensor]
 ) -> None:
-    step = adversarial_step(accelerator, vgg)
+    """Two layers, of which one is computed from the other, for both content and adversary."""
+    step = adversarial_step(
+        accelerator,
+        vgg,
+        content_loss="unit",
+        content_weight=0.5,
+        adversarial_loss="relativistic",
+        adversarial_weight=0.1,
+        consistency_weight=3.0,
+        grid_weight=4.0,
+        discriminator="features",
+        layer=((1, 2), (2, 1)),
+    )
+    discriminator = copy.deepcopy(step.discriminator)
+    extractor = FeatureExtractor(vgg, [(1, 2), (2, 1)])
+    reference = generator().train()
+    lr, hr = batches[0]
+    sr = reference(lr)
+    content = content_loss(extractor(sr), extractor(hr), "unit")
+    heads = list(zip(discriminator(extractor(sr)), discriminator(extractor(hr)), strict=True))
+    assert [of_sr.shape for of_sr, _ in heads] == [(2, 1, 24, 24), (2, 1, 12, 12)]
+    by_head = [functional.softplus(of_hr - of_sr).mean() for of_sr, of_hr in heads]
+    adversarial = torch.stack(by_head).mean()
+    consistency, grid = consistency_loss(sr, hr, 4), grid_loss(sr, hr, 4)
+    (0.5 * content + 0.1 * adversarial + 3 * consistency + 4 * grid).backward()
+
+    values = step(batches[:1])
+
+    torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
+    assert values["loss/content"].item() == pytest.approx(content.item(), rel=1e-4)
+    assert values["loss/adversarial"].item() == pytest.approx(adversarial.item(), rel=1e-4)
+    assert values["loss/discriminator"].item() > 0
+    assert values["d_hr"] + values["d_sr"] == pytest.approx(1)  # which of both is HR
+
+
+@pytest.mark.parametrize("discriminator", ["features", "picture"])
+def test_the_generators_update_leaves_no_gradient_in_discriminator_and_vgg(
+    accelerator: Accelerator,
+    batches: list[Batch],
+    vgg: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    discriminator: str,
+) -> None:
+    step = adversarial_step(accelerator, vgg, discriminator=discriminator)
     found = []
 
     def look(self: Trained) -> Tensor:
@@ -186,10 +238,11 @@ def test_the_discriminator_learns_hr_from_sr_and_never_moves_the_generator(
     torch.testing.assert_close(seen[Discriminator], gradients(reference), rtol=1e-2, atol=1e-5)
 
 
+@pytest.mark.parametrize("discriminator", ["features", "picture"])
 def test_the_discriminator_wins_against_a_generator_that_stands_still(
-    accelerator: Accelerator, batches: list[Batch], vgg: Path
+    accelerator: Accelerator, batches: list[Batch], vgg: Path, discriminator: str
 ) -> None:
-    step = adversarial_step(accelerator, vgg)
+    step = adversarial_step(accelerator, vgg, discriminator=discriminator, discriminator_rate=1e-3)
     step.scale_rates(0)
     still = flat(step.generator)
     first = step(batches[:1])
@@ -224,6 +277,27 @@ def test_micro_batches_give_the_mean_gradient(
         assert value == pytest.approx((first[name] + second[name]) / 2, rel=1e-4)
 
 
+def test_jitter_shows_every_part_of_an_lr_pixel_to_vgg_and_the_discriminator(
+    accelerator: Accelerator, batches: list[Batch], vgg: Path
+) -> None:
+    """SR and HR in the same place, all 16 of them in turn."""
+    step = adversarial_step(accelerator, vgg, jitter=True)
+    windows = batches[0].hr.unfold(2, 44, 1).unfold(3, 44, 1)  # N, C, top, left, 44, 44
+    shown: dict[type, list[tuple[int, int]]] = {}
+
+    def look(network: nn.Module, inputs: tuple[Tensor]) -> None:
+        same = (windows == inputs[0][:, :, None, None]).all(dim=(0, 1, 4, 5))
+        shown.setdefault(type(network), []).extend((int(i), int(j)) for i, j in same.nonzero())
+        assert inputs[0].shape[-2:] == (44, 44)
+
+    step.extractor.register_forward_pre_hook(look)
+    step.discriminator.register_forward_pre_hook(look)
+    for _ in range(16):
+        step(batches[:1])
+    assert sorted(shown[FeatureExtractor]) == [(i, j) for i in range(4) for j in range(4)]
+    assert shown[Discriminator] == shown[FeatureExtractor]
+
+
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_an_update_that_is_not_finite_is_skipped(
     accelerator: Accelerator, batches: list[Batch], vgg: Path, adversarial: bool
@@ -254,18 +328,6 @@ def test_frozen_bn_computes_as_inference_does_and_keeps_its_statistics(
     statistics = [name for name in before if "running" in name]
     assert statistics and all(torch.equal(before[name], after[name]) for name in statistics)
     assert not torch.equal(before["blocks.0.bn1.weight"], after["blocks.0.bn1.weight"])
-
-
-def test_the_discriminators_kernels_are_muons_by_option(
-    accelerator: Accelerator, batches: list[Batch], vgg: Path
-) -> None:
-    """Muon's update of a kernel has the norm of its rate, whatever its gradient."""
-    step = adversarial_step(accelerator, vgg, discriminator_muon_rate=0.02)
-    kernel = step.discriminator.get_parameter("blocks.0.conv.weight")
-    before = kernel.detach().clone()
-    step(batches[:1])
-    singular = torch.linalg.svdvals((kernel.detach() - before).flatten(1)) / 0.02
-    assert 0.5 < singular.median() < 1.5
 
 
 def test_gradients_are_clipped(accelerator: Accelerator, batches: list[Batch]) -> None:
@@ -302,7 +364,7 @@ def test_a_step_goes_on_exactly_from_its_saved_state(
 
     def make() -> PixelStep | AdversarialStep:
         if adversarial:
-            return adversarial_step(accelerator, vgg, options)
+            return adversarial_step(accelerator, vgg, options, jitter=True)
         return pixel_step(accelerator, options)
 
     step, resumed = make(), make()

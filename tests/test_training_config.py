@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import tomli_w
 import torch
 from torch import nn
 
@@ -188,6 +189,15 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
     for name, value in (("degradation", "bicubic"), ("seed", 1), ("blocks", 3)):
         with pytest.raises(OptionError, match=f"--{name} of a run cannot change, it is {value}"):
             check_resumed({**config.table(), name: value}, config)
+    config = TrainingConfig(
+        DataOptions(), ScheduleOptions(), OptimizerOptions(), RunOptions(), SRGANOptions()
+    )
+    saved = tomllib.loads(tomli_w.dumps(config.table()))
+    check_resumed(saved, config)
+    with pytest.raises(OptionError, match="--layer of a run cannot change"):
+        check_resumed({**saved, "layer": [[5, 4]]}, config)
+    with pytest.raises(OptionError, match="--discriminator of a run cannot change"):
+        check_resumed({**saved, "discriminator": "picture"}, config)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Pixel, content and adversarial losses (Ledig et al. 2017, arXiv:1609.04802, section 2.2).
 
-Pictures are RGB in [0, 1], N x 3 x H x W; logits are N x 1. Every loss is a float32 scalar, a
+Pictures are RGB in [0, 1], N x 3 x H x W. Every loss is a float32 scalar, a
 mean over the batch, computed in float32 whatever autocast makes of the networks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from srgan.degrade import reduced
 from srgan.training_config import ContentLoss, PixelLoss
 
 CHARBONNIER_EPSILON = 1e-3
-TINY = 1e-6  # mean feature of a black layer
+GRID_WINDOW = 6  # LR pixels
+TINY = 1e-6  # squared length of a feature of nothing
 
 
 def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
@@ -31,29 +32,26 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
     return (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
-def content_loss(
-    extractor: Callable[[Tensor], Sequence[Tensor]],
-    sr: Tensor,
-    hr: Tensor,
-    kind: ContentLoss = "mse",
-) -> Tensor:
-    """How far features phi(SR) are from phi(HR), the mean over the layers of the `extractor`.
+def content_loss(sr: Sequence[Tensor], hr: Sequence[Tensor], kind: ContentLoss = "mse") -> Tensor:
+    """How far VGG's features phi(SR) are from phi(HR), the mean over layers of N x C x H x W.
 
-    "mse": mean((phi(SR) - phi(HR))^2) over a layer's N, C, H and W (equation 5). "relative":
-    mean(|phi(SR) - phi(HR)|) / mean(|phi(HR)|), about 0.5 to 1 in every layer for the SR of an
-    SRResNet, so that shallow and deep ones weigh the same. HR is a constant: no gradient goes to
-    it.
+    "mse": mean((phi(SR) - phi(HR))^2) over a layer's N, C, H and W (equation 5). "unit": the
+    same of features that have the length 1 over C, summed over C, 0 to 2 in every layer (LPIPS
+    without learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1).
     """
-    with torch.no_grad():
-        targets = [target.float() for target in extractor(hr)]
     losses = []
-    for features, target in zip(extractor(sr), targets, strict=True):
-        difference = features.float() - target
+    for features, target in zip(sr, hr, strict=True):
         if kind == "mse":
-            losses.append(difference.square().mean())
+            losses.append((features.float() - target.float()).square().mean())
         else:
-            losses.append(difference.abs().mean() / target.abs().mean().clamp_min(TINY))
+            losses.append((_unit(features) - _unit(target)).square().sum(1).mean())
     return torch.stack(losses).mean()
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features of the length 1 over C, in float32; those of nothing stay 0."""
+    features = features.float()
+    return features / (features.square().sum(1, keepdim=True) + TINY).sqrt()
 
 
 def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
@@ -67,23 +65,68 @@ def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     return (reduced(sr.float(), scale) - target).abs().mean()
 
 
-def generator_adversarial_loss(logits_sr: Tensor) -> Tensor:
+def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """mean(|P(SR) - P(HR)|), P being the fixed pattern of scale x scale pixels around each place.
+
+    Pixel shuffling computes the scale x scale pixels of an LR pixel by kernels of their own, and
+    texture that is the same in each LR pixel, a grid, is the first that a generator finds.
+    P: how far each of the scale x scale pixels of an LR pixel is from their mean, on average
+    over 6 x 6 LR pixels (or as many as there are), every third, so that of natural texture
+    little is left.
+    """
+
+    def pattern(picture: Tensor) -> Tensor:
+        phases = functional.pixel_unshuffle(picture.float(), scale).unflatten(1, (3, scale**2))
+        phases = phases - phases.mean(dim=2, keepdim=True)
+        window = min(GRID_WINDOW, *phases.shape[-2:])
+        return functional.avg_pool2d(phases.flatten(1, 2), window, GRID_WINDOW // 2)
+
+    with torch.no_grad():
+        target = pattern(hr)
+    return (pattern(sr) - target).abs().mean()
+
+
+def relativistic(logits: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """How far the logits of each head are above those of the same places in the other picture.
+
+    In the adversarial losses instead of the logits themselves they make the relativistic GAN
+    (RSGAN of Jolicoeur-Martineau 2019, arXiv:1807.00734): a discriminator that says of SR and its
+    HR which one is the truth. It cannot go by what the picture shows, which is the same in both.
+    """
+    return [x.float() - y.float() for x, y in zip(logits, others, strict=True)]
+
+
+def generator_adversarial_loss(logits_sr: Sequence[Tensor]) -> Tensor:
     """mean(-log(sigmoid(D(SR)))): how far SR is from passing for HR (equation 6).
 
     BCE with logits against the label 1. Equation 6 sums over the batch; this is its mean.
+
+    Args:
+        logits_sr: one tensor for each head of the discriminator; heads weigh the same.
     """
     return _cross_entropy(logits_sr, label=1)
 
 
-def discriminator_loss(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
+def discriminator_loss(logits_hr: Sequence[Tensor], logits_sr: Sequence[Tensor]) -> Tensor:
     """mean(-log(sigmoid(D(HR)))) + mean(-log(1 - sigmoid(D(SR)))) (equation 2, negated).
 
     BCE with logits, HR labelled 1 and SR 0. The sum of both halves, as in equation 2, not
     their mean: a discriminator that knows nothing has the loss 2 log 2.
+
+    Args:
+        logits_hr, logits_sr: one tensor for each head; heads weigh the same.
     """
     return _cross_entropy(logits_hr, label=1) + _cross_entropy(logits_sr, label=0)
 
 
-def _cross_entropy(logits: Tensor, label: float) -> Tensor:
-    logits = logits.float()
-    return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+def probability(logits: Sequence[Tensor]) -> Tensor:
+    """How sure a discriminator is, in the mean, that it sees HR."""
+    return torch.stack([head.float().sigmoid().mean() for head in logits]).mean()
+
+
+def _cross_entropy(logits: Sequence[Tensor], label: float) -> Tensor:
+    losses = []
+    for head in map(Tensor.float, logits):
+        labels = torch.full_like(head, label)
+        losses.append(functional.binary_cross_entropy_with_logits(head, labels))
+    return torch.stack(losses).mean()

@@ -1,26 +1,29 @@
 """One update of the networks: SRResNet's and SRGAN's methods, each in one place.
 
 A step takes a batch and returns the mean of every loss and figure worth a curve, by name. It
-owns its networks and optimizers; the trainer never asks which step it has. Every term's gradient
-is taken at the generator's output, where its norm tells the terms' shares, and their sum goes
-on through the generator: that costs no more than one backward pass.
+owns its networks and optimizers; the trainer never asks which step it has. SRGAN's terms have
+their gradients taken one by one at SR, or at VGG's features of it, where their norms tell the
+terms' shares; their sum goes on through VGG and the generator: one backward pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from srgan.losses import (
     consistency_loss,
     content_loss,
     discriminator_loss,
     generator_adversarial_loss,
+    grid_loss,
     pixel_loss,
+    probability,
+    relativistic,
 )
-from srgan.networks.discriminator import Discriminator
+from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
 from srgan.optim import scale_rates
@@ -36,6 +39,16 @@ class Batch(NamedTuple):
 
     lr: Tensor
     hr: Tensor
+
+
+class _Seen(NamedTuple):
+    """A picture, N x 3 x H x W, and VGG's features of it, as the losses get them."""
+
+    picture: Tensor
+    features: list[Tensor]
+
+    def detach(self) -> "_Seen":
+        return _Seen(self.picture.detach(), [layer.detach() for layer in self.features])
 
 
 class Step(Protocol):
@@ -136,70 +149,120 @@ class AdversarialStep:
         extractor = FeatureExtractor(method.features, method.layer)
         self.extractor = placed(extractor, accelerator)
         self.trained = Trained(generator, optimizer, accelerator)
-        self.discriminator = Discriminator()
-        muon_rate = method.discriminator_muon_rate
+        self.discriminator: nn.Module = (
+            FeatureDiscriminator(extractor.channels)
+            if method.discriminator == "features"
+            else Discriminator()
+        )
         options = OptimizerOptions(
-            optimizer="muon" if muon_rate else "adam",
+            optimizer="adam",
             rate=method.discriminator_rate,
-            muon_rate=muon_rate or OptimizerOptions.muon_rate,
             betas=optimizer.betas,
             clip=optimizer.clip,
         )
         self._discriminator = Trained(self.discriminator, options, accelerator)
+        self._updates = 0
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
         values = Means(len(batches))
-        made = []
+        judged = []
         for last, batch in _with_last(batches):
             with self.trained.accumulating(last):
-                made.append(self._generator_backward(batch, values))
+                judged.append(self._generator_backward(batch, values))
         finite = self.trained.update()
-        for (last, batch), sr in zip(_with_last(batches), made, strict=True):
+        for (last, _), (sr, hr) in zip(_with_last(batches), judged, strict=True):
             with self._discriminator.accumulating(last):
-                self._discriminator_backward(batch.hr, sr, values)
+                self._discriminator_backward(sr, hr, values)
         values["finite"] = torch.minimum(finite, self._discriminator.update())
+        self._updates += 1
         return values
 
-    def _generator_backward(self, batch: Batch, values: "Means") -> Tensor:
-        """Add to the generator's gradients; returns SR, detached."""
+    def _generator_backward(self, batch: Batch, values: "Means") -> tuple[_Seen, _Seen]:
+        """Add to the generator's gradients; returns what the losses saw of SR, detached, and HR."""
         sr = self.trained(batch.lr)
-        gradient = torch.zeros_like(sr)
-        for name, weight, loss in self._terms(sr, batch):
+        outputs = [sr, *self._features(self._window(sr))]
+        # The terms are computed on copies: their gradients go to SR or to the features, no
+        # further, and neither VGG nor the discriminator gets one. fp16 would round them to 0.
+        copies = [output.detach().float().requires_grad_() for output in outputs]
+        seen_sr = _Seen(self._window(copies[0]), copies[1:])
+        with torch.no_grad():
+            window = self._window(batch.hr)
+            seen_hr = _Seen(window, self._features(window))
+        pull = [torch.zeros_like(copy) for copy in copies]
+        for name, weight, loss in self._terms(copies[0], batch.hr, seen_sr, seen_hr):
             values.add(f"loss/{name}", loss)
-            # Only the gradient at SR is asked for: neither VGG nor the discriminator gets one.
-            term = weight * self.trained.gradient(loss, sr)
-            values.add(f"gradient/{name}", term.norm())
-            gradient += term
-        self.trained.backward((sr * gradient).sum() / values.parts)
-        return sr.detach()
+            gradients = self.trained.gradients(weight * loss, copies)
+            values.add(f"gradient/{name}", nn.utils.get_total_norm(gradients))
+            pull = [x + y for x, y in zip(pull, gradients, strict=True)]
+        products = [(x.float() * y).sum() for x, y in zip(outputs, pull, strict=True)]
+        self.trained.backward(torch.stack(products).sum() / values.parts)
+        return seen_sr.detach(), seen_hr
 
-    def _terms(self, sr: Tensor, batch: Batch) -> list[tuple[str, float, Tensor]]:
+    def _terms(
+        self, sr: Tensor, hr: Tensor, seen_sr: _Seen, seen_hr: _Seen
+    ) -> list[tuple[str, float, Tensor]]:
         """Name, weight and loss of the generator's terms."""
-        method, hr = self._method, batch.hr
+        method = self._method
         terms = []
         if method.content_weight:
-            loss = self._content_loss(sr, hr)
+            loss = content_loss(seen_sr.features, seen_hr.features, method.content_loss)
             terms.append(("content", method.content_weight, loss))
         if method.adversarial_weight:
-            loss = generator_adversarial_loss(self._discriminator.bare(sr))
+            loss = self._adversarial_loss(seen_sr, seen_hr)
             terms.append(("adversarial", method.adversarial_weight, loss))
         if method.pixel_weight:
             terms.append(("pixel", method.pixel_weight, pixel_loss(sr, hr, method.pixel_loss)))
+        scale = self.generator.architecture.scale
         if method.consistency_weight:
-            loss = consistency_loss(sr, hr, self.generator.architecture.scale)
+            loss = consistency_loss(sr, hr, scale)
             terms.append(("consistency", method.consistency_weight, loss))
+        if method.grid_weight:
+            terms.append(("grid", method.grid_weight, grid_loss(sr, hr, scale)))
         return terms
 
-    def _content_loss(self, sr: Tensor, hr: Tensor) -> Tensor:
-        with self._accelerator.autocast():
-            return content_loss(self.extractor, sr, hr, self._method.content_loss)
+    def _adversarial_loss(self, sr: _Seen, hr: _Seen) -> Tensor:
+        logits = self._logits(self._discriminator.bare, sr)
+        if self._method.adversarial_loss == "relativistic":
+            with torch.no_grad():
+                others = self._logits(self._discriminator.bare, hr)
+            logits = relativistic(logits, others)
+        return generator_adversarial_loss(logits)
 
-    def _discriminator_backward(self, hr: Tensor, sr: Tensor, values: "Means") -> None:
-        logits_hr, logits_sr = self._discriminator(hr), self._discriminator(sr)
+    def _window(self, picture: Tensor) -> Tensor:
+        """What VGG and the discriminator see of SR or HR in this iteration.
+
+        Poolings and strides of 2 have a grid of their own, which lies on the generator's (pixel
+        shuffling's) in the same way in every crop: a fixed pattern of SR that flatters it costs
+        nothing. Seen from another of the scale x scale pixels in every iteration, it does.
+        """
+        if not self._method.jitter:
+            return picture
+        scale = self.generator.architecture.scale
+        top, left = divmod(self._updates % scale**2, scale)
+        height, width = (side - scale for side in picture.shape[-2:])
+        return picture[..., top : top + height, left : left + width]
+
+    def _features(self, picture: Tensor) -> list[Tensor]:
+        with self._accelerator.autocast():
+            return self.extractor(picture)
+
+    def _logits(self, discriminator: Callable[[Any], Any], seen: _Seen) -> Sequence[Tensor]:
+        """Those of each head."""
+        if self._method.discriminator == "features":
+            return discriminator(seen.features)
+        return [discriminator(seen.picture)]
+
+    def _discriminator_backward(self, sr: _Seen, hr: _Seen, values: "Means") -> None:
+        logits_hr, logits_sr = (self._logits(self._discriminator, seen) for seen in (hr, sr))
+        if self._method.adversarial_loss == "relativistic":
+            logits_hr, logits_sr = (
+                relativistic(logits_hr, logits_sr),
+                relativistic(logits_sr, logits_hr),
+            )
         loss = discriminator_loss(logits_hr, logits_sr)
         values.add("loss/discriminator", loss)
-        values.add("d_hr", logits_hr.sigmoid().mean())
-        values.add("d_sr", logits_sr.sigmoid().mean())
+        values.add("d_hr", probability(logits_hr))
+        values.add("d_sr", probability(logits_sr))
         self._discriminator.backward(loss / values.parts)
 
     def scale_rates(self, factor: float) -> None:
@@ -208,7 +271,8 @@ class AdversarialStep:
 
     def measure(self, sr: Tensor, hr: Tensor) -> dict[str, float]:
         with torch.no_grad():
-            return {"content": float(self._content_loss(sr, hr))}
+            features = self._features(sr), self._features(hr)
+            return {"content": float(content_loss(*features, self._method.content_loss))}
 
     def warning(self, means: Mapping[str, float]) -> str | None:
         hr, sr = means["d_hr"], means["d_sr"]
@@ -228,11 +292,13 @@ class AdversarialStep:
         return {
             "generator": self.trained.state_dict(),
             "discriminator": self._discriminator.state_dict(),
+            "updates": self._updates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.trained.load_state_dict(state["generator"])
         self._discriminator.load_state_dict(state["discriminator"])
+        self._updates = state["updates"]
 
 
 class Means(dict[str, Tensor]):

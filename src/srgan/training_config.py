@@ -19,6 +19,8 @@ FIXED = (
     "blocks",
     "channels",
     "scale",
+    "discriminator",
+    "layer",  # the discriminator has a head for each
     "seed",
     "crop",
     "candidates",
@@ -28,7 +30,9 @@ FIXED = (
 )
 PRESETS = Path(__file__).parent / "presets"
 PixelLoss = Literal["mse", "l1", "charbonnier"]
-ContentLoss = Literal["mse", "relative"]
+ContentLoss = Literal["mse", "unit"]
+AdversarialLoss = Literal["standard", "relativistic"]
+DiscriminatorInput = Literal["features", "picture"]
 Schedule = Literal["cosine", "constant", "step"]
 
 
@@ -207,8 +211,8 @@ class SRGANSchedule(ScheduleOptions):
 class SRGANOptimizer(OptimizerOptions):
     __doc__ = OptimizerOptions.__doc__
 
-    optimizer: Literal["muon", "adam"] = "adam"
-    rate: float = 1.5e-4
+    rate: float = 5e-5
+    muon_rate: float = 0.003
     freeze_bn: bool = True
 
 
@@ -224,36 +228,43 @@ class SRGANOptions:
             of VGG19 or VGG16 weights in torchvision's layout.
         layer: i and j of VGG's convolution i,j, after whose activation features are compared;
             given several times, all of them are.
-        content_loss: How features are compared: mse is the paper's; relative is the mean
-            difference by the mean feature of HR, in which layers weigh the same.
+        content_loss: How features are compared: mse is the paper's; unit compares their
+            directions, in which layers weigh the same (LPIPS without learned weights).
         content_weight: Weight of the content loss.
+        adversarial_loss: standard is the paper's: is this a true picture? relativistic asks of SR
+            and its HR which one is.
         adversarial_weight: Weight of the adversarial loss.
         pixel_weight: Weight of the pixel loss.
         pixel_loss: Kind of the pixel loss.
         consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
             the size of LR, are apart. It holds colours and brightness, and leaves texture free.
+        grid_weight: Weight of the grid loss: how far patterns that repeat with every LR pixel are
+            apart in SR and HR. It takes the fine grid away that a generator begins with.
+        jitter: Show VGG and the discriminator SR and HR shifted by another part of an LR pixel in
+            every iteration, so that no fixed pattern of SR fits their poolings and strides.
+        discriminator: What it sees: picture is the paper's network; features judges VGG's, which
+            costs half as much and learns many times faster.
         discriminator_rate: Adam's learning rate of the discriminator.
-        discriminator_muon_rate: Muon's learning rate of the discriminator's 3x3 kernels; 0 leaves
-            them to Adam, too.
     """
 
     srresnet: Annotated[str | None, Parameter(alias="--srresnet-ckpt")] = None
     from_scratch: bool = False
     features: str = "vgg19"
     layer: tuple[tuple[int, int], ...] = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))
-    content_loss: ContentLoss = "relative"
+    content_loss: ContentLoss = "unit"
     content_weight: float = 1.0
-    adversarial_weight: float = 0.02
+    adversarial_loss: AdversarialLoss = "relativistic"
+    adversarial_weight: float = 0.06
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
-    consistency_weight: float = 8.0
-    discriminator_rate: float = 1e-4
-    discriminator_muon_rate: float = 0.01
+    consistency_weight: float = 10.0
+    grid_weight: float = 20.0
+    jitter: bool = True
+    discriminator: DiscriminatorInput = "features"
+    discriminator_rate: float = 6e-4
 
     def __post_init__(self) -> None:
         _positive(self, "discriminator_rate")
-        if self.discriminator_muon_rate < 0:
-            raise OptionError("--discriminator-muon-rate must be 0 or more")
         if not self.layer or not all(1 <= i <= 5 and j >= 1 for i, j in self.layer):
             raise OptionError("--layer is a convolution i j of VGG: i from 1 to 5, j from 1")
         if self.from_scratch and self.srresnet is not None:
@@ -263,6 +274,7 @@ class SRGANOptions:
             self.adversarial_weight,
             self.pixel_weight,
             self.consistency_weight,
+            self.grid_weight,
         )
         if min(weights) < 0 or max(weights) == 0:
             raise OptionError("weights of losses must be 0 or more, and one of them above 0")
@@ -301,7 +313,7 @@ class TrainingConfig:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def preset_file(method: str, preset: str) -> Path | None:

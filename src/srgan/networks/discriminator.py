@@ -1,4 +1,6 @@
-"""The SRGAN discriminator (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4)."""
+"""Discriminators: the paper's, which sees pictures, and one that sees VGG's features of them."""
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -6,6 +8,9 @@ from torch import Tensor, nn
 CHANNELS = (64, 128, 128, 256, 256, 512, 512)
 POOLED = 6
 SLOPE = 0.2
+WIDTH = 64  # of a head of the feature discriminator
+LARGE = 128  # features of at most so many channels are halved in their head
+TINY = 1e-6  # mean feature of a black picture
 
 
 class ConvolutionBlock(nn.Module):
@@ -24,9 +29,10 @@ class ConvolutionBlock(nn.Module):
 class Discriminator(nn.Module):
     """N x 3 x H x W, RGB in [0, 1], to N x 1 logits: positive says HR, negative says SR.
 
-    Any H and W: the features are averaged to 6 x 6, which for 96 x 96 is what they are. The
-    input is mapped to [-1, 1], zero-centred as the paper's, here and nowhere else. It has
-    23,579,329 parameters: every convolution has a bias, also those before a BN.
+    The paper's (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4). Any H and W:
+    the features are averaged to 6 x 6, which for 96 x 96 is what they are. The input is mapped to
+    [-1, 1], zero-centred as the paper's, here and nowhere else. It has 23,579,329 parameters:
+    every convolution has a bias, also those before a BN.
     """
 
     def __init__(self) -> None:
@@ -48,3 +54,36 @@ class Discriminator(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         features = self.blocks(self.head(2 * picture - 1))
         return self.logit(self.activation(self.hidden(self.pool(features).flatten(1))))
+
+
+class FeatureDiscriminator(nn.Module):
+    """VGG's features, one N x C x h x w of each layer, to logits, one N x 1 x h' x w' of each.
+
+    Every place of every layer is judged by what is around it: positive says HR, negative says
+    SR. The features are those of the content loss, so that a head of three convolutions is
+    enough, and learns fast: a projected discriminator (Sauer et al. 2021, arXiv:2111.01007).
+    They are divided by their mean, in which layers differ by orders of magnitude.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(_head(inputs) for inputs in channels)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        return [
+            head(layer / layer.mean(dim=(1, 2, 3), keepdim=True).clamp_min(TINY))
+            for head, layer in zip(self.heads, features, strict=True)
+        ]
+
+
+def _head(inputs: int) -> nn.Sequential:
+    stride = 2 if inputs <= LARGE else 1
+    return nn.Sequential(
+        nn.Conv2d(inputs, WIDTH, 1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+        nn.Conv2d(WIDTH, WIDTH, 3, stride=stride, padding=1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+        nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+        nn.Conv2d(WIDTH, 1, 1),
+    )

@@ -44,6 +44,7 @@ class FeatureExtractor(nn.Module):
     Attributes:
         network: "vgg19" or "vgg16", as found in the source.
         layers: (i, j) as taken, from the input on.
+        channels: of each output.
 
     Raises:
         FeaturesError: no torchvision, no download, or a file that is not such a network.
@@ -64,6 +65,7 @@ class FeatureExtractor(nn.Module):
         self.network = "vgg16" if ONLY_VGG16 in tensors else "vgg19"
         counts = CONVOLUTIONS[self.network]
         self.layers = sorted({(block, min(j, counts[block - 1])) for block, j in layers})
+        self.channels = [CHANNELS[block - 1] for block, _ in self.layers]
         with torch.device("meta"):  # the weights below are the first memory taken
             self.features = _layers(self.network, self.layers[-1])
         self._taps = {_index(counts, layer) for layer in self.layers}
