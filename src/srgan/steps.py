@@ -182,7 +182,7 @@ class AdversarialStep:
         sr = self.trained(batch.lr)
         outputs = [sr, *self._features(self._window(sr))]
         # The terms are computed on copies: their gradients go to SR or to the features, no
-        # further, and neither VGG nor the discriminator gets one. fp16 would round them to 0.
+        # further, and neither VGG nor the discriminator gets one. In fp32, as fp16 is too coarse.
         copies = [output.detach().float().requires_grad_() for output in outputs]
         seen_sr = _Seen(self._window(copies[0]), copies[1:])
         with torch.no_grad():
