@@ -277,6 +277,25 @@ def test_micro_batches_give_the_mean_gradient(
         assert value == pytest.approx((first[name] + second[name]) / 2, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("weight", "discriminator", "needed"),
+    [(0, "picture", False), (0, "features", True), (1, "picture", True)],
+)
+def test_vgg_computes_where_a_loss_needs_it(
+    accelerator: Accelerator,
+    batches: list[Batch],
+    vgg: Path,
+    weight: float,
+    discriminator: str,
+    needed: bool,
+) -> None:
+    step = adversarial_step(accelerator, vgg, content_weight=weight, discriminator=discriminator)
+    calls = []
+    step.extractor.register_forward_pre_hook(lambda *_: calls.append(1))
+    assert step(batches[:1])["finite"].item() == 1
+    assert bool(calls) == needed
+
+
 def test_jitter_shows_every_part_of_an_lr_pixel_to_vgg_and_the_discriminator(
     accelerator: Accelerator, batches: list[Batch], vgg: Path
 ) -> None:

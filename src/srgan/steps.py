@@ -180,20 +180,21 @@ class AdversarialStep:
     def _generator_backward(self, batch: Batch, values: "Means") -> tuple[_Seen, _Seen]:
         """Add to the generator's gradients; returns what the losses saw of SR, detached, and HR."""
         sr = self.trained(batch.lr)
-        outputs = [sr, *self._features(self._window(sr))]
+        outputs = [sr, *self._needed_features(self._window(sr))]
         # The terms are computed on copies: their gradients go to SR or to the features, no
         # further, and neither VGG nor the discriminator gets one. In fp32, as fp16 is too coarse.
         copies = [output.detach().float().requires_grad_() for output in outputs]
         seen_sr = _Seen(self._window(copies[0]), copies[1:])
         with torch.no_grad():
             window = self._window(batch.hr)
-            seen_hr = _Seen(window, self._features(window))
+            seen_hr = _Seen(window, self._needed_features(window))
         pull = [torch.zeros_like(copy) for copy in copies]
         for name, weight, loss in self._terms(copies[0], batch.hr, seen_sr, seen_hr):
             values.add(f"loss/{name}", loss)
             gradients = self.trained.gradients(weight * loss, copies)
-            values.add(f"gradient/{name}", nn.utils.get_total_norm(gradients))
-            pull = [x + y for x, y in zip(pull, gradients, strict=True)]
+            found = [gradient for gradient in gradients if gradient is not None]
+            values.add(f"gradient/{name}", nn.utils.get_total_norm(found))
+            pull = [x if y is None else x + y for x, y in zip(pull, gradients, strict=True)]
         products = [(x.float() * y).sum() for x, y in zip(outputs, pull, strict=True)]
         self.trained.backward(torch.stack(products).sum() / values.parts)
         return seen_sr.detach(), seen_hr
@@ -241,6 +242,12 @@ class AdversarialStep:
         top, left = divmod(self._updates % scale**2, scale)
         height, width = (side - scale for side in picture.shape[-2:])
         return picture[..., top : top + height, left : left + width]
+
+    def _needed_features(self, picture: Tensor) -> list[Tensor]:
+        """None where no loss is computed from them: VGG is a third of the step."""
+        method = self._method
+        needed = method.content_weight or method.discriminator == "features"
+        return self._features(picture) if needed else []
 
     def _features(self, picture: Tensor) -> list[Tensor]:
         with self._accelerator.autocast():

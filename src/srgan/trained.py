@@ -49,12 +49,12 @@ class Trained:
         """The context of a micro-batch: processes exchange gradients in the last one only."""
         return nullcontext() if last else self._accelerator.no_sync(self._wrapped)
 
-    def gradients(self, loss: Tensor, at: list[Tensor]) -> list[Tensor]:
-        """The gradients of a loss at some tensors, and nowhere else; 0 where it has none."""
+    def gradients(self, loss: Tensor, at: list[Tensor]) -> list[Tensor | None]:
+        """The gradients of a loss at some tensors, and nowhere else; None where it has none."""
         scaler = self._accelerator.scaler
         scale = scaler.get_scale() if scaler is not None else 1.0
-        found = torch.autograd.grad(scale * loss, at, allow_unused=True, materialize_grads=True)
-        return [gradient / scale for gradient in found]
+        found = torch.autograd.grad(scale * loss, at, allow_unused=True)
+        return [None if gradient is None else gradient / scale for gradient in found]
 
     def backward(self, loss: Tensor) -> None:
         self._accelerator.backward(loss)

@@ -243,7 +243,7 @@ class SRGANOptions:
         jitter: Show VGG and the discriminator SR and HR shifted by another part of an LR pixel in
             every iteration, so that no fixed pattern of SR fits their poolings and strides.
         discriminator: What it sees: picture is the paper's network; features judges VGG's, which
-            costs half as much and learns many times faster.
+            takes less time and learns many times faster.
         discriminator_rate: Adam's learning rate of the discriminator.
     """
 
