@@ -82,7 +82,7 @@ def nothing() -> Ranges:
     return replace(read_ranges("blurry"), **never)
 
 
-@pytest.mark.parametrize("preset", ["blurry", "blurry-light"])
+@pytest.mark.parametrize("preset", ["blurry", "blurry-light", "blurry,blurry-light"])
 def test_blurry_depends_on_seed_iteration_and_stream_alone(hr: Tensor, preset: str) -> None:
     make = make_degrade(preset)
     lr = make(hr, 4, training_rng(0, 5, 1))
@@ -99,6 +99,15 @@ def test_every_sample_of_a_batch_is_degraded_in_its_own_way(hr: Tensor) -> None:
     same = hr[:1].expand(16, -1, -1, -1)
     lr = make_degrade("blurry")(same, 4, training_rng(0, 0, 0))
     assert len(torch.unique(lr, dim=0)) == 16
+
+
+def test_of_several_degradations_every_sample_gets_one(hr: Tensor) -> None:
+    batch = hr[:1].expand(64, -1, -1, -1)
+    lr = make_degrade("bicubic,blurry")(batch, 4, training_rng(0, 0, 0))
+    clean = (lr == bicubic_lr(hr[:1], 4)).flatten(1).all(1)
+    assert 16 < clean.sum() < 48
+    with pytest.raises(OptionError, match="blury: no such degradation"):
+        make_degrade("blurry,blury")
 
 
 @pytest.mark.parametrize("whole", [True, False])

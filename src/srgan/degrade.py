@@ -31,7 +31,7 @@ _TRAINING, _FIXED = 4, 5
 
 
 def make_degrade(name: str, *, whole: bool = False) -> Degrade:
-    """`bicubic`, or `blurry` by a preset or TOML file.
+    """`bicubic`, or `blurry` by a preset or TOML file; of several, by commas, a sample gets one.
 
     Args:
         whole: pictures are whole, and their JPEG blocks start at their corner; in crops blocks
@@ -40,9 +40,26 @@ def make_degrade(name: str, *, whole: bool = False) -> Degrade:
     Raises:
         OptionError: no such degradation.
     """
+    parts = [_one_degrade(part, whole=whole) for part in name.split(",")]
+    return functools.partial(_mixed_lr, parts=parts) if len(parts) > 1 else parts[0]
+
+
+def _one_degrade(name: str, *, whole: bool) -> Degrade:
     if name == BICUBIC:
         return lambda hr, scale, _rng: bicubic_lr(hr, scale)
     return functools.partial(blurry_lr, ranges=read_ranges(name), whole=whole)
+
+
+def _mixed_lr(hr: Tensor, scale: int, rng: np.random.Generator, *, parts: list[Degrade]) -> Tensor:
+    """Every sample by one of the parts, each as probable."""
+    height, width = _lr_size(hr, scale)
+    lr = torch.empty((len(hr), 3, height, width), device=hr.device)
+    chosen = rng.integers(len(parts), size=len(hr))
+    for i, degrade in enumerate(parts):
+        places = torch.from_numpy(np.flatnonzero(chosen == i)).to(hr.device)
+        if len(places):
+            lr[places] = degrade(hr[places], scale, rng)
+    return lr
 
 
 def training_rng(seed: int, iteration: int, stream: int) -> np.random.Generator:

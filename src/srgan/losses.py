@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.degrade import reduced
+from srgan.metrics import BEND, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
 from srgan.training_config import ContentLoss, PixelLoss
 
 CHARBONNIER_EPSILON = 1e-3
@@ -55,14 +56,29 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """mean(|R(SR) - R(HR)|), R being the bicubic reduction.
+    """mean(|C(R(SR)) - C(R(HR))|) / 100, R being the bicubic reduction, C CIELAB: 1 is from black
+    to white.
 
     Of all HR with the same reduction none is preferred: it holds colours and brightness, and
-    leaves texture to the other losses. R(HR) is the bicubic LR; a blurry one would teach blur.
+    leaves texture to the other losses. The eye sees a change of hue sooner than one of
+    brightness: by RGB values, hues drift by more than brightness does before it costs much.
+    R(HR) is the bicubic LR; a blurry one would teach blur.
     """
     with torch.no_grad():
-        target = reduced(hr.float(), scale)
-    return (reduced(sr.float(), scale) - target).abs().mean()
+        target = _cielab(reduced(hr.float(), scale))
+    difference = _cielab(reduced(sr.float(), scale)) - target
+    return (difference.square().sum(1) + TINY).sqrt().mean() / 100
+
+
+def _cielab(picture: Tensor) -> Tensor:
+    """As `metrics.cielab`, of RGB from 0 to 1 and a little beyond; N x 3 x H x W."""
+    bright = ((picture.clamp(min=0) + 0.055) / 1.055) ** 2.4
+    linear = torch.where(picture > 0.04045, bright, picture / 12.92)
+    matrix = torch.from_numpy(XYZ_FROM_RGB / WHITE[:, None]).to(linear)
+    xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
+    root = xyz.clamp(min=BEND) ** (1 / 3)
+    x, y, z = torch.where(xyz > BEND, root, SLOPE * xyz + OFFSET).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
 def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:

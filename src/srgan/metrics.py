@@ -21,6 +21,8 @@ XYZ_FROM_RGB = np.array(
     ]
 )
 WHITE = np.array([0.95047, 1.0, 1.08883])
+# Below the bend CIELAB has a line, as a cube root would be too steep.
+BEND, SLOPE, OFFSET = (6 / 29) ** 3, (29 / 6) ** 2 / 3, 4 / 29
 
 
 @dataclass(frozen=True)
@@ -231,13 +233,8 @@ def cielab(image: np.ndarray) -> np.ndarray:
     encoded = image / PEAK
     linear = np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
     xyz = linear @ XYZ_FROM_RGB.T / WHITE
-    x, y, z = np.moveaxis(np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), _near_black(xyz)), -1, 0)
+    x, y, z = np.moveaxis(np.where(xyz > BEND, np.cbrt(xyz), SLOPE * xyz + OFFSET), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
-
-
-def _near_black(xyz: np.ndarray) -> np.ndarray:
-    """CIELAB's straight line, where a cube root would be too steep."""
-    return xyz * (29 / 6) ** 2 / 3 + 4 / 29
 
 
 def _check_rgb(image: np.ndarray) -> None:

@@ -60,7 +60,7 @@ class DataOptions:
         candidates: Random places that are looked at for each crop; the one with the most detail
             is taken, so that flat sky and walls cost less of the training.
         degradation: How LR is made: bicubic, blurry (pictures out of focus, noisy, saved as JPEG),
-            blurry-light, or a TOML file as theirs.
+            blurry-light, or a TOML file as theirs; several by commas, one of them for each crop.
         workers: Processes that decode pictures; by default chosen from the machine.
         seed: Of the weights' initial values, of the crops, and of the pictures held out.
     """
@@ -236,8 +236,8 @@ class SRGANOptions:
         adversarial_weight: Weight of the adversarial loss.
         pixel_weight: Weight of the pixel loss.
         pixel_loss: Kind of the pixel loss.
-        consistency_weight: Weight of the consistency loss: how far SR and HR, both reduced to
-            the size of LR, are apart. It holds colours and brightness, and leaves texture free.
+        consistency_weight: Weight of the consistency loss: how far the colours of SR and HR, both
+            reduced to the size of LR, are apart. It holds them and leaves texture free.
         grid_weight: Weight of the grid loss: how far patterns that repeat with every LR pixel are
             apart in SR and HR. It takes the fine grid away that a generator begins with.
         jitter: Show VGG and the discriminator SR and HR shifted by another part of an LR pixel in
@@ -257,7 +257,7 @@ class SRGANOptions:
     adversarial_weight: float = 0.06
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
-    consistency_weight: float = 10.0
+    consistency_weight: float = 5.0
     grid_weight: float = 20.0
     jitter: bool = True
     discriminator: DiscriminatorInput = "features"

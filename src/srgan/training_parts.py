@@ -149,7 +149,7 @@ def trained_checkpoint(
 ) -> Checkpoint:
     """Weights of a run as a model file that says how they came about."""
     options = {name: value for name, value in config.table().items() if name not in PRIVATE}
-    if config.data.degradation not in (BICUBIC, *presets()):
+    if not {BICUBIC, *presets()}.issuperset(config.data.degradation.split(",")):
         options["degradation"] = "of a file"
     info = {
         "name": config.name,
