@@ -95,6 +95,7 @@ def srgan(folder: Path, features: str) -> TrainingConfig:
         adversarial_weight=1e-3,
         consistency_weight=0,
         grid_weight=0,
+        spectrum_weight=0,
         jitter=False,
         discriminator="picture",
         discriminator_rate=1e-4,

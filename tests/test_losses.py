@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,6 +19,7 @@ from srgan.losses import (
     pixel_loss,
     probability,
     relativistic,
+    spectrum_loss,
 )
 from srgan.metrics import colour_drift
 from srgan.networks.discriminator import Discriminator
@@ -146,6 +148,24 @@ def test_a_grid_costs_and_texture_does_not(hr: Tensor) -> None:
     sr = (hr + 5 / 255 * grids[0]).requires_grad_(True)
     grid_loss(sr, hr, 4).backward()
     assert sr.grad is not None and sr.grad.abs().sum() > 0
+
+
+def test_ripples_cost_and_noise_of_the_same_power_does_not() -> None:
+    """3 levels of both; a wave of 2.37 pixels, on which no grid lies."""
+    torch.manual_seed(0)
+    photo = skimage.data.astronaut()
+    crops = [photo[y : y + 96, x : x + 96] for y in (0, 96, 192) for x in (0, 100, 200)]
+    hr = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
+    assert spectrum_loss(hr, hr).item() == 0
+    noisy = hr + 3 / 255 * torch.randn(len(hr), 1, 96, 96)
+    wave = (2 * torch.pi / 2.37 * torch.arange(96)).sin()
+    ripples = (hr + 3 / 255 * 2**0.5 * wave).requires_grad_(True)
+    loss = spectrum_loss(ripples, hr)
+    assert loss.item() > 10 * spectrum_loss(noisy, hr).item()
+    loss.backward()
+    assert ripples.grad is not None
+    less = ripples - 1e-2 * ripples.grad / ripples.grad.norm()
+    assert spectrum_loss(less, hr).item() < loss.item()
 
 
 # Logits of a discriminator that has won by far must neither overflow nor lose their gradient.

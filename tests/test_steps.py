@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from srgan.checkpoint import Architecture
 from srgan.degrade import bicubic_lr, unit
-from srgan.losses import consistency_loss, content_loss, grid_loss, pixel_loss
+from srgan.losses import consistency_loss, content_loss, grid_loss, pixel_loss, spectrum_loss
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
@@ -139,6 +139,7 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
         pixel_weight=2.0,
         consistency_weight=3.0,
         grid_weight=4.0,
+        spectrum_weight=0.3,
     )
     discriminator = copy.deepcopy(step.discriminator)
     extractor = FeatureExtractor(vgg, [(2, 1)])
@@ -149,14 +150,16 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
     adversarial = functional.softplus(-discriminator(sr)).mean()
     pixel = (sr - hr).square().mean()
     consistency = consistency_loss(sr, hr, 4)
-    grid = grid_loss(sr, hr, 4)
-    (0.5 * content + 0.1 * adversarial + 2 * pixel + 3 * consistency + 4 * grid).backward()
+    grid, spectrum = grid_loss(sr, hr, 4), spectrum_loss(sr, hr)
+    loss = 0.5 * content + 0.1 * adversarial + 2 * pixel + 3 * consistency + 4 * grid
+    (loss + 0.3 * spectrum).backward()
 
     values = step(batches[:1])
 
     torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
     terms = {"content": content, "adversarial": adversarial, "pixel": pixel}
-    for name, loss in (terms | {"consistency": consistency, "grid": grid}).items():
+    terms |= {"consistency": consistency, "grid": grid, "spectrum": spectrum}
+    for name, loss in terms.items():
         assert values[f"loss/{name}"].item() == pytest.approx(loss.item(), rel=1e-4)
         assert values[f"gradient/{name}"].item() > 0
 
@@ -174,6 +177,7 @@ def test_every_term_reaches_the_generator_through_shared_features(
         adversarial_weight=0.1,
         consistency_weight=3.0,
         grid_weight=4.0,
+        spectrum_weight=0.3,
         discriminator="features",
         layer=((1, 2), (2, 1)),
     )
@@ -187,8 +191,8 @@ def test_every_term_reaches_the_generator_through_shared_features(
     assert [of_sr.shape for of_sr, _ in heads] == [(2, 1, 24, 24), (2, 1, 12, 12)]
     by_head = [functional.softplus(of_hr - of_sr).mean() for of_sr, of_hr in heads]
     adversarial = torch.stack(by_head).mean()
-    consistency, grid = consistency_loss(sr, hr, 4), grid_loss(sr, hr, 4)
-    (0.5 * content + 0.1 * adversarial + 3 * consistency + 4 * grid).backward()
+    loss = 0.5 * content + 0.1 * adversarial + 3 * consistency_loss(sr, hr, 4)
+    (loss + 4 * grid_loss(sr, hr, 4) + 0.3 * spectrum_loss(sr, hr)).backward()
 
     values = step(batches[:1])
 

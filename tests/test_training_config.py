@@ -207,7 +207,11 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
         lambda: ScheduleOptions(warmup=-1),
         lambda: OptimizerOptions(ema=1.0),
         lambda: SRGANOptions(
-            content_weight=0, adversarial_weight=0, consistency_weight=0, grid_weight=0
+            content_weight=0,
+            adversarial_weight=0,
+            consistency_weight=0,
+            grid_weight=0,
+            spectrum_weight=0,
         ),
         lambda: RunOptions(keep=0),
     ],

@@ -16,6 +16,9 @@ from srgan.training_config import ContentLoss, PixelLoss
 
 CHARBONNIER_EPSILON = 1e-3
 GRID_WINDOW = 6  # LR pixels
+SPECTRUM_WINDOW = 32  # pixels
+NEIGHBOURS = 9  # frequencies, side of a square
+UNSEEN = 1e-5  # power of noise of 0.8 8-bit levels
 TINY = 1e-6  # squared length of a feature of nothing
 
 
@@ -100,6 +103,36 @@ def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     with torch.no_grad():
         target = pattern(hr)
     return (pattern(sr) - target).abs().mean()
+
+
+def spectrum_loss(sr: Tensor, hr: Tensor) -> Tensor:
+    """mean(max(D, 0)^2) over all frequencies, D being by how much the power of SR by that of HR
+    is greater at a frequency than around it, in nats.
+
+    Of texture that it cannot know a generator makes little, and that at a few frequencies, also
+    where no grid of pixels suggests them: leather, ripples. What changes smoothly with frequency
+    costs little, as that SR has less of the high ones: more would be noise. (Durall et al. 2020,
+    arXiv:2003.01826, compare the spectra themselves.)
+
+    Power: of the mean of R, G and B, in windows of 32 x 32 pixels that overlap by half, each
+    less its mean and with a Hann window, the mean over a picture's windows; its logarithm is
+    averaged over the batch. Around: the mean over 9 x 9 frequencies.
+    """
+
+    def power(picture: Tensor) -> Tensor:
+        gray = picture.float().mean(1)
+        side = min(SPECTRUM_WINDOW, *gray.shape[-2:])
+        windows = gray.unfold(1, side, side // 2).unfold(2, side, side // 2)
+        windows = windows - windows.mean((-2, -1), keepdim=True)
+        hann = torch.hann_window(side, periodic=False, device=gray.device)
+        spectra = torch.fft.fft2(windows * hann * hann[:, None]) / hann.square().sum()
+        return (spectra.abs().square().mean((1, 2)) + UNSEEN).log().mean(0)
+
+    with torch.no_grad():
+        target = power(hr)
+    ratio = (power(sr) - target)[None, None]
+    padded = functional.pad(ratio, (NEIGHBOURS // 2,) * 4, "circular")
+    return (ratio - functional.avg_pool2d(padded, NEIGHBOURS, 1)).relu().square().mean()
 
 
 def relativistic(logits: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:

@@ -22,6 +22,7 @@ from srgan.losses import (
     pixel_loss,
     probability,
     relativistic,
+    spectrum_loss,
 )
 from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
 from srgan.networks.features import FeatureExtractor
@@ -219,6 +220,8 @@ class AdversarialStep:
             terms.append(("consistency", method.consistency_weight, loss))
         if method.grid_weight:
             terms.append(("grid", method.grid_weight, grid_loss(sr, hr, scale)))
+        if method.spectrum_weight:
+            terms.append(("spectrum", method.spectrum_weight, spectrum_loss(sr, hr)))
         return terms
 
     def _adversarial_loss(self, sr: _Seen, hr: _Seen) -> Tensor:

@@ -240,6 +240,8 @@ class SRGANOptions:
             reduced to the size of LR, are apart. It holds them and leaves texture free.
         grid_weight: Weight of the grid loss: how far patterns that repeat with every LR pixel are
             apart in SR and HR. It takes the fine grid away that a generator begins with.
+        spectrum_weight: Weight of the spectrum loss: how much single frequencies stand out in SR
+            from what HR has of them. It takes away leather and ripples.
         jitter: Show VGG and the discriminator SR and HR shifted by another part of an LR pixel in
             every iteration, so that no fixed pattern of SR fits their poolings and strides.
         discriminator: What it sees: picture is the paper's network; features judges VGG's, which
@@ -259,6 +261,7 @@ class SRGANOptions:
     pixel_loss: PixelLoss = "mse"
     consistency_weight: float = 5.0
     grid_weight: float = 20.0
+    spectrum_weight: float = 0.5
     jitter: bool = True
     discriminator: DiscriminatorInput = "features"
     discriminator_rate: float = 6e-4
@@ -275,6 +278,7 @@ class SRGANOptions:
             self.pixel_weight,
             self.consistency_weight,
             self.grid_weight,
+            self.spectrum_weight,
         )
         if min(weights) < 0 or max(weights) == 0:
             raise OptionError("weights of losses must be 0 or more, and one of them above 0")
