@@ -26,7 +26,7 @@ SCALE = 4
 def main(
     *,
     models: tuple[str, ...] = ("srresnet-x4", "srgan-x4"),
-    blurry: tuple[str, ...] = ("srgan-x4", "srresnet-blurry-x4"),
+    blurry: tuple[str, ...] = ("srgan-x4", "srgan-blurry-x4"),
     folder: Path = ROOT / "docs",
 ) -> None:
     """Draw the pictures.

@@ -16,7 +16,7 @@ from srgan.pixels import Pixels
 from srgan.upscaler import Upscaler
 
 LIMITS = PRETRAINED / "auto.toml"
-BLURRY = "srresnet-blurry-x4"
+BLURRY = "srgan-blurry-x4"
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class Models:
         """Load the model, or for auto the clean one, so that what cannot be fails before any work.
 
         Args:
-            detail: of models with a partner; see `with_detail`. The blurry model that auto
-                chooses is left as it is where it has none.
+            detail: of models with a partner; see `with_detail`. For auto, of both.
             upscalers: by model, shared among several `Models` of the same detail and options: each
                 model is in memory once.
         """
@@ -109,9 +108,7 @@ class Models:
         if model not in self._upscalers:
             checkpoint = self._checkpoint
             if model != self._usual:
-                checkpoint = load_checkpoint(model)
-                detail = self._detail if "partner" in checkpoint.info else None
-                checkpoint = with_detail(checkpoint, detail)
+                checkpoint = with_detail(load_checkpoint(model), self._detail)
             self._upscalers[model] = Upscaler(checkpoint, self._options)
         return self._upscalers[model]
 
