@@ -133,6 +133,20 @@ def test_consistency_is_with_what_hr_is_reduced_to(hr: Tensor) -> None:
     assert sr.grad is not None and sr.grad.abs().sum() > 0
 
 
+def test_consistency_is_colour_drift_in_units_of_black_to_white(hr: Tensor) -> None:
+    torch.manual_seed(0)
+    noisy = (hr + 0.03 * torch.randn_like(hr)).clamp(0, 1)
+    sr_file, hr_file = (
+        (255 * x[0]).round().to(torch.uint8).permute(1, 2, 0).numpy() for x in (noisy, hr)
+    )
+    sr, truth = (torch.from_numpy(x).permute(2, 0, 1)[None] / 255 for x in (sr_file, hr_file))
+    drift = colour_drift(sr_file, hr_file, 4)
+    assert 100 * consistency_loss(sr, truth, 4).item() == pytest.approx(drift, rel=0.01)
+    black = torch.full_like(hr, -0.1).requires_grad_(True)
+    consistency_loss(black, hr, 4).backward()
+    assert black.grad is not None and black.grad.isfinite().all()
+
+
 def test_a_grid_costs_and_texture_does_not(hr: Tensor) -> None:
     """One level of noise and five of it; a grid of two and of four pixels, and one of five."""
     torch.manual_seed(0)
@@ -258,15 +272,3 @@ def test_gradients_reach_the_generator_and_never_vgg(
         term.backward(retain_graph=True)
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
     assert all(p.grad is None for p in extractor.parameters())
-
-
-def test_consistency_is_colour_drift_in_units_of_black_to_white(hr: Tensor) -> None:
-    torch.manual_seed(0)
-    sr = (hr + 0.03 * torch.randn_like(hr)).clamp(0, 1)
-    pictures = [(255 * x[0]).round().to(torch.uint8).permute(1, 2, 0).numpy() for x in (sr, hr)]
-    drift = colour_drift(*pictures, 4)
-    eight_bits = [torch.from_numpy(x).permute(2, 0, 1)[None] / 255 for x in pictures]
-    assert 100 * consistency_loss(*eight_bits, 4).item() == pytest.approx(drift, rel=0.01)
-    black = torch.full_like(hr, -0.1).requires_grad_(True)
-    consistency_loss(black, hr, 4).backward()
-    assert black.grad is not None and black.grad.isfinite().all()
