@@ -206,7 +206,7 @@ def test_two_processes_see_what_one_does_that_accumulates(
     assert together.returncode == 0, together.stderr
     one, two = read_metrics(tmp_path / "alone"), read_metrics(tmp_path / "together")
     names = [name for name in one[0] if name.startswith(("loss/", "d_"))]
-    assert len(names) == (1 if method[0] == "srresnet" else 7)
+    assert len(names) == (1 if method[0] == "srresnet" else 8)
     for a, b in zip(one[:4], two[:4], strict=True):
         for name in names:
             assert a[name] == pytest.approx(b[name], abs=1e-4), (a["iteration"], name)
