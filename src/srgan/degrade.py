@@ -56,9 +56,7 @@ def _mixed_lr(hr: Tensor, scale: int, rng: np.random.Generator, *, parts: list[D
     lr = torch.empty((len(hr), 3, height, width), device=hr.device)
     chosen = rng.integers(len(parts), size=len(hr))
     for i, degrade in enumerate(parts):
-        places = torch.from_numpy(np.flatnonzero(chosen == i)).to(hr.device)
-        if len(places):
-            lr[places] = degrade(hr[places], scale, rng)
+        _apply(lr, chosen == i, lambda _, on, degrade=degrade: degrade(hr[on], scale, rng))
     return lr
 
 

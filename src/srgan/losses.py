@@ -19,7 +19,7 @@ GRID_WINDOW = 6  # LR pixels
 SPECTRUM_WINDOW = 32  # pixels
 NEIGHBOURS = 9  # frequencies, side of a square
 UNSEEN = 1e-5  # power of noise of 0.8 8-bit levels
-TINY = 1e-6  # squared length of a feature of nothing
+TINY = 1e-6  # squared length of a feature, or of a difference of colours, of nothing
 
 
 def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
