@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from srgan.networks.winograd import use_winograd
 from srgan.optim import build_optimizer
 from srgan.training_config import OptimizerOptions
 
@@ -97,6 +98,8 @@ class Trained:
 
 
 def placed(network: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Move a network to the device, its kernels to the memory format that is fastest there."""
+    """Move a network to the device, and make its convolutions those that are fastest there."""
     device: Any = accelerator.device
+    if device.type == "cpu" and accelerator.mixed_precision == "no":
+        use_winograd(network)
     return network.to(device).to(memory_format=torch.channels_last)
