@@ -19,7 +19,7 @@ from srgan.networks.winograd import WinogradConv2d, use_winograd
 from srgan.trained import placed
 
 # N, C, K, H, W: whole tiles, parts of tiles, one place, more rows than one, two kinds of blocks.
-SHAPES = [(2, 64, 64, 24, 24), (1, 16, 64, 5, 7), (2, 256, 128, 1, 1), (3, 64, 256, 13, 30)]
+SHAPES = [(2, 64, 64, 24, 24), (1, 64, 128, 5, 7), (2, 256, 128, 1, 1), (3, 64, 256, 13, 30)]
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_frozen_kernels_take_no_gradient_and_an_activation_may_overwrite(compile
     "other",
     [
         nn.Conv2d(3, 64, 3, padding=1),
+        nn.Conv2d(16, 64, 3, padding=1),  # backward 64 to 16
         nn.Conv2d(64, 12, 3, padding=1),
         nn.Conv2d(512, 512, 3, padding=1),
         nn.Conv2d(64, 64, 5, padding=2),

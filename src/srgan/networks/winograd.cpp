@@ -92,7 +92,7 @@ struct Tiles {
   }
 };
 
-// The three transforms of a row or column, whose places lie `in` apart, to `out` apart.
+// The transforms of a row or column, whose places lie `in` apart, to `out` apart.
 
 inline void input_transform(const Vector* d, int64_t in, Vector* result, int64_t out) {  // B^T d
   const Vector d1 = d[in], d2 = d[2 * in], d3 = d[3 * in], d4 = d[4 * in];
@@ -125,38 +125,35 @@ inline void gradient_transform(const Vector* y, int64_t in, Vector* result, int6
   result[5 * out] = y3;
 }
 
-// Tiles [first, last) to points[36][tile][channel]: B^T d B of the 6 x 6 places around each.
-void transform_inputs(const float* picture, const Tiles& tiles, int64_t first, int64_t last,
-                      float* points) {
+// Of tiles [first, last), the `side` x `side` places from `before` above and left of each to
+// points[36][tile][channel], by `transform` along columns and rows.
+template <int64_t side, int64_t before, typename Transform>
+void transform_places(const float* picture, const Tiles& tiles, int64_t first, int64_t last,
+                      const Transform& transform, float* points) {
   const int64_t channels = tiles.channels, step = (last - first) * channels;
   for (int64_t tile = first; tile < last; ++tile)
     for (int64_t c = 0; c < channels; c += LANES) {
       Vector d[36], half[36];
-      tiles.places<6, 1>(tile, [&](int64_t number, int64_t at) {
+      tiles.places<side, before>(tile, [&](int64_t number, int64_t at) {
         d[number] = at < 0 ? Vector{} : load(picture + at + c);
       });
-      for (int64_t j = 0; j < 6; ++j) input_transform(d + j, 6, half + j, 6);
-      for (int64_t i = 0; i < 6; ++i) input_transform(half + 6 * i, 1, d + 6 * i, 1);
+      for (int64_t j = 0; j < side; ++j) transform(d + j, side, half + j, side);
+      for (int64_t i = 0; i < 6; ++i) transform(half + side * i, 1, d + 6 * i, 1);
       float* to = points + (tile - first) * channels + c;
       for (int64_t point = 0; point < POINTS; ++point) store(to + point * step, d[point]);
     }
 }
 
-// The same of A y A^T, of the 4 x 4 places of each tile of a gradient y.
+// B^T d B of the 6 x 6 places around each tile of a picture.
+void transform_inputs(const float* picture, const Tiles& tiles, int64_t first, int64_t last,
+                      float* points) {
+  transform_places<6, 1>(picture, tiles, first, last, input_transform, points);
+}
+
+// A y A^T of the 4 x 4 places of each tile of a gradient.
 void transform_gradients(const float* gradient, const Tiles& tiles, int64_t first, int64_t last,
                          float* points) {
-  const int64_t channels = tiles.channels, step = (last - first) * channels;
-  for (int64_t tile = first; tile < last; ++tile)
-    for (int64_t c = 0; c < channels; c += LANES) {
-      Vector y[36], half[24];
-      tiles.places<4, 0>(tile, [&](int64_t number, int64_t at) {
-        y[number] = at < 0 ? Vector{} : load(gradient + at + c);
-      });
-      for (int64_t j = 0; j < 4; ++j) gradient_transform(y + j, 4, half + j, 4);
-      for (int64_t i = 0; i < 6; ++i) gradient_transform(half + 4 * i, 1, y + 6 * i, 1);
-      float* to = points + (tile - first) * channels + c;
-      for (int64_t point = 0; point < POINTS; ++point) store(to + point * step, y[point]);
-    }
+  transform_places<4, 0>(gradient, tiles, first, last, gradient_transform, points);
 }
 
 // points[36][tile][channel] m to A^T m A + bias, the 4 x 4 places of tiles [first, last).
@@ -190,10 +187,16 @@ float* memory(std::vector<float>& kept, int64_t size) {
   return kept.data();
 }
 
+void check_channels(int64_t inputs, int64_t outputs) {
+  TORCH_CHECK(inputs % LANES == 0 && outputs % COLUMNS == 0, "channels that fill no registers: ",
+              inputs, " to ", outputs);
+}
+
 // x N x C x H x W, kernels G g G^T as 36 x C x K, bias K: y N x K x H x W.
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& kernels,
                     const std::optional<at::Tensor>& bias) {
   const int64_t inputs = x.size(1), outputs = kernels.size(2);
+  check_channels(inputs, outputs);
   at::Tensor y = at::empty({x.size(0), outputs, x.size(2), x.size(3)},
                            x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const Tiles from(x), to(y);
@@ -221,6 +224,7 @@ at::Tensor convolve(const at::Tensor& x, const at::Tensor& kernels,
 // Every thread adds up what is its own: the same threads give the same bits.
 at::Tensor kernel_gradient(const at::Tensor& x, const at::Tensor& gradient) {
   const int64_t inputs = x.size(1), outputs = gradient.size(1);
+  check_channels(inputs, outputs);
   const int64_t threads = at::get_num_threads();
   at::Tensor sums = at::zeros({threads, POINTS, inputs, outputs}, x.options());
   const Tiles from(x), to(gradient);

@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 SOURCE = Path(__file__).with_suffix(".cpp")
 # By torch.backends.cpu.get_cpu_capability().
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}
-MULTIPLES = 16, 64  # of which the channels in and out are: whole registers
+MULTIPLE = 64  # of which the channels in and out, which backward are out, are: whole registers
 MOST = 256  # channels; of more, the transformed kernels, 4 times as large, are what takes the time
 # G of F(4x4, 3x3) for rows and columns: 6x6 points of a 3x3 kernel.
 POINTS = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]
@@ -58,7 +58,7 @@ def _gains(module: nn.Module) -> bool:
         and module.padding == (1, 1)
         and module.padding_mode == "zeros"
         and module.groups == 1
-        and module.in_channels % MULTIPLES[0] == module.out_channels % MULTIPLES[1] == 0
+        and module.in_channels % MULTIPLE == module.out_channels % MULTIPLE == 0
         and max(module.in_channels, module.out_channels) <= MOST
     )
 
@@ -117,7 +117,7 @@ def _transform(device: torch.device) -> Tensor:
 
 @functools.cache
 def _is_compiled() -> bool:
-    """Have torch.ops.srgan_winograd, compiled on this machine's first use."""
+    """Load torch.ops.srgan_winograd, compiled on this machine's first use; is it there?"""
     flags = FLAGS.get(torch.backends.cpu.get_cpu_capability())
     if flags is None or sys.platform != "linux":
         return False
