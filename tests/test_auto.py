@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.auto import CLEAN as CLEAN_KIND
 from benchmarks.auto import Sample, fitted
 from srgan.auto import BLURRY, Limits, Models, read_limits
 from srgan.checkpoint import CheckpointError
@@ -85,7 +86,8 @@ def test_the_shipped_limits_leave_a_clean_picture_to_the_clean_model() -> None:
 
 
 def test_limits_are_fitted_to_what_the_models_score() -> None:
-    """JPEG below 70 and blur above 1.3 are for the blurry model; noise tells nothing."""
+    """JPEG below 70 and blur above 1.3 are for the blurry model; noise tells nothing, so its
+    limit is where hardly a clean picture is."""
     rng = np.random.default_rng(0)
     samples = []
     for i in range(400):
@@ -93,12 +95,13 @@ def test_limits_are_fitted_to_what_the_models_score() -> None:
         blur, noise = rng.uniform(0.7, 2), rng.uniform(0, 5)
         better = (quality is not None and quality < 70) or blur > 1.3
         condition = Condition(quality, 0.0, blur, noise)
-        samples.append(Sample("", condition, 0.3, 0.2 if better else 0.4))
+        samples.append(Sample(CLEAN_KIND, condition, 0.3, 0.2 if better else 0.4))
     limits = fitted(samples)
     right = [bool(limits.passed_by(s.condition)) == (s.blurry < s.clean) for s in samples]
     assert np.mean(right) > 0.97
     assert limits.blur == pytest.approx(1.3, abs=0.06)
     assert limits.quality == pytest.approx(70, abs=3)
+    assert limits.noise == pytest.approx(4.9, abs=0.1)
 
 
 def test_the_command_says_which_model_and_why(photo: Path, tmp_path: Path, srgan: Command) -> None:

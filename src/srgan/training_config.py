@@ -256,10 +256,10 @@ class SRGANOptions:
     content_loss: ContentLoss = "unit"
     content_weight: float = 1.0
     adversarial_loss: AdversarialLoss = "relativistic"
-    adversarial_weight: float = 0.06
+    adversarial_weight: float = 0.1
     pixel_weight: float = 0.0
     pixel_loss: PixelLoss = "mse"
-    consistency_weight: float = 5.0
+    consistency_weight: float = 4.0
     grid_weight: float = 20.0
     spectrum_weight: float = 0.5
     jitter: bool = True
