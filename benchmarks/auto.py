@@ -139,11 +139,11 @@ def fitted(samples: Sequence[Sample]) -> Limits:
     best = Limits(quality=0, traces=np.inf, blur=np.inf, noise=noise)
     tried = {name: _candidates(samples, name) for name in ("quality", "traces", "blur")}
     while True:
-        changed = [
+        changed = (
             replace(best, **{name: value}) for name, values in tried.items() for value in values
-        ]
-        found = max(changed, key=lambda limits: _score(samples, limits))
-        if _score(samples, found) <= _score(samples, best):
+        )
+        found = max((best, *changed), key=lambda limits: _score(samples, limits))
+        if found is best:
             return best
         best = found
 
