@@ -5,7 +5,7 @@ from typing import Any
 
 from srgan.images import PICTURE_SUFFIXES
 from srgan.serve.gradio_import import import_gradio
-from srgan.serve.jobs import JobQueue
+from srgan.serve.jobs import Cancelled, JobQueue
 from srgan.serve.options import Limits
 from srgan.serve.page_guard import PageGuard
 from srgan.serve.page_work import PageWork, Shown
@@ -162,8 +162,9 @@ class _Outcome:
 
 def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outcome) -> None:
     """What happens when."""
+    from gradio import Request  # not sooner: see import_gradio
+
     chosen = [wishes.files, wishes.model, wishes.scale]
-    buttons = [outcome.status, wishes.go, wishes.stop]
 
     def describe(paths: list[str] | None, model: str, scale: float) -> dict[Any, Any]:
         text, possible = work.describe(paths or [], model, scale)
@@ -173,8 +174,8 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
         go, stop = gr.Button(visible=True), gr.Button(visible=False)
         return {outcome.status: message, wishes.go: go, wishes.stop: stop}
 
-    async def upscale(paths: list[str] | None, model: str, scale: float) -> Any:
-        results: list[Shown] = []
+    async def upscale(paths: list[str] | None, model: str, scale: float, request: Request) -> Any:
+        visit, results = str(request.session_hash), list[Shown]()
         yield {
             wishes.go: gr.Button(visible=False),
             wishes.stop: gr.Button(visible=True),
@@ -183,18 +184,25 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
             **outcome.show(results, None),
         }
         problems: list[str] = []
-        async for step in work.upscale(paths or [], model, scale, problems):
-            if isinstance(step, str):
-                yield {outcome.status: step}
-                continue
-            results.append(step)
-            options = [(each.name, number) for number, each in enumerate(results)]
-            yield {
-                outcome.shown: results,
-                outcome.choice: gr.Radio(options, value=0, visible=len(results) > 1),
-                **(outcome.show(results, 0) if len(results) == 1 else {}),
-            }
-        yield at_rest(work.summary(problems))
+        try:
+            async for step in work.upscale(visit, paths or [], model, scale, problems):
+                if isinstance(step, str):
+                    yield {outcome.status: step}
+                    continue
+                results.append(step)
+                options = [(each.name, number) for number, each in enumerate(results)]
+                yield {
+                    outcome.shown: results,
+                    outcome.choice: gr.Radio(options, value=0, visible=len(results) > 1),
+                    **(outcome.show(results, 0) if len(results) == 1 else {}),
+                }
+        except Cancelled:
+            yield at_rest("Cancelled.")
+        else:
+            yield at_rest(work.summary(problems))
+
+    def cancel(request: Request) -> None:
+        work.cancel(str(request.session_hash))
 
     quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
     for changed in (*(each.change for each in chosen), blocks.load):
@@ -202,14 +210,18 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
     wishes.examples.click(
         lambda number: [str(EXAMPLES[number])], wishes.examples, wishes.files, **quiet
     )
-    running = wishes.go.click(
+    wishes.go.click(
         upscale,
         chosen,
-        [*buttons, outcome.shown, outcome.choice, *outcome.parts],
+        [
+            *(outcome.status, wishes.go, wishes.stop),
+            *(outcome.shown, outcome.choice, *outcome.parts),
+        ],
         concurrency_limit=None,  # the queue of all, the service included, has its own
         **quiet,
     )
-    wishes.stop.click(lambda: at_rest("Cancelled."), None, buttons, cancels=[running], **quiet)
+    # Not gradio's `cancels`: a message on progress may come after it, and would stay.
+    wishes.stop.click(cancel, queue=False, **quiet)
     outcome.fit.click(None, js="() => srganZoom(false)", **quiet)
     outcome.full.click(None, js="() => srganZoom(true)", **quiet)
     outcome.choice.input(outcome.show, [outcome.shown, outcome.choice], outcome.parts, **quiet)

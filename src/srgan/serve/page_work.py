@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from srgan.images import open_picture
-from srgan.serve.jobs import Job, JobQueue
+from srgan.serve.jobs import Cancelled, Job, JobQueue
 from srgan.serve.options import Limits
 from srgan.serve.pictures import Kitchen, Order, Plan, client_name
 from srgan.serve.preview import MOST_PIXELS, write_previews
@@ -37,6 +37,7 @@ class PageWork:
         self._kitchen = kitchen
         self._queue = queue
         self._limits = limits
+        self._running: set[str] = set()  # visits whose pictures are being upscaled
 
     def describe(self, paths: Sequence[str], model: str, scale: float) -> tuple[str, bool]:
         """What would come of the pictures, as HTML; whether any can be upscaled."""
@@ -54,35 +55,49 @@ class PageWork:
                 rows.append(f"<p><span>{html.escape(name)}</span><span>{sizes}</span></p>")
         return "".join(rows), possible
 
+    def cancel(self, visit: str) -> None:
+        """Have the visit's `upscale` end soon."""
+        self._running.discard(visit)
+
     async def upscale(
-        self, paths: Sequence[str], model: str, scale: float, problems: list[str]
+        self, visit: str, paths: Sequence[str], model: str, scale: float, problems: list[str]
     ) -> AsyncGenerator[str | Shown, None]:
         """Upscale pictures one after the other.
 
         Args:
+            visit: an open page; no two have the same.
             problems: gets a line for every picture that cannot be upscaled.
 
         Yields:
             How far it is, as HTML, and each picture that is finished.
+
+        Raises:
+            Cancelled: by `cancel`.
         """
-        for number, path in enumerate(paths, 1):
-            prefix = f"{number} of {len(paths)}: " if len(paths) > 1 else ""
-            name = prefix + client_name(Path(path).name)
-            job = None
-            try:
-                job = self._queue.admit(kept=True)
-                order = await asyncio.to_thread(self._order, path, model, scale)
-                self._queue.start(job, partial(self._work, order, job.id))
-                while not job.outcome.done():
-                    yield _progress(name, job, self._queue.position(job))
-                    await asyncio.sleep(TELL_SECONDS)
-                yield _shown(job.outcome.result())
-                job.delivered = True
-            except Problem as problem:
-                problems.append(str(problem))
-            finally:  # cancelled, or the page was closed
-                if job is not None and not job.delivered:
-                    self._queue.remove(job)
+        self._running.add(visit)
+        try:
+            for number, path in enumerate(paths, 1):
+                prefix = f"{number} of {len(paths)}: " if len(paths) > 1 else ""
+                name = prefix + client_name(Path(path).name)
+                job = None
+                try:
+                    job = self._queue.admit(kept=True)
+                    order = await asyncio.to_thread(self._order, path, model, scale)
+                    self._queue.start(job, partial(self._work, order, job.id))
+                    while not job.outcome.done():
+                        if visit not in self._running:
+                            raise Cancelled("by its button")
+                        yield _progress(name, job, self._queue.position(job))
+                        await asyncio.sleep(TELL_SECONDS)
+                    yield _shown(job.outcome.result())
+                    job.delivered = True
+                except Problem as problem:
+                    problems.append(str(problem))
+                finally:  # cancelled, or the page was closed
+                    if job is not None and not job.delivered:
+                        self._queue.remove(job)
+        finally:
+            self._running.discard(visit)
 
     def summary(self, problems: Sequence[str]) -> str:
         """What went wrong, as HTML; nothing where all went well."""
