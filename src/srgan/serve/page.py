@@ -170,7 +170,7 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
         text, possible = work.describe(paths or [], model, scale)
         return {wishes.facts: text, wishes.go: gr.Button(interactive=possible)}
 
-    def at_rest(message: str = "") -> dict[Any, Any]:
+    def at_rest(message: str) -> dict[Any, Any]:
         go, stop = gr.Button(visible=True), gr.Button(visible=False)
         return {outcome.status: message, wishes.go: go, wishes.stop: stop}
 
@@ -213,10 +213,7 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
     wishes.go.click(
         upscale,
         chosen,
-        [
-            *(outcome.status, wishes.go, wishes.stop),
-            *(outcome.shown, outcome.choice, *outcome.parts),
-        ],
+        [outcome.status, wishes.go, wishes.stop, outcome.shown, outcome.choice, *outcome.parts],
         concurrency_limit=None,  # the queue of all, the service included, has its own
         **quiet,
     )
