@@ -3,6 +3,7 @@
 import asyncio
 import html
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -78,26 +79,34 @@ class PageWork:
         try:
             for number, path in enumerate(paths, 1):
                 prefix = f"{number} of {len(paths)}: " if len(paths) > 1 else ""
-                name = prefix + client_name(Path(path).name)
-                job = None
+                title = prefix + client_name(Path(path).name)
                 try:
-                    job = self._queue.admit(kept=True)
-                    order = await asyncio.to_thread(self._order, path, model, scale)
-                    self._queue.start(job, partial(self._work, order, job.id))
-                    while not job.outcome.done():
-                        if visit not in self._running:
-                            raise Cancelled("by its button")
-                        yield _progress(name, job, self._queue.position(job))
-                        await asyncio.sleep(TELL_SECONDS)
-                    yield _shown(job.outcome.result())
-                    job.delivered = True
+                    async with aclosing(self._one(visit, title, path, model, scale)) as steps:
+                        async for step in steps:
+                            yield step
                 except Problem as problem:
                     problems.append(str(problem))
-                finally:  # cancelled, or the page was closed
-                    if job is not None and not job.delivered:
-                        self._queue.remove(job)
         finally:
             self._running.discard(visit)
+
+    async def _one(
+        self, visit: str, title: str, path: str, model: str, scale: float
+    ) -> AsyncGenerator[str | Shown, None]:
+        """One picture; its job goes where its client does not get it."""
+        job = self._queue.admit(kept=True)
+        try:
+            order = await asyncio.to_thread(self._order, path, model, scale)
+            self._queue.start(job, partial(self._work, order, job.id))
+            while not job.outcome.done():
+                if visit not in self._running:
+                    raise Cancelled("by its button")
+                yield _progress(title, job, self._queue.position(job))
+                await asyncio.sleep(TELL_SECONDS)
+            yield _shown(job.outcome.result())
+            job.delivered = True
+        finally:  # of a page that was closed, too
+            if not job.delivered:
+                self._queue.remove(job)
 
     def summary(self, problems: Sequence[str]) -> str:
         """What went wrong, as HTML; nothing where all went well."""
