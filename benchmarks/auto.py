@@ -34,6 +34,7 @@ SCALE = 4
 SIDE = 384  # HR pixels at most, so that it takes minutes
 CLEAN, SAVED = "clean", "clean, saved as JPEG"
 DEGRADED = ("blurry", "blurry-light")
+QUALITIES = (50, 60, 70, 80, 88, 92, 95, 98)  # that every picture is saved with
 STEPS = 40  # limits tried of each kind
 CALM = 0.98  # share of the clean pictures that have less noise than its limit
 
@@ -83,7 +84,7 @@ def main(
     with counting("pictures") as progress:
         for sample in _samples(files, kinds, seed, upscalers, measures["lpips_alex"]):
             samples.append(sample)
-            progress(len(samples), len(kinds) * len(files))
+            progress(len(samples), len(files) * sum(len(_qualities(kind)) for kind in kinds))
     limits = fitted(samples) if fit else read_limits()
     if fit:
         lines = [f"{name} = {round(value, 3)}" for name, value in asdict(limits).items()]
@@ -103,12 +104,17 @@ def _samples(
         hr = _middle(path)
         for kind in kinds:
             preset = DEGRADED[index % 2] if kind == "degraded" else kind
-            rng = fixed_rng(seed, path.name)
             degrade = make_degrade(preset if preset in DEGRADED else "bicubic", whole=True)
-            lr = degrade_picture(degrade, hr, SCALE, rng)
-            lr, condition = _as_file(lr, int(rng.integers(50, 100)) if kind == SAVED else None)
-            clean, blurry = (lpips(each(lr), hr, lr, SCALE) for each in upscalers)
-            yield Sample(kind, condition, clean, blurry)
+            degraded = degrade_picture(degrade, hr, SCALE, fixed_rng(seed, path.name))
+            for quality in _qualities(kind):
+                lr, condition = _as_file(degraded, quality)
+                clean, blurry = (lpips(each(lr), hr, lr, SCALE) for each in upscalers)
+                yield Sample(kind, condition, clean, blurry)
+
+
+def _qualities(kind: str) -> tuple[int | None, ...]:
+    """Of JPEG, that a picture of this kind is saved with; None for PNG."""
+    return QUALITIES if kind == SAVED else (None,)
 
 
 def _middle(path: Path) -> np.ndarray:
@@ -130,9 +136,10 @@ def _as_file(lr: np.ndarray, quality: int | None) -> tuple[np.ndarray, Condition
 def fitted(samples: Sequence[Sample]) -> Limits:
     """The limits with the most right choices, and among those with the lowest mean LPIPS.
 
-    One limit after the other, that which gains most, until none gets better. Noise has a limit that
-    hardly a clean picture is beyond, fine texture included: what the presets degrade has seldom
-    noise alone, so that nothing would speak for any.
+    Every kind of picture counts the same, however many there are of it. One limit after the other,
+    that which gains most, until none gets better. Noise has a limit that hardly a clean picture is
+    beyond, fine texture included: what the presets degrade has seldom noise alone, so that nothing
+    would speak for any.
     """
     noises = [sample.condition.noise for sample in samples if sample.kind == CLEAN]
     noise = float(np.quantile(noises, CALM))
@@ -155,8 +162,15 @@ def _candidates(samples: Sequence[Sample], name: str) -> list[float]:
 
 
 def _score(samples: Sequence[Sample], limits: Limits) -> tuple[float, float]:
-    right = np.mean([_is_right(sample, limits) for sample in samples])
-    return float(right), -float(np.mean([_chosen(sample, limits) for sample in samples]))
+    groups = _by_kind(samples).values()
+    right = np.mean([np.mean([_is_right(each, limits) for each in group]) for group in groups])
+    lpips = np.mean([np.mean([_chosen(each, limits) for each in group]) for group in groups])
+    return float(right), -float(lpips)
+
+
+def _by_kind(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    kinds = dict.fromkeys(sample.kind for sample in samples)
+    return {kind: [sample for sample in samples if sample.kind == kind] for kind in kinds}
 
 
 def _is_right(sample: Sample, limits: Limits) -> bool:
@@ -171,11 +185,7 @@ def _print(samples: Sequence[Sample], limits: Limits, clean: str, blurry: str) -
     table = Table(title=f"LPIPS (AlexNet) of {clean}, of {blurry} and of auto's choice")
     for column in ("", "pictures", "auto is right", "clean model", "blurry model", "auto", "best"):
         table.add_column(column)
-    groups = {
-        kind: [s for s in samples if s.kind == kind]
-        for kind in dict.fromkeys(sample.kind for sample in samples)
-    }
-    for kind, group in {**groups, "all": samples}.items():
+    for kind, group in {**_by_kind(samples), "all": samples}.items():
         right = np.mean([_is_right(sample, limits) for sample in group])
         means = [
             np.mean([sample.clean for sample in group]),
