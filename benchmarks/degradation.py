@@ -48,7 +48,7 @@ def main(folder: Annotated[Path, Parameter(required=True)], /, *, rounds: int = 
     work: dict[str, Callable[[int], object]] = {
         "the step, on bicubic LR": lambda _: trainer.update(hr)
     }
-    for name in (BICUBIC, *presets()):
+    for name in (BICUBIC, *presets(), ",".join(presets())):
         degrade = make_degrade(name)
         work[name] = lambda i, degrade=degrade: degrade(hr, 4, training_rng(0, i, 0))
     work[JPEG] = lambda _: jpeg(canvas, quality, full_chroma)
