@@ -107,6 +107,15 @@ def test_auto_takes_torch_only_with_a_gpu(small_checkpoint: Checkpoint) -> None:
     assert (engine.device == "cpu") == isinstance(engine, openvino.OpenVINOEngine)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("error")
+def test_lr_may_be_read_only(small_checkpoint: Checkpoint, engine: str) -> None:
+    lr = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
+    lr.flags.writeable = False
+    sr = build(small_checkpoint, engine)(lr)
+    np.testing.assert_allclose(sr, network(small_checkpoint, lr.copy()), atol=1e-4)
+
+
 def test_compiled_torch_agrees(small_checkpoint: Checkpoint) -> None:
     engine = create_engine(small_checkpoint, EngineOptions("torch", "fp32", compile=True))
     lr = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)

@@ -95,7 +95,8 @@ class TorchEngine:
 
     @torch.inference_mode()
     def features(self, lr: np.ndarray) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(lr)).to(self._ops.device, self._ops.dtype)
+        x = torch.from_numpy(np.array(lr, order="C"))  # a copy, as LR may be read-only
+        x = x.to(self._ops.device, self._ops.dtype)
         return _or_memory_error(self._features, x.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
