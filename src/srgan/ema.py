@@ -22,8 +22,8 @@ class EMA:
     def update(self, iteration: int) -> None:
         """Take in the network's weights after `iteration`, counted from 1."""
         decay = min(self._decay, (1 + iteration) / (10 + iteration)) if self._decay else 0.0
-        # A GPU takes longer to be told 200 operations than to do them.
-        torch._foreach_lerp_(list(self._mean.values()), list(self._source.values()), 1 - decay)
+        for name, mean in self._mean.items():
+            mean.lerp_(self._source[name], 1 - decay)
 
     @torch.no_grad()
     def repair(self) -> None:

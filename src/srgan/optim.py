@@ -102,23 +102,21 @@ class Muon(Optimizer):
         alike: dict[Any, list[Tensor]] = defaultdict(list)
         for kernel in kernels:
             alike[kernel.shape, kernel.device].append(kernel)
-        # By lists: a GPU takes longer to be told an operation on one kernel than to do it.
         for same_shape in alike.values():
-            matrices = torch.stack(self._nesterov(same_shape)).flatten(2)
+            matrices = torch.stack([self._nesterov(kernel).flatten(1) for kernel in same_shape])
             rows, columns = matrices.shape[1:]
             rate = group["lr"] * max(1, rows / columns) ** 0.5
-            updates = orthogonalise(matrices).view(-1, *same_shape[0].shape)
-            torch._foreach_add_(same_shape, list(updates), alpha=-rate)
+            for kernel, update in zip(same_shape, orthogonalise(matrices), strict=True):
+                kernel.add_(update.view(kernel.shape), alpha=-rate)
 
-    def _nesterov(self, kernels: list[Tensor]) -> list[Tensor]:
-        """Take the kernels' gradients into their momenta, and look one step ahead."""
-        for kernel in kernels:
-            if not self.state[kernel]:
-                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
-        momenta = [self.state[kernel]["momentum"] for kernel in kernels]
-        gradients = [_gradient(kernel) for kernel in kernels]
-        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-        return list(torch._foreach_lerp(gradients, momenta, MOMENTUM))
+    def _nesterov(self, kernel: Tensor) -> Tensor:
+        """Take the kernel's gradient into its momentum, and look one step ahead."""
+        state = self.state[kernel]
+        if not state:
+            state["momentum"] = torch.zeros_like(kernel)
+        gradient = _gradient(kernel)
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(momentum, MOMENTUM)
 
     def _adam_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for parameter in parameters:
