@@ -21,7 +21,7 @@ from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
 from srgan.steps import AdversarialStep, Batch, PixelStep
-from srgan.trained import Trained
+from srgan.trained import Trained, placed
 from srgan.training_config import OptimizerOptions, PixelLoss, SRGANOptions, SRResNetOptions
 from tests.test_features import random_weights
 
@@ -56,13 +56,9 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generator() -> Generator:
-    torch.manual_seed(0)
-    return as_trained(Generator(SMALL))
-
-
-def as_trained(network: Any) -> Any:
     """In the memory format of training: others have other kernels, which round otherwise."""
-    return network.to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    return Generator(SMALL).to(memory_format=torch.channels_last)
 
 
 def adversarial_step(
@@ -150,7 +146,7 @@ def test_every_term_reaches_the_generator_and_only_the_generator(
         spectrum_weight=0.3,
     )
     discriminator = copy.deepcopy(step.discriminator)
-    extractor = as_trained(FeatureExtractor(vgg, [(2, 1)]))
+    extractor = placed(FeatureExtractor(vgg, [(2, 1)]), accelerator)
     reference = generator().train()
     lr, hr = batches[0]
     sr = reference(lr)
