@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from srgan import optim
 from srgan.checkpoint import Architecture
 from srgan.networks.generator import Generator
-from srgan.optim import Muon, OptimizerKind, build_optimizer, orthogonalise, scale_rates
+from srgan.optim import Muon, Natural, OptimizerKind, build_optimizer, orthogonalise, scale_rates
 
-KINDS: list[OptimizerKind] = ["muon", "adam"]
+KINDS: list[OptimizerKind] = ["muon", "natural", "adam"]
 
 
 def reference_update(momentum: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_steps_agree_with_unbatched_float64(monkeypatch: pytest.MonkeyPatch) -> 
     expected = [rng.normal(size=shape) for shape in shapes]
     kernels = [nn.Parameter(torch.from_numpy(k).float()) for k in expected]
     kernels[0].data = kernels[0].data.contiguous(memory_format=torch.channels_last)
-    optimizer = Muon(kernels, [], muon_rate=0.02, rate=1, betas=(0.9, 0.99))
+    optimizer = Muon(kernels, [], kernel_rate=0.02, rate=1, betas=(0.9, 0.99))
     momenta = [np.zeros(shape) for shape in shapes]
     for _ in range(3):
         for i, kernel in enumerate(kernels):
@@ -64,11 +64,43 @@ def test_steps_agree_with_unbatched_float64(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_allclose(kernel.detach().numpy(), value, atol=2e-6)
 
 
+def test_natural_gradient_agrees_with_float64() -> None:
+    """Gradients of a size of their own in every place; bases are new in updates 10 and 30."""
+    rng = np.random.default_rng(0)
+    shape = (16, 8, 3, 3)
+    expected = rng.normal(size=shape)
+    kernel = nn.Parameter(torch.from_numpy(expected).float())
+    kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+    optimizer = Natural([kernel], [], kernel_rate=0.02, rate=1, betas=(0.9, 0.99))
+    sizes = 1e-3 * 10 ** rng.uniform(-1, 1, size=(16, 72))
+    momentum, variance, left, right = (
+        np.zeros(s) for s in ((16, 72), (16, 72), (16, 16), (72, 72))
+    )
+    left_basis = right_basis = None
+    for update in range(1, 33):
+        gradient = sizes * rng.normal(size=(16, 72))
+        kernel.grad = torch.from_numpy(gradient.reshape(shape)).float()
+        optimizer.step()
+        momentum += 0.05 * (gradient - momentum)
+        left += 0.01 * (gradient @ gradient.T - left)
+        right += 0.01 * (gradient.T @ gradient - right)
+        if update in (10, 30):
+            left_basis, right_basis = (np.linalg.eigh(x)[1] for x in (left, right))
+        if left_basis is None or right_basis is None:
+            np.testing.assert_array_equal(kernel.detach().numpy(), expected.astype(np.float32))
+            continue
+        variance += 0.01 * ((left_basis.T @ gradient @ right_basis) ** 2 - variance)
+        turned = left_basis.T @ momentum @ right_basis
+        move = left_basis @ (turned / (variance + 0.03 * variance.mean())) @ right_basis.T
+        expected -= 0.02 * (move * 16**0.5 / np.linalg.norm(move)).reshape(shape)
+    np.testing.assert_allclose(kernel.detach().numpy(), expected, atol=1e-4)
+
+
 def test_the_rest_is_torchs_adam() -> None:
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(shape)) for shape in [(5, 3, 9, 9), (5,), ()]]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]
-    muon = Muon([], ours, muon_rate=1, rate=1e-3, betas=(0.9, 0.99))
+    muon = Muon([], ours, kernel_rate=1, rate=1e-3, betas=(0.9, 0.99))
     adam = torch.optim.Adam(theirs, lr=1e-3, betas=(0.9, 0.99), eps=1e-8, foreach=False)
     for _ in range(4):
         for p, q in zip(ours, theirs, strict=True):
@@ -107,9 +139,10 @@ def test_parameters_without_gradient_stay(kind: OptimizerKind) -> None:
     generator.trunk.requires_grad_(False)
     before = {name: p.detach().clone() for name, p in generator.named_parameters()}
     optimizer = build_optimizer(generator, kind)
-    generator(torch.rand(1, 3, 8, 8)).sum().backward()
-    generator.tail.weight.grad = None
-    optimizer.step()
+    for _ in range(10):  # the natural gradient moves nothing before
+        generator(torch.rand(1, 3, 8, 8)).sum().backward()
+        generator.tail.weight.grad = None
+        optimizer.step()
     same = {name for name, p in generator.named_parameters() if torch.equal(p, before[name])}
     assert same == {name for name in before if name.startswith("trunk.")} | {"tail.weight"}
 
@@ -154,10 +187,10 @@ def small_generator() -> Generator:
 def test_saved_and_restored_continues_bit_exactly(kind: OptimizerKind, hr: Tensor) -> None:
     straight = small_generator()
     optimizer = build_optimizer(straight, kind)
-    train(straight, optimizer, hr, 3)
+    train(straight, optimizer, hr, 12)
     file = io.BytesIO()
     torch.save([straight.state_dict(), optimizer.state_dict()], file)
-    train(straight, optimizer, hr, 3)
+    train(straight, optimizer, hr, 20)
 
     file.seek(0)
     network_state, optimizer_state = torch.load(file, weights_only=True)
@@ -165,7 +198,7 @@ def test_saved_and_restored_continues_bit_exactly(kind: OptimizerKind, hr: Tenso
     resumed.load_state_dict(network_state)
     optimizer = build_optimizer(resumed, kind, rate=7, muon_rate=7)
     optimizer.load_state_dict(optimizer_state)
-    train(resumed, optimizer, hr, 3)
+    train(resumed, optimizer, hr, 20)
     for name, tensor in straight.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
@@ -173,7 +206,7 @@ def test_saved_and_restored_continues_bit_exactly(kind: OptimizerKind, hr: Tenso
 @pytest.mark.parametrize("kind", KINDS)
 def test_generator_learns_a_photograph(hr: Tensor, kind: OptimizerKind) -> None:
     generator = small_generator()
-    loss = train(generator, build_optimizer(generator, kind, rate=1e-3), hr, 60)
+    loss = train(generator, build_optimizer(generator, kind, rate=1e-3), hr, 100)
     variance = (hr - hr.mean((2, 3), keepdim=True)).square().mean().item()
     assert loss < 0.3 * variance
 

@@ -122,7 +122,7 @@ def test_pixel_step_follows_the_gradient_of_the_loss(
     assert (flat(step.generator) - before).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier"])
+@pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier", "rmse"])
 def test_pixel_losses_by_option(
     accelerator: Accelerator, batches: list[Batch], kind: PixelLoss
 ) -> None:
@@ -378,7 +378,7 @@ def test_warnings_of_a_discriminator_that_has_won_or_knows_nothing(
 
 
 @pytest.mark.parametrize("adversarial", [False, True])
-@pytest.mark.parametrize("kind", ["adam", "muon"])
+@pytest.mark.parametrize("kind", ["adam", "muon", "natural"])
 def test_a_step_goes_on_exactly_from_its_saved_state(
     accelerator: Accelerator,
     batches: list[Batch],

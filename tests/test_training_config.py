@@ -186,7 +186,12 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
         SRResNetOptions(),
     )
     check_resumed({**config.table(), "rate": 1.0}, config)
-    for name, value in (("degradation", "bicubic"), ("seed", 1), ("blocks", 3)):
+    for name, value in (
+        ("degradation", "bicubic"),
+        ("seed", 1),
+        ("blocks", 3),
+        ("optimizer", "natural"),
+    ):
         with pytest.raises(OptionError, match=f"--{name} of a run cannot change, it is {value}"):
             check_resumed({**config.table(), name: value}, config)
     config = TrainingConfig(

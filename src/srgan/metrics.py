@@ -12,6 +12,8 @@ SIGMA = 1.5
 C1, C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2  # K1 and K2 of Wang et al.
 CHUNK = 64  # rows and columns filtered at a time: bands stay narrow, and so does memory
 
+# Y of BT.601 for components in [0, 1], less its 16.
+LUMA_OF_RGB = np.array([65.481, 128.553, 24.966])
 # BT.709's primaries as XYZ, and the white D65 (2 degrees), for components in [0, 1].
 XYZ_FROM_RGB = np.array(
     [
@@ -108,7 +110,7 @@ def luma(image: np.ndarray) -> np.ndarray:
     Args:
         image: (H, W, 3) RGB uint8.
     """
-    return image @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
+    return image @ (LUMA_OF_RGB / 255) + 16
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

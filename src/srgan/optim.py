@@ -1,8 +1,14 @@
-"""Muon for 3x3 kernels and Adam for the rest, in one optimizer.
+"""Muon, or the natural gradient, for 3x3 kernels and Adam for the rest, in one optimizer.
 
 Muon moves a weight matrix along its orthogonalised momentum: every singular value of the
 update is about 1 (Jordan 2024, https://kellerjordan.github.io/posts/muon/). A kernel is the
 matrix out x (in * 9).
+
+The natural gradient is the momentum divided by the curvature of the loss. Batches are small and
+the pixels' error cannot be foreseen, so that gradients are noise above all, whose covariance is
+that curvature times a constant. It is taken to be diagonal in the eigenbases of E[G G^T] and
+E[G^T G], G a kernel's gradient (EK-FAC: George et al. 2018, arXiv:1806.03884; the bases by
+gradients alone: Vyas et al. 2024, arXiv:2409.11321, who divide by the root).
 """
 
 from collections import defaultdict
@@ -16,13 +22,18 @@ from torch.optim.adam import adam
 
 from srgan.processor import bf16_is_slow
 
-OptimizerKind = Literal["muon", "adam"]
+OptimizerKind = Literal["muon", "natural", "adam"]
 
 MOMENTUM = 0.95
 STEPS = 5
 # Jordan's quintic: f(x) = a x + b x^3 + c x^5, repeated, takes (0, 1] to about [0.7, 1.2].
 QUINTIC = (3.4445, -4.7750, 2.0315)
 EPSILON = 1e-8
+TINY = 1e-30  # what nothing is divided by
+MEMORY = 0.99  # decay an update of the gradients' second moments
+DAMPING = 0.03  # added to them, as a part of their mean
+NEW_BASES = (10, 30, 60)  # the first updates with new bases; then every
+NEW_BASES_EVERY = 100
 
 
 def build_optimizer(
@@ -33,22 +44,23 @@ def build_optimizer(
     muon_rate: float = 0.01,
     betas: tuple[float, float] = (0.9, 0.99),
 ) -> Optimizer:
-    """The optimizer of a network: "adam" for all of it, or "muon" for its 3x3 kernels.
+    """The optimizer of a network: "adam" for all, "muon" or "natural" for its 3x3 kernels.
 
     A generator's 3x3 kernels are those of its residual blocks, trunk and upsampling; its 9x9
-    head and tail, biases, BN and PReLU are Adam's with both kinds.
+    head and tail, biases, BN and PReLU are Adam's with all kinds.
 
     Args:
         rate: Adam's learning rate.
-        muon_rate: Muon's learning rate; unused with "adam".
+        muon_rate: learning rate of the 3x3 kernels; unused with "adam".
         betas: Adam's decay rates of the first and second moment.
     """
     parameters = list(network.parameters())
     optimizer: Optimizer
-    if kind == "muon":
+    if kind != "adam":
         kernels = [p for p in parameters if p.shape[2:] == (3, 3)]
         others = [p for p in parameters if p.shape[2:] != (3, 3)]
-        optimizer = Muon(kernels, others, muon_rate=muon_rate, rate=rate, betas=betas)
+        method = Muon if kind == "muon" else Natural
+        optimizer = method(kernels, others, kernel_rate=muon_rate, rate=rate, betas=betas)
     else:
         # One pass over memory instead of ten: the discriminator has 23.6 million parameters.
         optimizer = Adam(parameters, lr=rate, betas=betas, eps=EPSILON, fused=True)
@@ -63,11 +75,11 @@ def scale_rates(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = factor * group["initial_lr"]
 
 
-class Muon(Optimizer):
-    """Muon for `kernels` (4-D), Adam for `others`; a parameter without gradient stays.
+class KernelOptimizer(Optimizer):
+    """A subclass's method for `kernels` (4-D), Adam for `others`; what has no gradient stays.
 
-    The state is tensors per parameter: a kernel's "momentum"; for the others what torch's Adam
-    keeps, "exp_avg", "exp_avg_sq" and "step".
+    The state is per parameter: of a kernel what the subclass keeps; of the others what torch's
+    Adam does, "exp_avg", "exp_avg_sq" and "step".
     """
 
     def __init__(
@@ -75,12 +87,12 @@ class Muon(Optimizer):
         kernels: Iterable[Tensor],
         others: Iterable[Tensor],
         *,
-        muon_rate: float,
+        kernel_rate: float,
         rate: float,
         betas: tuple[float, float],
     ) -> None:
         groups: list[dict[str, Any]] = [
-            {"params": list(kernels), "method": "muon", "lr": muon_rate},
+            {"params": list(kernels), "method": "kernels", "lr": kernel_rate},
             # "fused" has load_state_dict put the step counts where fused Adam wants them.
             {"params": list(others), "method": "adam", "lr": rate, "betas": betas, "fused": True},
         ]
@@ -94,29 +106,12 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            update = self._muon_step if group["method"] == "muon" else self._adam_step
+            update = self._adam_step if group["method"] == "adam" else self._kernel_step
             update(group, [p for p in group["params"] if p.grad is not None])
         return loss
 
-    def _muon_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
-        alike: dict[Any, list[Tensor]] = defaultdict(list)
-        for kernel in kernels:
-            alike[kernel.shape, kernel.device].append(kernel)
-        for same_shape in alike.values():
-            matrices = torch.stack([self._nesterov(kernel).flatten(1) for kernel in same_shape])
-            rows, columns = matrices.shape[1:]
-            rate = group["lr"] * max(1, rows / columns) ** 0.5
-            for kernel, update in zip(same_shape, orthogonalise(matrices), strict=True):
-                kernel.add_(update.view(kernel.shape), alpha=-rate)
-
-    def _nesterov(self, kernel: Tensor) -> Tensor:
-        """Take the kernel's gradient into its momentum, and look one step ahead."""
-        state = self.state[kernel]
-        if not state:
-            state["momentum"] = torch.zeros_like(kernel)
-        gradient = _gradient(kernel)
-        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        return gradient.lerp(momentum, MOMENTUM)
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
+        raise NotImplementedError
 
     def _adam_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for parameter in parameters:
@@ -141,6 +136,76 @@ class Muon(Optimizer):
             eps=EPSILON,
             maximize=False,
         )
+
+
+class Muon(KernelOptimizer):
+    """Muon for kernels, whose state is their "momentum"."""
+
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
+        alike: dict[Any, list[Tensor]] = defaultdict(list)
+        for kernel in kernels:
+            alike[kernel.shape, kernel.device].append(kernel)
+        for same_shape in alike.values():
+            matrices = torch.stack([self._nesterov(kernel).flatten(1) for kernel in same_shape])
+            rows, columns = matrices.shape[1:]
+            rate = group["lr"] * max(1, rows / columns) ** 0.5
+            for kernel, update in zip(same_shape, orthogonalise(matrices), strict=True):
+                kernel.add_(update.view(kernel.shape), alpha=-rate)
+
+    def _nesterov(self, kernel: Tensor) -> Tensor:
+        """Take the kernel's gradient into its momentum, and look one step ahead."""
+        state = self.state[kernel]
+        if not state:
+            state["momentum"] = torch.zeros_like(kernel)
+        gradient = _gradient(kernel)
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(momentum, MOMENTUM)
+
+
+class Natural(KernelOptimizer):
+    """The natural gradient for kernels; its updates have the length of Muon's, for the same rates.
+
+    A kernel's state: "momentum", the "variance" of its gradients in the bases, their "left" and
+    "right" covariances with the "left_basis" and "right_basis" of these, "updates"; 3 MB for 64 to
+    64 channels. In the first ten updates, before there are bases, kernels stay.
+    """
+
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
+        for kernel in kernels:
+            state = self._observed(kernel)
+            if "left_basis" not in state:
+                continue
+            left, right = state["left_basis"], state["right_basis"]
+            variance = state["variance"]
+            momentum = left.mT @ state["momentum"] @ right
+            damped = variance + DAMPING * variance.mean()
+            update = left @ (momentum / damped.clamp_min(TINY)) @ right.mT
+            length = torch.linalg.matrix_norm(update).clamp_min(TINY)
+            update *= len(update) ** 0.5 / length
+            kernel.add_(update.view(kernel.shape), alpha=-group["lr"])
+
+    def _observed(self, kernel: Tensor) -> dict[str, Any]:
+        """The kernel's state with its gradient taken in."""
+        gradient = _gradient(kernel).flatten(1)
+        state = self.state[kernel]
+        if not state:
+            rows, columns = gradient.shape
+            state["updates"] = 0
+            state["momentum"] = torch.zeros_like(gradient)
+            state["variance"] = torch.zeros_like(gradient)
+            state["left"] = gradient.new_zeros(rows, rows)
+            state["right"] = gradient.new_zeros(columns, columns)
+        state["updates"] += 1
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        state["left"].lerp_(gradient @ gradient.mT, 1 - MEMORY)
+        state["right"].lerp_(gradient.mT @ gradient, 1 - MEMORY)
+        if state["updates"] in NEW_BASES or state["updates"] % NEW_BASES_EVERY == 0:
+            for side in ("left", "right"):
+                state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
+        if "left_basis" in state:
+            turned = state["left_basis"].mT @ gradient @ state["right_basis"]
+            state["variance"].lerp_(turned.square(), 1 - MEMORY)
+        return state
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:

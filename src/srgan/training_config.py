@@ -27,9 +27,10 @@ FIXED = (
     "degradation",
     "batch_size",
     "validation_pictures",
+    "optimizer",
 )
 PRESETS = Path(__file__).parent / "presets"
-PixelLoss = Literal["mse", "l1", "charbonnier"]
+PixelLoss = Literal["mse", "l1", "charbonnier", "rmse"]
 ContentLoss = Literal["mse", "unit"]
 AdversarialLoss = Literal["standard", "relativistic"]
 DiscriminatorInput = Literal["features", "picture"]
@@ -115,9 +116,10 @@ class OptimizerOptions:
 
     Attributes:
         optimizer: muon moves the 3x3 kernels along their orthogonalised momentum and leaves the
-            rest to Adam; adam is the paper's.
+            rest to Adam; natural moves them along the natural gradient, which pays for weights
+            that are good already; adam is the paper's.
         rate: Adam's learning rate.
-        muon_rate: Muon's learning rate.
+        muon_rate: Learning rate of the 3x3 kernels, with muon and natural.
         betas: Adam's decay rates of both moments.
         clip: Longest gradient, as a norm over all parameters; by default there is no limit.
         ema: Decay an iteration of the averaged weights, which are what is validated and saved.
@@ -125,7 +127,7 @@ class OptimizerOptions:
             exactly what is used. For a generator that has been trained before.
     """
 
-    optimizer: Literal["muon", "adam"] = "muon"
+    optimizer: Literal["muon", "natural", "adam"] = "muon"
     rate: float = 5e-4
     muon_rate: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
@@ -174,7 +176,8 @@ class SRResNetOptions:
     """SRResNet: the generator, trained for a pixel loss.
 
     Attributes:
-        pixel_loss: mse is the paper's.
+        pixel_loss: mse is the paper's; rmse is nearer to PSNR-Y (luma above all, and crops with
+            little detail weigh more).
         init: Start from the weights of this model: a shipped one or a model file.
         blocks: Residual blocks.
         channels: Feature maps.
