@@ -203,10 +203,10 @@ def test_saved_and_restored_continues_bit_exactly(kind: OptimizerKind, hr: Tenso
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_generator_learns_a_photograph(hr: Tensor, kind: OptimizerKind) -> None:
+@pytest.mark.parametrize(("kind", "steps"), [("muon", 60), ("natural", 100), ("adam", 60)])
+def test_generator_learns_a_photograph(hr: Tensor, kind: OptimizerKind, steps: int) -> None:
     generator = small_generator()
-    loss = train(generator, build_optimizer(generator, kind, rate=1e-3), hr, 100)
+    loss = train(generator, build_optimizer(generator, kind, rate=1e-3), hr, steps)
     variance = (hr - hr.mean((2, 3), keepdim=True)).square().mean().item()
     assert loss < 0.3 * variance
 

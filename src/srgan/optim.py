@@ -11,6 +11,7 @@ E[G^T G], G a kernel's gradient (EK-FAC: George et al. 2018, arXiv:1806.03884; t
 gradients alone: Vyas et al. 2024, arXiv:2409.11321, who divide by the root).
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -75,7 +76,7 @@ def scale_rates(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = factor * group["initial_lr"]
 
 
-class KernelOptimizer(Optimizer):
+class KernelOptimizer(Optimizer, ABC):
     """A subclass's method for `kernels` (4-D), Adam for `others`; what has no gradient stays.
 
     The state is per parameter: of a kernel what the subclass keeps; of the others what torch's
@@ -110,8 +111,8 @@ class KernelOptimizer(Optimizer):
             update(group, [p for p in group["params"] if p.grad is not None])
         return loss
 
-    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None: ...
 
     def _adam_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for parameter in parameters:
