@@ -3,7 +3,7 @@
     python benchmarks/detail.py BENCH/Set5 BENCH/Set14 --lpips-weights WEIGHTS --out detail.png
 
 Prints a row a step and set, and draws LPIPS against PSNR-Y, a line a set. The protocols are those
-of `srgan evaluate`.
+of `srgan evaluate`, in fp32.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def main(
         lpips_weights: Folder with the weights of LPIPS.
         out: PNG file.
     """
-    upscalers = {f"{step:g}": Upscaler.load(model, detail=step) for step in steps}
+    upscalers = {f"{step:g}": Upscaler.load(model, detail=step, precision="fp32") for step in steps}
     scale = next(iter(upscalers.values())).scale
     benchmarks = [find_benchmark(folder, scale) for folder in folders]
     measures, unavailable = make_measures(METRICS, lpips_weights)

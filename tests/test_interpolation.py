@@ -7,7 +7,7 @@ from PIL import Image
 
 from srgan import checkpoint as checkpoints
 from srgan import cli_models
-from srgan.checkpoint import Architecture, Checkpoint, save_checkpoint
+from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint, save_checkpoint
 from srgan.config import OptionError
 from srgan.engines.openvino import OpenVINOEngine, calibrate, calibration_tiles, shared_core
 from srgan.interpolation import interpolate, with_detail
@@ -67,6 +67,15 @@ def test_weights_between_are_means_of_the_folded_ones(
         0.75 * (fold(faithful).blocks[1][0].slope or 0)
         + 0.25 * (fold(vivid).blocks[1][0].slope or 0)
     )
+
+
+def test_a_mean_can_be_trained_on() -> None:
+    """Its kernels have the size of the parents': Muon's updates have a length of their own."""
+    faithful, vivid = (load_checkpoint(name) for name in ("srresnet-x4", "srgan-x4"))
+    mixed = interpolate(faithful, vivid, 0.5)
+    for name, kernel in faithful.tensors.items():
+        if kernel.shape[2:] == (3, 3):
+            assert 0.5 < np.linalg.norm(mixed.tensors[name]) / np.linalg.norm(kernel) < 2, name
 
 
 def test_the_ends_are_the_models_themselves(

@@ -11,7 +11,7 @@ import numpy as np
 
 from srgan.checkpoint import Checkpoint, load_checkpoint, shipped_models
 from srgan.config import OptionError
-from srgan.networks.folding import without_bn
+from srgan.networks.folding import with_deviations_of, without_bn
 
 
 def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
@@ -46,6 +46,7 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
     """(1 - detail) times the weights of one model plus detail times those of another.
 
     BN is folded into the convolutions first: its statistics and gains do not mix by themselves.
+    What is left of it divides by the faithful model's deviations.
     int8 ranges are mixed too; where one model has none they are left out.
 
     Args:
@@ -76,4 +77,7 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
             ]
             for name in ranges[0]
         }
-    return replace(vivid, tensors=tensors, info=info)
+    mixed = replace(vivid, tensors=tensors, info=info)
+    if detail == 0:  # the faithful model to the bit
+        return replace(mixed, tensors=faithful.tensors)
+    return with_deviations_of(faithful, mixed)
