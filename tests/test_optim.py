@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from srgan import optim
 from srgan.checkpoint import Architecture
 from srgan.networks.generator import Generator
-from srgan.optim import Muon, Natural, OptimizerKind, build_optimizer, orthogonalise, scale_rates
+from srgan.optim import Muon, Natural, build_optimizer, orthogonalise, scale_rates
+from srgan.training_config import OptimizerKind
 
 KINDS: list[OptimizerKind] = ["muon", "natural", "adam"]
 

@@ -14,7 +14,7 @@ gradients alone: Vyas et al. 2024, arXiv:2409.11321, who divide by the root).
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.adam import adam
 
 from srgan.processor import bf16_is_slow
-
-OptimizerKind = Literal["muon", "natural", "adam"]
+from srgan.training_config import OptimizerKind
 
 MOMENTUM = 0.95
 STEPS = 5

@@ -30,6 +30,7 @@ FIXED = (
     "optimizer",
 )
 PRESETS = Path(__file__).parent / "presets"
+OptimizerKind = Literal["muon", "natural", "adam"]
 PixelLoss = Literal["mse", "l1", "charbonnier", "rmse"]
 ContentLoss = Literal["mse", "unit"]
 AdversarialLoss = Literal["standard", "relativistic"]
@@ -127,7 +128,7 @@ class OptimizerOptions:
             exactly what is used. For a generator that has been trained before.
     """
 
-    optimizer: Literal["muon", "natural", "adam"] = "muon"
+    optimizer: OptimizerKind = "muon"
     rate: float = 5e-4
     muon_rate: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)

@@ -145,13 +145,11 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
 def without_bn(checkpoint: Checkpoint) -> Checkpoint:
     """The same network with its BN folded into the convolutions: what is left of BN is identity."""
     tensors = dict(checkpoint.tensors)
-    for name in [name for name in tensors if name.endswith(".running_mean")]:
-        bn = name.removesuffix(".running_mean")
-        convolution = bn.replace("bn", "conv")
+    for convolution, bn in _normalized(tensors):
         weight, bias = _folded(tensors, convolution, bn)
         tensors |= {f"{convolution}.weight": weight, f"{convolution}.bias": bias}
         zeros = np.zeros_like(bias)
-        tensors |= {f"{bn}.weight": zeros + 1, f"{bn}.bias": zeros, name: zeros}
+        tensors |= {f"{bn}.weight": zeros + 1, f"{bn}.bias": zeros, f"{bn}.running_mean": zeros}
         tensors[f"{bn}.running_var"] = zeros + np.float32(1 - BN_EPSILON)
     return replace(checkpoint, tensors=tensors)
 
@@ -164,29 +162,34 @@ def with_deviations_of(reference: Checkpoint, checkpoint: Checkpoint) -> Checkpo
     their own, as Muon, breaks them.
     """
     tensors = dict(checkpoint.tensors)
-    for name in [name for name in tensors if name.endswith(".running_var")]:
-        convolution = name.removesuffix(".running_var").replace("bn", "conv")
-        variance = reference.tensors[name]
-        deviation = np.sqrt(variance.astype(np.float64) + BN_EPSILON)[:, None, None, None]
-        tensors[f"{convolution}.weight"] = (tensors[f"{convolution}.weight"] * deviation).astype(
-            np.float32
-        )
-        bias = tensors[f"{convolution}.bias"]
+    for convolution, bn in _normalized(tensors):
+        deviation = _deviation(reference.tensors, bn)
+        weight, bias = tensors[f"{convolution}.weight"], tensors[f"{convolution}.bias"]
         tensors |= {
-            name: variance,
+            f"{convolution}.weight": (weight * deviation[:, None, None, None]).astype(np.float32),
             f"{convolution}.bias": np.zeros_like(bias),
-            f"{name.removesuffix('.running_var')}.bias": bias,
+            f"{bn}.bias": bias,
+            f"{bn}.running_var": reference.tensors[f"{bn}.running_var"],
         }
     return replace(checkpoint, tensors=tensors)
+
+
+def _normalized(tensors: Tensors) -> list[tuple[str, str]]:
+    """The convolutions that BN follows, each with the BN, by name."""
+    norms = [name.removesuffix(".running_var") for name in tensors if name.endswith(".running_var")]
+    return [(bn.replace("bn", "conv"), bn) for bn in norms]
+
+
+def _deviation(tensors: Tensors, bn: str) -> np.ndarray:
+    """What a BN divides by, float64."""
+    return np.sqrt(tensors[f"{bn}.running_var"].astype(np.float64) + BN_EPSILON)
 
 
 def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np.ndarray]:
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     if bn is None:
         return weight, bias
-    gain = tensors[f"{bn}.weight"] / np.sqrt(
-        tensors[f"{bn}.running_var"].astype(np.float64) + BN_EPSILON
-    )
+    gain = tensors[f"{bn}.weight"] / _deviation(tensors, bn)
     bias = (bias - tensors[f"{bn}.running_mean"]) * gain + tensors[f"{bn}.bias"]
     return (weight * gain[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
 
