@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -122,7 +122,7 @@ def test_pixel_step_follows_the_gradient_of_the_loss(
     assert (flat(step.generator) - before).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("kind", ["mse", "l1", "charbonnier", "rmse"])
+@pytest.mark.parametrize("kind", get_args(PixelLoss))
 def test_pixel_losses_by_option(
     accelerator: Accelerator, batches: list[Batch], kind: PixelLoss
 ) -> None:

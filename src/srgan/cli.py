@@ -169,7 +169,7 @@ def upscale(
             checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
             at each picture: blurry, noisy and compressed ones get the model made for them.
         detail: From 0, faithful to the picture, to 1, with all the texture that the model
-            invents; by default the model's own, 0.9 of srgan-x4, 1 of srgan-blurry-x4. For models
+            invents; by default the model's own, 0.95 of srgan-x4, 1 of srgan-blurry-x4. For models
             whose file names a partner.
         tta: Average over the 8 flips and turns: 8 times slower, a little better.
         max_pixels: Refuse pictures of more pixels.

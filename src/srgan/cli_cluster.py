@@ -62,7 +62,7 @@ def upscale(
             files.
         model: As of srgan upscale: by default what suits each picture, clean or blurry.
         detail: From 0, faithful to the picture, to 1, with all the texture that the model
-            invents; by default the model's own, 0.9 of srgan-x4, 1 of srgan-blurry-x4. For models
+            invents; by default the model's own, 0.95 of srgan-x4, 1 of srgan-blurry-x4. For models
             whose file names a partner.
         image_column: Column of the pictures in parquet files; by default the only one.
         max_pixels: Refuse pictures of more pixels.
