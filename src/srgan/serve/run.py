@@ -46,6 +46,7 @@ def serve(
     Raises:
         ServeError: the address cannot be had.
         CheckpointError, EngineError: a model cannot be loaded.
+        SystemExit: a signal stopped it: 130 or 143.
     """
     gc.disable()  # what the start leaves in memory stays there: looking for garbage costs 0.4 s
     offered = Models(models, engine)
@@ -177,7 +178,7 @@ def _run(app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url
     server = _Server(config, queue, limits.drain_seconds, welcome)
     server.run(sockets=[listener])
     if server.received:
-        signal.raise_signal(server.received)  # to whoever decides on exit codes
+        raise SystemExit(128 + server.received)  # a signal raised again may be ignored by now
 
 
 def _sweep(queue: JobQueue, folder: Path, keep_seconds: float) -> None:
