@@ -6,6 +6,7 @@ network, whose pictures lie between theirs.
 """
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,9 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
             f"models of different architectures cannot be mixed: {asdict(faithful.architecture)} "
             f"and {asdict(vivid.architecture)}"
         )
+    mixed = replace(vivid, info=_mixed_info(faithful.info, vivid.info, detail))
+    if detail == 0:  # the faithful model to the bit
+        return replace(mixed, tensors=faithful.tensors)
     start, end = without_bn(faithful).tensors, without_bn(vivid).tensors
     tensors = {
         name: ((1 - detail) * start[name].astype(np.float64) + detail * end[name]).astype(
@@ -67,8 +71,13 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
         )
         for name in end
     }
-    info = {**vivid.info, "detail": detail}
-    ranges = info.pop("int8", None), faithful.info.get("int8")
+    return with_deviations_of(faithful, replace(mixed, tensors=tensors))
+
+
+def _mixed_info(faithful: dict[str, Any], vivid: dict[str, Any], detail: float) -> dict[str, Any]:
+    """The vivid model's, with its step and the int8 ranges between the two."""
+    info = {**vivid, "detail": detail}
+    ranges = info.pop("int8", None), faithful.get("int8")
     if ranges[0] and ranges[1]:
         info["int8"] = {
             name: [
@@ -77,7 +86,4 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
             ]
             for name in ranges[0]
         }
-    mixed = replace(vivid, tensors=tensors, info=info)
-    if detail == 0:  # the faithful model to the bit
-        return replace(mixed, tensors=faithful.tensors)
-    return with_deviations_of(faithful, mixed)
+    return info
