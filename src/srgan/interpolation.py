@@ -77,13 +77,12 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
 def _mixed_info(faithful: dict[str, Any], vivid: dict[str, Any], detail: float) -> dict[str, Any]:
     """The vivid model's, with its step and the int8 ranges between the two."""
     info = {**vivid, "detail": detail}
-    ranges = info.pop("int8", None), faithful.get("int8")
-    if ranges[0] and ranges[1]:
+    start, end = faithful.get("int8"), info.pop("int8", None)
+    if start and end:
         info["int8"] = {
             name: [
-                (1 - detail) * low + detail * high
-                for low, high in zip(ranges[1][name], ranges[0][name], strict=True)
+                (1 - detail) * a + detail * b for a, b in zip(start[name], end[name], strict=True)
             ]
-            for name in ranges[0]
+            for name in end
         }
     return info
