@@ -124,6 +124,9 @@ def test_learning_rates_over_a_run() -> None:
     assert rate_factor(cosine, 50, 0.5) == pytest.approx(0.505)
     assert rate_factor(cosine, 3, 0.1) == pytest.approx(1, abs=0.03)  # a short run
     assert rate_factor(cosine, 100, 1.0) == pytest.approx(0.01)
+    wsd = ScheduleOptions(warmup=0, schedule="wsd")
+    factors = [rate_factor(wsd, 9, p) for p in (0.0, 0.75, 0.875, 1.0, 1.1)]
+    assert factors == pytest.approx([1, 1, 0.505, 0.01, 0.01])
     step = ScheduleOptions(warmup=0, schedule="step")
     assert [rate_factor(step, 9, p) for p in (0.0, 0.49, 0.5, 1.0)] == [1, 1, 0.1, 0.1]
     assert rate_factor(ScheduleOptions(warmup=0, schedule="constant"), 0, 0.9) == 1

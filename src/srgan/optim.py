@@ -34,6 +34,7 @@ MEMORY = 0.99  # decay an update of the gradients' second moments
 DAMPING = 0.03  # added to them, as a part of their mean
 NEW_BASES = (10, 30, 60)  # the first updates with new bases; then every
 NEW_BASES_EVERY = 100
+COVARIANCES_EVERY = 4  # updates, after the first 60: they change slowly
 
 
 def build_optimizer(
@@ -165,9 +166,10 @@ class Muon(KernelOptimizer):
 class Natural(KernelOptimizer):
     """The natural gradient for kernels; its updates have the length of Muon's, for the same rates.
 
-    A kernel's state: "momentum", the "variance" of its gradients in the bases, their "left" and
-    "right" covariances with the "left_basis" and "right_basis" of these, "updates"; 3 MB for 64 to
-    64 channels. In the first ten updates, before there are bases, kernels stay.
+    A kernel's state: "left" and "right", the covariances of its gradients; "left_basis" and
+    "right_basis", their eigenvectors; "momentum" and the "variance" of its gradients, both in
+    these bases; "updates"; 3 MB for 64 to 64 channels. In the first ten updates, before there are
+    bases, kernels stay.
     """
 
     def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
@@ -175,11 +177,10 @@ class Natural(KernelOptimizer):
             state = self._observed(kernel)
             if "left_basis" not in state:
                 continue
-            left, right = state["left_basis"], state["right_basis"]
             variance = state["variance"]
-            momentum = left.mT @ state["momentum"] @ right
             damped = variance + DAMPING * variance.mean()
-            update = left @ (momentum / damped.clamp_min(TINY)) @ right.mT
+            update = state["momentum"] / damped.clamp_min(TINY)
+            update = state["left_basis"] @ update @ state["right_basis"].mT
             length = torch.linalg.matrix_norm(update).clamp_min(TINY)
             update *= len(update) ** 0.5 / length
             kernel.add_(update.view(kernel.shape), alpha=-group["lr"])
@@ -196,16 +197,26 @@ class Natural(KernelOptimizer):
             state["left"] = gradient.new_zeros(rows, rows)
             state["right"] = gradient.new_zeros(columns, columns)
         state["updates"] += 1
-        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        state["left"].lerp_(gradient @ gradient.mT, 1 - MEMORY)
-        state["right"].lerp_(gradient.mT @ gradient, 1 - MEMORY)
+        every = 1 if state["updates"] <= NEW_BASES[-1] else COVARIANCES_EVERY
+        if state["updates"] % every == 0:
+            state["left"].lerp_(gradient @ gradient.mT, 1 - MEMORY**every)
+            state["right"].lerp_(gradient.mT @ gradient, 1 - MEMORY**every)
         if state["updates"] in NEW_BASES or state["updates"] % NEW_BASES_EVERY == 0:
-            for side in ("left", "right"):
-                state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
+            self._turn(state)
         if "left_basis" in state:
-            turned = state["left_basis"].mT @ gradient @ state["right_basis"]
-            state["variance"].lerp_(turned.square(), 1 - MEMORY)
+            gradient = state["left_basis"].mT @ gradient @ state["right_basis"]
+            state["variance"].lerp_(gradient.square(), 1 - MEMORY)
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         return state
+
+    def _turn(self, state: dict[str, Any]) -> None:
+        """New bases, by the covariances; the momentum turns with them."""
+        momentum = state["momentum"]
+        if "left_basis" in state:
+            momentum = state["left_basis"] @ momentum @ state["right_basis"].mT
+        for side in ("left", "right"):
+            state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
+        state["momentum"] = state["left_basis"].mT @ momentum @ state["right_basis"]
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -4,7 +4,8 @@ import math
 
 from srgan.training_config import ScheduleOptions
 
-FINAL_FACTOR = 0.01  # where the cosine ends
+FINAL_FACTOR = 0.01  # where cosine and wsd end
+DECAY = 0.25  # part of the run in which wsd goes down
 LONGEST_WARMUP = 0.1  # of the run, where it is short
 STEP_FACTOR = 0.1  # in the second half of the step schedule
 
@@ -23,5 +24,8 @@ def rate_factor(options: ScheduleOptions, iteration: int, progress: float) -> fl
         return warm
     if options.schedule == "step":
         return warm if progress < 0.5 else warm * STEP_FACTOR
+    if options.schedule == "wsd":  # warmup, stable, decay: Hägele et al. 2024, arXiv:2405.18392
+        left = min((1 - min(progress, 1.0)) / DECAY, 1.0)
+        return warm * (FINAL_FACTOR + (1 - FINAL_FACTOR) * left)
     cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
     return warm * (FINAL_FACTOR + (1 - FINAL_FACTOR) * cosine)

@@ -35,7 +35,7 @@ PixelLoss = Literal["mse", "l1", "charbonnier", "rmse"]
 ContentLoss = Literal["mse", "unit"]
 AdversarialLoss = Literal["standard", "relativistic"]
 DiscriminatorInput = Literal["features", "picture"]
-Schedule = Literal["cosine", "constant", "step"]
+Schedule = Literal["cosine", "wsd", "constant", "step"]
 
 
 def _positive(options: Any, *names: str) -> None:
@@ -95,7 +95,8 @@ class ScheduleOptions:
         batch_size: Crops an iteration, over all processes.
         warmup: Iterations in which the learning rates rise to their values; at most a tenth of
             the run.
-        schedule: Then cosine goes down to 1 %, step to 10 % at half-time, constant stays.
+        schedule: Then cosine goes down to 1 %, wsd stays and goes down to 1 % in the last quarter,
+            step goes to 10 % at half-time, constant stays.
     """
 
     iterations: int = 100_000
