@@ -16,7 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srgan.checkpoint import Architecture, Checkpoint, CheckpointError, load_checkpoint
+from srgan.checkpoint import (
+    Architecture,
+    Checkpoint,
+    CheckpointError,
+    expected_shapes,
+    load_checkpoint,
+)
 from srgan.config import EngineOptions
 from srgan.engines import create_engine
 from srgan.networks.generator import Generator
@@ -284,6 +290,11 @@ def test_what_does_not_fit_is_said_in_their_names(tmp_path: Path) -> None:
     assert "trunk.1.rcb.1.running_var is missing" in refusal(damaged)
     assert "holds no network" in refusal({"netD": foreign.Leftthomas().state_dict()})
     assert "holds no network" in refusal([1, 2])
+    training = {"architecture": {"blocks": 1, "channels": 8}, "ema": {}}
+    assert "no training state of srgan (KeyError('head.conv.weight'))" in refusal(training)
+    shapes = expected_shapes(Architecture(blocks=1, channels=8))
+    training["ema"] = {name: torch.zeros(3) for name in shapes}
+    assert "head.conv.weight has shape (3,)" in refusal(training)
 
 
 def test_files_of_other_kinds_are_named(tmp_path: Path, photo: Path) -> None:

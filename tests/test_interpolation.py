@@ -10,7 +10,7 @@ from srgan import cli_models
 from srgan.checkpoint import Architecture, Checkpoint, load_checkpoint, save_checkpoint
 from srgan.config import OptionError
 from srgan.engines.openvino import OpenVINOEngine, calibrate, calibration_tiles, shared_core
-from srgan.interpolation import interpolate, with_detail
+from srgan.interpolation import interpolate, mix, with_detail
 from srgan.networks.folding import fold, without_bn
 from srgan.upscaler import EngineOptions, Upscaler
 from tests.conftest import Command, random_checkpoint
@@ -140,6 +140,46 @@ def test_a_model_file_names_no_partner_elsewhere(
     elsewhere = replace(vivid, info={**vivid.info, "partner": partner})
     with pytest.raises(OptionError, match=f"{partner} is not a shipped model"):
         with_detail(elsewhere, 0.5)
+
+
+def test_a_gain_is_added_by_shares_below_0() -> None:
+    models = [random_checkpoint(SMALL, seed) for seed in (1, 2, 3)]
+    mixed = fold(mix(list(zip(models, (2, 2, -2), strict=True))))  # divided by their sum
+    a, b, c = (fold(model) for model in models)
+    for found, x, y, z in zip(mixed.blocks[1], a.blocks[1], b.blocks[1], c.blocks[1], strict=True):
+        np.testing.assert_allclose(found.weight, x.weight + y.weight - z.weight, atol=1e-5)
+        np.testing.assert_allclose(found.bias, x.bias + y.bias - z.bias, atol=1e-5)
+
+
+def test_the_mix_command(srgan: Command, tmp_path: Path) -> None:
+    first, second = random_checkpoint(SMALL, 1), random_checkpoint(SMALL, 2)
+    files = ("a.safetensors", "b=0.1.safetensors")
+    for file, model in zip(files, (first, second), strict=True):
+        save_checkpoint(tmp_path / file, model)
+    done = srgan("mix", f"{files[0]}=3", files[1], "-o", "mixed.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        "0.7500",
+        files[0],
+        "0.2500",
+        files[1],
+        "->",
+        "mixed.safetensors",
+    ]
+    mixed = load_checkpoint(tmp_path / "mixed.safetensors")
+    assert mixed.info == {"name": "mixed", "mix": [[files[0], 0.75], [files[1], 0.25]]}
+    for name, expected in interpolate(first, second, 0.25).tensors.items():
+        np.testing.assert_allclose(mixed.tensors[name], expected, atol=1e-6)
+    for arguments, message in (
+        (files, "exists; use --overwrite"),
+        ((), "nothing to mix"),
+        ((f"{files[0]}=nan", "--overwrite"), "a share must be a number"),
+        ((f"{files[0]}=1", f"{files[1]}=-1", "--overwrite"), "shares add up to 0"),
+        (("srresnet-x4", files[0], "--overwrite"), "different architectures"),
+    ):
+        refused = srgan("mix", *arguments, "-o", "mixed.safetensors")
+        assert refused.returncode == 2 and message in " ".join(refused.stderr.split()), message
+    assert load_checkpoint(tmp_path / "mixed.safetensors").info["mix"][0] == [files[0], 0.75]
 
 
 def test_other_architectures_are_refused() -> None:

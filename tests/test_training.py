@@ -157,6 +157,8 @@ def test_stopped_and_resumed_equals_uninterrupted(
 
     assert_same_model(tmp_path / "stopped/last.safetensors", tmp_path / "whole/last.safetensors")
     assert_same_state(newest_state(tmp_path / "stopped"), newest_state(tmp_path / "whole"))
+    state = max((tmp_path / "whole").glob("state-*.pt"))
+    assert_same_model(tmp_path / "whole/last.safetensors", state)  # a state is a model, too
     losses = [
         [
             [line["iteration"], *(value for name, value in line.items() if "loss" in name)]

@@ -17,9 +17,11 @@ from srgan.cli_evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, eva
 from srgan.cli_models import (
     CONVERT_EXAMPLES,
     EXPORT_EXAMPLES,
+    MIX_EXAMPLES,
     PUSH_EXAMPLES,
     convert,
     export,
+    mix,
     push,
 )
 from srgan.cli_serve import SERVE_EXAMPLES, serve
@@ -46,6 +48,7 @@ app.command(cluster)
 app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
 app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
 app.command(convert, help_epilogue=CONVERT_EXAMPLES)
+app.command(mix, help_epilogue=MIX_EXAMPLES)
 app.command(export, help_epilogue=EXPORT_EXAMPLES)
 app.command(push, help_epilogue=PUSH_EXAMPLES)
 app.command(serve, help_epilogue=SERVE_EXAMPLES)

@@ -1,5 +1,6 @@
-"""The `srgan convert`, `srgan export` and `srgan push` commands: each parses, calls, prints."""
+"""`srgan convert`, `mix`, `export` and `push`: each parses, calls, prints."""
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +21,19 @@ Examples:
 Known are the SRResNet and SRGAN generators of sgrvinod, Lornatang, BasicSR, KAIR, mmagic,
 leftthomas and dongheehand. Nothing in a file is ever executed. srgan upscale takes the files as
 they are, too; converted, they need no PyTorch.
+"""
+MIX_EXAMPLES = """\
+Examples:
+
+  srgan mix runs/srgan/state-*.pt -o mean.safetensors
+
+  srgan mix srresnet-x4=0.3 mine.safetensors=0.7 -o softer.safetensors
+
+  srgan mix mine.safetensors=1 gained.safetensors=1 before.safetensors=-1 -o start.safetensors
+
+The first is the mean of a run's states, often better than each of them. The third adds what a
+model has gained since another one: a start to train on from. Only relatives can be mixed: models
+of which one was trained from the other, or all from the same.
 """
 EXPORT_EXAMPLES = """\
 Examples:
@@ -74,6 +88,52 @@ def convert(
         f"{architecture.blocks} blocks of {architecture.channels} channels, "
         f"{parameters(checkpoint):,} parameters"
     )
+
+
+def mix(
+    *models: str,
+    output: Annotated[str, Parameter(alias="-o")],
+    overwrite: bool = False,
+) -> None:
+    """Make a model file of a sum of models' weights: srgan mix a.safetensors=0.7 b.safetensors=0.3
+
+    Args:
+        models: MODEL=SHARE, or MODEL, whose share is 1. Shares are divided by their sum; one below
+            0 takes a model away. MODEL is whatever --model of srgan upscale takes, or a training
+            state.
+        output: Model file to write, .safetensors.
+        overwrite: Replace a file that exists.
+    """
+    from dataclasses import replace
+
+    from srgan.checkpoint import load_checkpoint, save_checkpoint
+    from srgan.interpolation import mix as mixed
+
+    if not models:
+        raise OptionError(
+            "nothing to mix: name models, as in: srgan mix a.safetensors=0.7 srgan-x4"
+        )
+    target = _target(output, Path("mixed.safetensors"), overwrite)
+    shares = [_share(model) for model in models]
+    checkpoint = mixed([(load_checkpoint(model), share) for model, share in shares])
+    total = sum(share for _, share in shares)
+    parts = [(Path(model).name, share / total) for model, share in shares]
+    save_checkpoint(target, replace(checkpoint, info={"name": target.stem, "mix": parts}))
+    for name, share in parts:
+        print(f"{share:8.4f}  {name}")
+    print(f"-> {target}")
+
+
+def _share(model: str) -> tuple[str, float]:
+    """MODEL=SHARE in two; a file may have "=" in its name."""
+    name, _, number = model.rpartition("=")
+    try:
+        share = float(number) if name else 1.0
+    except ValueError:
+        return model, 1.0
+    if not math.isfinite(share):
+        raise OptionError(f"{model}: a share must be a number")
+    return name or model, share
 
 
 def export(

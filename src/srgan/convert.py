@@ -1,4 +1,7 @@
-"""Other people's checkpoints -> Checkpoint. Nothing that a file holds is ever executed."""
+"""Other people's checkpoints, and our training states -> Checkpoint.
+
+Nothing that a file holds is ever executed.
+"""
 
 import io
 import pickle
@@ -10,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srgan.checkpoint import Checkpoint, CheckpointError
+from srgan.checkpoint import (
+    Architecture,
+    Checkpoint,
+    CheckpointError,
+    expected_shapes,
+    mismatch,
+)
 from srgan.layouts import LayoutError, recognise
 
 if TYPE_CHECKING:
@@ -32,7 +41,7 @@ SIGNATURES = (b"PK\x03\x04", b"\x80")  # of torch.save since and before 1.6
 
 
 def load_foreign(path: Path) -> Checkpoint:
-    """Read a PyTorch checkpoint of an SRResNet or SRGAN generator.
+    """Read a PyTorch checkpoint of an SRResNet or SRGAN generator, or a training state of ours.
 
     Raises:
         CheckpointError: PyTorch is missing, the file is none of its files, holds more than
@@ -42,12 +51,27 @@ def load_foreign(path: Path) -> Checkpoint:
         if not file.read(4).startswith(SIGNATURES):
             raise CheckpointError(f"{path}: neither a safetensors nor a PyTorch file")
     content = _read(path)
+    if isinstance(content, Mapping) and {"ema", "architecture"} <= content.keys():
+        return _training_state(path, content)
     found = next(_networks(content), None)
     if found is None:
         keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content)
         raise CheckpointError(f"{path}: holds no network under {', '.join(WRAPPERS)}: {keys}")
     tensors = {name: _array(tensor) for name, tensor in found.items()}
     return convert(path, tensors)
+
+
+def _training_state(path: Path, content: Mapping[str, Any]) -> Checkpoint:
+    """The averaged generator in a training state of ours (`srgan.run_folder`)."""
+    try:
+        architecture = Architecture(**content["architecture"])
+        tensors = {name: _array(content["ema"][name]) for name in expected_shapes(architecture)}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: no training state of srgan ({error!r})") from error
+    problem = mismatch(expected_shapes(architecture), tensors)
+    if problem:
+        raise CheckpointError(f"{path}: {problem}; this file does not fit its own architecture")
+    return Checkpoint(architecture, tensors, {"name": bare_name(path)})
 
 
 def convert(path: Path, tensors: Mapping[str, np.ndarray]) -> Checkpoint:
