@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
 
 from srgan.checkpoint import load_checkpoint
 from srgan.networks import winograd
 from srgan.networks.generator import Generator
-from srgan.networks.winograd import WinogradConv2d, use_winograd
+from srgan.networks.tail import tail_after_shuffle
+from srgan.networks.winograd import WinogradConv2d, WinogradTail, use_winograd
 from srgan.trained import placed
 
 # N, C, K, H, W: whole tiles, parts of tiles, one place, more rows than one, two kinds of blocks.
@@ -28,10 +31,12 @@ def compiled() -> None:
         pytest.skip("needs Linux, AVX2 and a C++ compiler")
 
 
-def results(convolution: nn.Conv2d, x: Tensor) -> list[Tensor]:
-    """Output, and its gradients by input, weight and bias."""
+def results(
+    convolution: nn.Conv2d, x: Tensor, forward: Callable[[Tensor], Tensor] | None = None
+) -> list[Tensor]:
+    """Output, by the convolution's own forward or another, and gradients by x, weight and bias."""
     x = x.to(memory_format=torch.channels_last).requires_grad_()
-    y = convolution(x)
+    y = (forward or convolution)(x)
     weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y).sin()
     return [y, *torch.autograd.grad((y * weights).sum(), [x, *convolution.parameters()])]
 
@@ -53,6 +58,21 @@ def test_values_and_gradients_are_pytorchs(shape: tuple[int, ...], compiled: Non
     assert all(map(torch.equal, found, again))  # resumed runs are the same to the bit
 
 
+@pytest.mark.parametrize("shape", [(2, 256, 48, 48), (1, 64, 5, 9)], ids=str)
+def test_the_tail_is_pytorchs(shape: tuple[int, ...], compiled: None) -> None:
+    torch.manual_seed(0)
+    tail = nn.Conv2d(shape[1] // 4, 3, 9, padding=4)
+    x = torch.randn(shape)
+    truth = results(tail.double(), pixel_shuffle(x.double(), 2))
+    use_winograd(tail.float())
+    assert type(tail) is WinogradTail
+    y, grad_x, *grads = results(tail, x, lambda x: tail_after_shuffle(tail, x))
+    found = [y, pixel_shuffle(grad_x, 2), *grads]
+    for name, a, b in zip(("y", "x", "weight", "bias"), found, truth, strict=True):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() < 5e-5 * b.abs().max(), name
+
+
 def test_frozen_kernels_take_no_gradient_and_an_activation_may_overwrite(compiled: None) -> None:
     """As in VGG."""
     convolution = nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False)
@@ -70,6 +90,7 @@ def test_frozen_kernels_take_no_gradient_and_an_activation_may_overwrite(compile
         nn.Conv2d(64, 12, 3, padding=1),
         nn.Conv2d(512, 512, 3, padding=1),
         nn.Conv2d(64, 64, 5, padding=2),
+        nn.Conv2d(3, 64, 9, padding=4),  # a head
         nn.Conv2d(64, 64, 3, padding=1, stride=2),
         nn.Conv2d(64, 64, 3, padding=2, dilation=2),
         nn.Conv2d(64, 64, 3, padding=1, groups=2),
@@ -91,7 +112,7 @@ def test_a_generator_in_training_computes_the_same(astronaut: np.ndarray, compil
         placed(generator, Accelerator(cpu=True, mixed_precision="no"))
         after = generator(lr)
     taken = [module for module in generator.modules() if type(module) is WinogradConv2d]
-    assert len(taken) == 2 * 16 + 1 + 2
+    assert len(taken) == 2 * 16 + 1 + 2 and type(generator.tail) is WinogradTail
     assert 0 < (after - before).abs().max() < 1e-4
 
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srgan.networks.winograd import WinogradTail, convolve
+
 
 def shuffled(weight: Tensor) -> Tensor:
     """`folding.shuffled_tail` for weights that take a gradient: the derivation is there.
@@ -43,5 +45,8 @@ def tail_after_shuffle(tail: nn.Conv2d, x: Tensor) -> Tensor:
     """
     weight = shuffled(tail.weight)
     bias = None if tail.bias is None else tail.bias.repeat_interleave(4)
-    result = functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    if isinstance(tail, WinogradTail):
+        result = convolve(x, weight, bias)
+    else:
+        result = functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
     return functional.pixel_shuffle(result, 2)

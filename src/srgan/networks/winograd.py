@@ -1,4 +1,4 @@
-"""3x3 convolutions with a quarter of the products, for training in float32 on a CPU.
+"""3x3 and 5x5 convolutions with a fifth of the products, for training in float32 on a CPU.
 
 Winograd's algorithm (Lavin and Gray 2016, arXiv:1509.09308) by winograd.cpp, which the C++
 compiler of this machine compiles on the first use. PyTorch's own are direct on x86-64.
@@ -19,15 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 # By torch.backends.cpu.get_cpu_capability().
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}
 MULTIPLE = 64  # of which the channels in and out, which backward are out, are: whole registers
-MOST = 256  # channels; of more, the transformed kernels, 4 times as large, are what takes the time
-# G of F(4x4, 3x3) for rows and columns: 6x6 points of a 3x3 kernel.
-POINTS = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]
-DIVISOR = 24
+MOST = 256  # channels; of more, the transformed kernels, 7 times as large, are what takes the time
+LANES = 16  # of which the tail's channels out are made a multiple
+TAIL = (9, 9)
+# G, for kernels of any side: row by row of 8, a point and the factor of its powers; then infinity.
+POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)
+FACTORS = (1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45)
 PATIENCE = 3.0  # seconds
 COMPILING = "compiling faster convolutions for this processor, once"
 
@@ -44,10 +47,13 @@ def use_winograd(network: nn.Module) -> None:
     Args:
         network: in float32, on the CPU; it is changed.
     """
-    found = [module for module in network.modules() if _gains(module)]
-    if found and _is_compiled():
-        for module in found:
+    hidden = [module for module in network.modules() if _gains(module)]
+    tails = [module for module in network.modules() if _is_tail(module)]
+    if hidden + tails and _is_compiled():
+        for module in hidden:
             module.__class__ = WinogradConv2d
+        for module in tails:
+            module.__class__ = WinogradTail
 
 
 def _gains(module: nn.Module) -> bool:
@@ -63,11 +69,41 @@ def _gains(module: nn.Module) -> bool:
     )
 
 
+def _is_tail(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d
+        and module.kernel_size == TAIL
+        and module.in_channels * 4 % MULTIPLE == 0
+        and module.in_channels * 4 <= MOST
+    )
+
+
 class WinogradConv2d(nn.Conv2d):
     """A convolution that `use_winograd` has found to gain by it."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _Convolution.apply(input, self.weight, self.bias)
+        return convolve(input, self.weight, self.bias)
+
+
+class WinogradTail(nn.Conv2d):
+    """A generator's tail: what `tail_after_shuffle` makes of it gains by `convolve`."""
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`functional.conv2d(x, weight, bias, padding="same")`, where `use_winograd` has changed some.
+
+    Args:
+        x: (N, C, H, W), C a multiple of 16.
+        weight: (K, C, 3, 3) or (K, C, 5, 5).
+        bias: (K,).
+    """
+    outputs = len(weight)
+    missing = -outputs % LANES
+    if not missing:
+        return _Convolution.apply(x, weight, bias)
+    weight = functional.pad(weight, (0, 0, 0, 0, 0, 0, 0, missing))
+    bias = None if bias is None else functional.pad(bias, (0, missing))
+    return _Convolution.apply(x, weight, bias)[:, :outputs]
 
 
 class _Convolution(Function):
@@ -75,8 +111,8 @@ class _Convolution(Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x = _channels_last(x)
         ctx.save_for_backward(x, weight)
-        kernels = _points(weight.permute(2, 3, 1, 0))
-        return torch.ops.srgan_winograd.convolve(x, kernels, bias)
+        kernels = weight.permute(2, 3, 1, 0).contiguous()
+        return torch.ops.srgan_winograd.convolve(x, kernels, _transform(len(kernels)), bias)
 
     @staticmethod
     @once_differentiable
@@ -85,14 +121,14 @@ class _Convolution(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         grad = _channels_last(grads[0])
         x, weight = ctx.saved_tensors
+        transform = _transform(weight.shape[-1])
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            turned = _points(weight.flip(2, 3).permute(2, 3, 0, 1))
-            grad_x = torch.ops.srgan_winograd.convolve(grad, turned, None)
+            turned = weight.flip(2, 3).permute(2, 3, 0, 1).contiguous()
+            grad_x = torch.ops.srgan_winograd.convolve(grad, turned, transform, None)
         if ctx.needs_input_grad[1]:
-            points = torch.ops.srgan_winograd.kernel_gradient(x, grad)
-            pixels = _transform(points.device).t() @ points.flatten(1)
-            grad_weight = pixels.view(3, 3, *points.shape[1:]).permute(3, 2, 0, 1)
+            kernels = torch.ops.srgan_winograd.kernel_gradient(x, grad, transform)
+            grad_weight = kernels.permute(3, 2, 0, 1)
         if ctx.needs_input_grad[2]:
             grad_bias = grad.sum((0, 2, 3))
         return grad_x, grad_weight, grad_bias
@@ -102,17 +138,13 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _points(kernels: Tensor) -> Tensor:
-    """G g G^T of kernels g: 3 x 3 x C x K to 36 x C x K."""
-    pixels = kernels.reshape(9, -1)
-    return (_transform(kernels.device) @ pixels).view(-1, *kernels.shape[2:])
-
-
 @functools.cache
-def _transform(device: torch.device) -> Tensor:
-    """G for rows and columns at once: 36 x 9."""
-    g = torch.tensor(POINTS, dtype=torch.float64, device=device) / DIVISOR
-    return torch.kron(g, g).float()
+def _transform(side: int) -> Tensor:
+    """G, 8 x side."""
+    points, factors = (torch.tensor(x, dtype=torch.float64) for x in (POINTS, FACTORS))
+    rows = factors[:, None] * points[:, None] ** torch.arange(side)
+    infinity = torch.eye(side, dtype=torch.float64)[-1:]
+    return torch.cat([rows, infinity]).float()
 
 
 @functools.cache
