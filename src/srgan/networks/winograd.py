@@ -28,7 +28,7 @@ MULTIPLE = 64  # of which the channels in and out, which backward are out, are: 
 MOST = 256  # channels; of more, the transformed kernels, 7 times as large, are what takes the time
 LANES = 16  # of which the tail's channels out are made a multiple
 TAIL = (9, 9)
-# G, for kernels of any side: row by row of 8, a point and the factor of its powers; then infinity.
+# Rows of G: a factor times the powers of a point, and last, for infinity, the highest power alone.
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)
 FACTORS = (1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45)
 PATIENCE = 3.0  # seconds
