@@ -118,7 +118,8 @@ def mix(
     checkpoint = mixed([(load_checkpoint(model), share) for model, share in shares])
     total = sum(share for _, share in shares)
     parts = [(Path(model).name, share / total) for model, share in shares]
-    save_checkpoint(target, replace(checkpoint, info={"name": target.stem, "mix": parts}))
+    info = {**checkpoint.info, "name": target.stem, "mix": parts}
+    save_checkpoint(target, replace(checkpoint, info=info))
     for name, share in parts:
         print(f"{share:8.4f}  {name}")
     print(f"-> {target}")

@@ -49,33 +49,36 @@ def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
 
 
 def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Checkpoint:
-    """(1 - detail) times the weights of one model plus detail times those of another.
-
-    See `mix`. int8 ranges are mixed too; where one model has none they are left out.
+    """(1 - detail) times the weights of one model plus detail times those of another (`mix`).
 
     Args:
         detail: 0 to 1.
 
+    Returns:
+        A model with the vivid one's info, the detail, and int8 ranges of its own.
+
     Raises:
         OptionError: the models have different architectures.
     """
-    info = _mixed_info(faithful.info, vivid.info, detail)
-    if detail == 0:  # the faithful model to the bit
-        return replace(faithful, info=info)
-    return replace(mix([(faithful, 1 - detail), (vivid, detail)]), info=info)
+    # The faithful model to the bit, where it is that.
+    mixed = faithful if detail == 0 else mix([(faithful, 1 - detail), (vivid, detail)])
+    own = {name: value for name, value in vivid.info.items() if name != "int8"}
+    ranges = {name: value for name, value in mixed.info.items() if name == "int8"}
+    return replace(mixed, info={**own, **ranges, "detail": detail})
 
 
 def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
     """The sum of models' weights, each times its share of the whole.
 
     BN is folded into the convolutions first: its statistics and gains do not mix by themselves.
-    What is left of it divides by the first model's deviations.
+    What is left of it divides by the first model's deviations. int8 ranges are mixed, too, unless a
+    model has none, or a share below 0.
 
     Args:
         models: with their shares, which are divided by their sum; they may be below 0.
 
     Returns:
-        A model without info.
+        A model without other info.
 
     Raises:
         OptionError: the models have different architectures, or the shares add up to 0.
@@ -96,18 +99,18 @@ def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
         name: sum((np.float32(share) * tensors[name] for tensors, share in folded), nothing)
         for name in first.tensors
     }
-    return with_deviations_of(first, Checkpoint(first.architecture, sums))
+    info = _mixed_ranges([(checkpoint.info, share / total) for checkpoint, share in models])
+    return with_deviations_of(first, Checkpoint(first.architecture, sums, info))
 
 
-def _mixed_info(faithful: dict[str, Any], vivid: dict[str, Any], detail: float) -> dict[str, Any]:
-    """The vivid model's, with its step and the int8 ranges between the two."""
-    info = {**vivid, "detail": detail}
-    start, end = faithful.get("int8"), info.pop("int8", None)
-    if start and end:
-        info["int8"] = {
-            name: [
-                (1 - detail) * a + detail * b for a, b in zip(start[name], end[name], strict=True)
-            ]
-            for name in end
+def _mixed_ranges(infos: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:
+    """The int8 ranges, as an info, of models with these infos and shares."""
+    if any(share < 0 or "int8" not in info for info, share in infos):
+        return {}
+    names = infos[0][0]["int8"]
+    return {
+        "int8": {
+            name: [sum(share * info["int8"][name][end] for info, share in infos) for end in (0, 1)]
+            for name in names
         }
-    return info
+    }
