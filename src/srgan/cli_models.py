@@ -100,7 +100,7 @@ def mix(
     Args:
         models: MODEL=SHARE, or MODEL, whose share is 1. Shares are divided by their sum; one below
             0 takes a model away. MODEL is whatever --model of srgan upscale takes, or a training
-            state.
+            state; of a model with a partner it is the vivid end, --detail 1.
         output: Model file to write, .safetensors.
         overwrite: Replace a file that exists.
     """
