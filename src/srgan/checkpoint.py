@@ -218,6 +218,17 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged metadata ({error!r})") from error
     tensors.pop(ARCHITECTURE, None)
+    return fitting(path, architecture, tensors, info)
+
+
+def fitting(
+    path: Path, architecture: Architecture, tensors: Tensors, info: dict[str, Any]
+) -> Checkpoint:
+    """What a file holds, as a Checkpoint.
+
+    Raises:
+        CheckpointError: the tensors are not those of the architecture.
+    """
     problem = mismatch(expected_shapes(architecture), tensors)
     if problem:
         raise CheckpointError(f"{path}: {problem}; this file does not fit its own architecture")

@@ -18,7 +18,7 @@ from srgan.checkpoint import (
     Checkpoint,
     CheckpointError,
     expected_shapes,
-    mismatch,
+    fitting,
 )
 from srgan.layouts import LayoutError, recognise
 
@@ -68,10 +68,7 @@ def _training_state(path: Path, content: Mapping[str, Any]) -> Checkpoint:
         tensors = {name: _array(content["ema"][name]) for name in expected_shapes(architecture)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: no training state of srgan ({error!r})") from error
-    problem = mismatch(expected_shapes(architecture), tensors)
-    if problem:
-        raise CheckpointError(f"{path}: {problem}; this file does not fit its own architecture")
-    return Checkpoint(architecture, tensors, {"name": bare_name(path)})
+    return fitting(path, architecture, tensors, {"name": bare_name(path)})
 
 
 def convert(path: Path, tensors: Mapping[str, np.ndarray]) -> Checkpoint:

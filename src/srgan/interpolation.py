@@ -62,9 +62,11 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
     """
     # The faithful model to the bit, where it is that.
     mixed = faithful if detail == 0 else mix([(faithful, 1 - detail), (vivid, detail)])
-    own = {name: value for name, value in vivid.info.items() if name != "int8"}
-    ranges = {name: value for name, value in mixed.info.items() if name == "int8"}
-    return replace(mixed, info={**own, **ranges, "detail": detail})
+    info = {**vivid.info, "detail": detail}
+    info.pop("int8", None)
+    if "int8" in mixed.info:
+        info["int8"] = mixed.info["int8"]
+    return replace(mixed, info=info)
 
 
 def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:

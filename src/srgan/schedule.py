@@ -24,8 +24,9 @@ def rate_factor(options: ScheduleOptions, iteration: int, progress: float) -> fl
         return warm
     if options.schedule == "step":
         return warm if progress < 0.5 else warm * STEP_FACTOR
+    progress = min(progress, 1.0)
     if options.schedule == "wsd":  # warmup, stable, decay: Hägele et al. 2024, arXiv:2405.18392
-        left = min((1 - min(progress, 1.0)) / DECAY, 1.0)
-        return warm * (FINAL_FACTOR + (1 - FINAL_FACTOR) * left)
-    cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-    return warm * (FINAL_FACTOR + (1 - FINAL_FACTOR) * cosine)
+        left = min((1 - progress) / DECAY, 1.0)
+    else:
+        left = (1 + math.cos(math.pi * progress)) / 2
+    return warm * (FINAL_FACTOR + (1 - FINAL_FACTOR) * left)

@@ -24,7 +24,6 @@ constexpr int64_t LANES = 8, VECTORS = 2;
 #endif
 constexpr int64_t ROWS = 6;  // with VECTORS, the product that stays in registers
 constexpr int64_t SIDE = 8, POINTS = SIDE * SIDE;
-constexpr int64_t LARGEST = 5;  // side of a kernel
 constexpr int64_t BLOCK = 24;  // tiles at once: what there is of them stays in the cache
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
@@ -252,61 +251,38 @@ void convolve_tiles(const at::Tensor& x, const at::Tensor& kernels, const float*
   });
 }
 
-// G g G^T of kernels g, side x side x C x K, by G, 8 x side: 64 x C x K.
-at::Tensor transform_kernels(const at::Tensor& kernels, const at::Tensor& transform) {
-  const int64_t side = kernels.size(0), size = kernels.size(2) * kernels.size(3);
-  at::Tensor points = at::empty({POINTS, kernels.size(2), kernels.size(3)}, kernels.options());
-  const float* g = transform.const_data_ptr<float>();
+// L m L^T of matrices m, places x places x C x K, by L, rows x places, neither more than 8:
+// rows x rows x C x K.
+at::Tensor transform_matrices(const at::Tensor& matrices, const at::Tensor& left) {
+  const int64_t rows = left.size(0), places = left.size(1);
+  const int64_t size = matrices.size(2) * matrices.size(3);
+  at::Tensor result =
+      at::empty({rows, rows, matrices.size(2), matrices.size(3)}, matrices.options());
+  const float* factors = left.const_data_ptr<float>();
   at::parallel_for(0, size / LANES, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin * LANES; c < end * LANES; c += LANES) {
-      const float* from = kernels.const_data_ptr<float>() + c;
-      float* to = points.mutable_data_ptr<float>() + c;
-      Vector half[SIDE * LARGEST];
-      for (int64_t p = 0; p < SIDE; ++p)
-        for (int64_t j = 0; j < side; ++j) {
+      const float* from = matrices.const_data_ptr<float>() + c;
+      float* to = result.mutable_data_ptr<float>() + c;
+      Vector half[POINTS];
+      for (int64_t j = 0; j < places; ++j) {
+        Vector column[SIDE];
+        for (int64_t i = 0; i < places; ++i) column[i] = load(from + (i * places + j) * size);
+        for (int64_t p = 0; p < rows; ++p) {
           Vector sum{};
-          for (int64_t i = 0; i < side; ++i)
-            sum += g[p * side + i] * load(from + (i * side + j) * size);
-          half[p * side + j] = sum;
+          for (int64_t i = 0; i < places; ++i) sum += factors[p * places + i] * column[i];
+          half[p * places + j] = sum;
         }
-      for (int64_t p = 0; p < SIDE; ++p)
-        for (int64_t q = 0; q < SIDE; ++q) {
+      }
+      for (int64_t p = 0; p < rows; ++p)
+        for (int64_t q = 0; q < rows; ++q) {
           Vector sum{};
-          for (int64_t j = 0; j < side; ++j) sum += g[q * side + j] * half[p * side + j];
-          store(to + (p * SIDE + q) * size, sum);
+          for (int64_t j = 0; j < places; ++j)
+            sum += factors[q * places + j] * half[p * places + j];
+          store(to + (p * rows + q) * size, sum);
         }
     }
   });
-  return points;
-}
-
-// G^T m G of the sum of m over threads, threads x 64 x C x K, by G, 8 x side: side x side x C x K.
-at::Tensor transform_sums(const at::Tensor& sums, const at::Tensor& transform) {
-  const int64_t threads = sums.size(0), side = transform.size(1);
-  const int64_t size = sums.size(2) * sums.size(3);
-  at::Tensor kernels = at::empty({side, side, sums.size(2), sums.size(3)}, sums.options());
-  const float* g = transform.const_data_ptr<float>();
-  at::parallel_for(0, size / LANES, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin * LANES; c < end * LANES; c += LANES) {
-      const float* from = sums.const_data_ptr<float>() + c;
-      float* to = kernels.mutable_data_ptr<float>() + c;
-      Vector half[LARGEST * SIDE] = {};
-      for (int64_t p = 0; p < SIDE; ++p)
-        for (int64_t q = 0; q < SIDE; ++q) {
-          Vector sum{};
-          for (int64_t thread = 0; thread < threads; ++thread)
-            sum += load(from + (thread * POINTS + p * SIDE + q) * size);
-          for (int64_t i = 0; i < side; ++i) half[i * SIDE + q] += g[p * side + i] * sum;
-        }
-      for (int64_t i = 0; i < side; ++i)
-        for (int64_t j = 0; j < side; ++j) {
-          Vector sum{};
-          for (int64_t q = 0; q < SIDE; ++q) sum += g[q * side + j] * half[i * SIDE + q];
-          store(to + (i * side + j) * size, sum);
-        }
-    }
-  });
-  return kernels;
+  return result;
 }
 
 // x N x C x H x W, kernels side x side x C x K with side 3 or 5, G 8 x side, bias K:
@@ -315,7 +291,7 @@ at::Tensor convolve(const at::Tensor& x, const at::Tensor& kernels, const at::Te
                     const std::optional<at::Tensor>& bias) {
   const int64_t outputs = kernels.size(3);
   check_channels(x.size(1), outputs);
-  const at::Tensor points = transform_kernels(kernels, transform);
+  const at::Tensor points = transform_matrices(kernels, transform);  // G g G^T
   at::Tensor y = at::empty({x.size(0), outputs, x.size(2), x.size(3)},
                            x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const float* shift = bias ? bias->const_data_ptr<float>() : nullptr;
@@ -360,7 +336,8 @@ at::Tensor kernel_gradient(const at::Tensor& x, const at::Tensor& gradient,
     add_gradients<6>(x, gradient, sums);
   else
     add_gradients<4>(x, gradient, sums);
-  return transform_sums(sums, transform);
+  const at::Tensor points = sums.sum(0).view({SIDE, SIDE, inputs, outputs});
+  return transform_matrices(points, transform.t().contiguous());  // G^T m G
 }
 
 }  // namespace
