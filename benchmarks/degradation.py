@@ -38,7 +38,7 @@ def main(folder: Annotated[Path, Parameter(required=True)], /, *, rounds: int = 
         rounds: Turns of each.
     """
     config = srresnet(folder)
-    trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config.run))
+    trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config))
     loader = trainer.loader()
     hr = next(iter(loader)).clone()
     loader.close()

@@ -106,7 +106,7 @@ def srgan(folder: Path, features: str) -> TrainingConfig:
 
 def ours(config: TrainingConfig, loading: bool) -> Work:
     """An iteration of `srgan train`, with its data loader or without."""
-    trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config.run))
+    trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config))
     loader = trainer.loader()
     batches = iter(loader)
     fixed = next(batches).clone()

@@ -24,6 +24,7 @@ from srgan.checkpoint import load_checkpoint
 from srgan.data import find_pictures, split
 from srgan.degrade import make_degrade
 from srgan.logbook import RunError, read_metrics
+from srgan.networks import winograd
 from srgan.picture_sources import ShardStream
 from srgan.run_folder import newest_model, read_config
 from srgan.stop_signals import StopSignals
@@ -33,10 +34,11 @@ from srgan.training_config import (
     OptimizerOptions,
     RunOptions,
     ScheduleOptions,
+    SRGANOptions,
     SRResNetOptions,
     TrainingConfig,
 )
-from srgan.training_parts import find_data, make_accelerator
+from srgan.training_parts import fastest_precision, find_data, make_accelerator
 from srgan.validation import read_pairs, validate
 from tests.conftest import Command
 from tests.test_features import random_weights
@@ -411,6 +413,35 @@ def test_a_run_resumes_without_the_model_it_started_from(
     assert second.returncode == 0, second.stderr
 
 
+@pytest.mark.parametrize(
+    ("processor", "compiler", "method", "precision"),
+    [
+        ("AuthenticAMD avx512_bf16", True, SRResNetOptions(), "fp32"),
+        ("AuthenticAMD avx512_bf16", True, SRResNetOptions(channels=32), "bf16"),
+        ("AuthenticAMD avx512_bf16", True, SRGANOptions(), "bf16"),
+        ("AuthenticAMD avx512_bf16", False, SRResNetOptions(), "bf16"),
+        ("GenuineIntel avx512_bf16 amx_bf16", True, SRResNetOptions(), "bf16"),
+        ("GenuineIntel avx512_bf16", False, SRGANOptions(), "fp32"),
+        ("AuthenticAMD avx2", False, SRGANOptions(), "fp32"),
+    ],
+)
+def test_the_precision_that_is_fastest(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processor: str,
+    compiler: bool,
+    method: SRResNetOptions | SRGANOptions,
+    precision: str,
+) -> None:
+    vendor, _, flags = processor.partition(" ")
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n")
+    monkeypatch.setattr("srgan.processor.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: "avx512" in flags)
+    monkeypatch.setattr(winograd, "is_compiled", lambda: compiler)
+    assert fastest_precision(method) == precision
+
+
 def test_a_full_disk_does_not_stop_a_run_before_its_end(
     pictures: Path,
     tmp_path: Path,
@@ -421,7 +452,7 @@ def test_a_full_disk_does_not_stop_a_run_before_its_end(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     config = small_config(pictures, iterations=6)
-    trainer = Trainer(config, tmp_path, make_accelerator(config.run))
+    trainer = Trainer(config, tmp_path, make_accelerator(config))
     monkeypatch.setattr(os, "fsync", full)
     with StopSignals() as signals, pytest.raises(RunError, match="not saved: No space left"):
         trainer.run(signals)

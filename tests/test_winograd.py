@@ -27,7 +27,7 @@ SHAPES = [(2, 64, 64, 24, 24), (1, 64, 128, 5, 7), (2, 256, 128, 1, 1), (3, 64, 
 
 @pytest.fixture
 def compiled() -> None:
-    if not winograd._is_compiled():
+    if not winograd.is_compiled():
         pytest.skip("needs Linux, AVX2 and a C++ compiler")
 
 
@@ -169,7 +169,7 @@ def test_no_such_processor(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
-    monkeypatch.setattr(winograd, "_is_compiled", winograd._is_compiled.__wrapped__)
+    monkeypatch.setattr(winograd, "is_compiled", winograd.is_compiled.__wrapped__)
     convolution = nn.Conv2d(64, 64, 3, padding=1)
     with caplog.at_level(logging.WARNING):
         use_winograd(convolution)

@@ -57,7 +57,7 @@ def train(config: TrainingConfig, folder: Path | None, *, resume: bool) -> None:
         DataError, RunError, CheckpointError, FeaturesError, OptionError: it cannot start, or
             cannot go on.
     """
-    accelerator = make_accelerator(config.run)
+    accelerator = make_accelerator(config)
     state = None
     if resume:
         folder = run_folder.existing_folder(config.name, folder)

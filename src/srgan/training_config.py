@@ -149,7 +149,7 @@ class RunOptions:
 
     Attributes:
         precision: Of the networks' arithmetic; weights and losses are fp32. Auto is bf16 where
-            that is fast, else fp16 on GPUs and fp32 on CPUs.
+            that is faster, else fp16 on GPUs and fp32 on CPUs.
         accumulate: Parts a process computes its batch in, one after the other: less memory.
         threads: CPU threads; by default all cores, or what torchrun says.
         validate_every: Iterations between validations.

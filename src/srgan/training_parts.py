@@ -17,42 +17,51 @@ from srgan.config import OptionError
 from srgan.data import split
 from srgan.degrade_presets import BICUBIC, presets
 from srgan.memory import keep_freed_memory
+from srgan.networks import winograd
 from srgan.networks.generator import Generator
 from srgan.picture_sources import ShardStream, find_source, open_stream
-from srgan.processor import bf16_is_slow
+from srgan.processor import bf16_is_slow, processor_flags
 from srgan.run_folder import RUNS
 from srgan.steps import AdversarialStep, PixelStep, Step
 from srgan.stored_pictures import Pictures
-from srgan.training_config import DataOptions, RunOptions, SRResNetOptions, TrainingConfig
+from srgan.training_config import DataOptions, SRGANOptions, SRResNetOptions, TrainingConfig
 
 # Options with names of somebody's files: no model file tells them.
 PRIVATE = ("data_folder", "validation_folder", "features", "srresnet", "init")
 
 
-def make_accelerator(options: RunOptions) -> Accelerator:
+def make_accelerator(config: TrainingConfig) -> Accelerator:
     """Device and processes as accelerate and torchrun set them, and the precision.
 
     Raises:
         OptionError: the device has no such precision.
     """
     keep_freed_memory()
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
     # Each process keeps BN statistics of its own: exchanging them inside the forward pass would
     # change tensors that the discriminator's two passes still need.
     handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    precision = _native() if options.precision == "auto" else options.precision
+    precision = config.run.precision
+    if precision == "auto":
+        precision = fastest_precision(config.method)
     if precision == "fp16" and not torch.cuda.is_available():
         raise OptionError("--precision fp16 needs a GPU: take bf16 or fp32")
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, kwargs_handlers=[handler])
 
 
-def _native() -> str:
+def fastest_precision(method: SRResNetOptions | SRGANOptions) -> str:
+    """What `--precision auto` is on this machine; of two that are as fast, the more exact one."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    fast = torch.cpu._is_avx512_bf16_supported() and not bf16_is_slow()
-    return "bf16" if fast else "fp32"
+    if not torch.cpu._is_avx512_bf16_supported() or bf16_is_slow():
+        return "fp32"
+    if isinstance(method, SRGANOptions) or method.channels % winograd.MULTIPLE:
+        return "bf16"
+    # AVX-512's bf16 is no faster than Winograd's convolutions; AMX is.
+    amx = "amx_bf16" in processor_flags()
+    return "bf16" if amx or not winograd.is_compiled() else "fp32"
 
 
 def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:

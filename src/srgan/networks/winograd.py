@@ -49,7 +49,7 @@ def use_winograd(network: nn.Module) -> None:
     """
     hidden = [module for module in network.modules() if _gains(module)]
     tails = [module for module in network.modules() if _is_tail(module)]
-    if hidden + tails and _is_compiled():
+    if hidden + tails and is_compiled():
         for module in hidden:
             module.__class__ = WinogradConv2d
         for module in tails:
@@ -148,7 +148,7 @@ def _transform(side: int) -> Tensor:
 
 
 @functools.cache
-def _is_compiled() -> bool:
+def is_compiled() -> bool:
     """Load torch.ops.srgan_winograd, compiled on this machine's first use; is it there?"""
     flags = FLAGS.get(torch.backends.cpu.get_cpu_capability())
     if flags is None or sys.platform != "linux":
