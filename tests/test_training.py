@@ -418,6 +418,7 @@ def test_a_run_resumes_without_the_model_it_started_from(
     [
         ("AuthenticAMD avx512_bf16", True, SRResNetOptions(), "fp32"),
         ("AuthenticAMD avx512_bf16", True, SRResNetOptions(channels=32), "bf16"),
+        ("AuthenticAMD avx512_bf16", True, SRResNetOptions(channels=320), "bf16"),
         ("AuthenticAMD avx512_bf16", True, SRGANOptions(), "bf16"),
         ("AuthenticAMD avx512_bf16", False, SRResNetOptions(), "bf16"),
         ("GenuineIntel avx512_bf16 amx_bf16", True, SRResNetOptions(), "bf16"),

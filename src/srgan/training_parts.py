@@ -57,11 +57,11 @@ def fastest_precision(method: SRResNetOptions | SRGANOptions) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if not torch.cpu._is_avx512_bf16_supported() or bf16_is_slow():
         return "fp32"
-    if isinstance(method, SRGANOptions) or method.channels % winograd.MULTIPLE:
+    if isinstance(method, SRGANOptions) or "amx_bf16" in processor_flags():
         return "bf16"
-    # AVX-512's bf16 is no faster than Winograd's convolutions; AMX is.
-    amx = "amx_bf16" in processor_flags()
-    return "bf16" if amx or not winograd.is_compiled() else "fp32"
+    # AVX-512's bf16 is no faster than Winograd's convolutions.
+    gains = winograd.gain(method.channels, method.channels) and winograd.is_compiled()
+    return "fp32" if gains else "bf16"
 
 
 def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:

@@ -64,9 +64,13 @@ def _gains(module: nn.Module) -> bool:
         and module.padding == (1, 1)
         and module.padding_mode == "zeros"
         and module.groups == 1
-        and module.in_channels % MULTIPLE == module.out_channels % MULTIPLE == 0
-        and max(module.in_channels, module.out_channels) <= MOST
+        and gain(module.in_channels, module.out_channels)
     )
+
+
+def gain(inputs: int, outputs: int) -> bool:
+    """Whether 3x3 convolutions of so many channels in and out are among those that gain."""
+    return inputs % MULTIPLE == outputs % MULTIPLE == 0 and max(inputs, outputs) <= MOST
 
 
 def _is_tail(module: nn.Module) -> bool:
