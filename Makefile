@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN = .venv/bin
 # A process a core, each of one thread: threads of several processes would wait for each other.
 PARALLEL = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup \
-	--max-worker-restart 0 --ignore tests/test_serve_page.py
+	--max-worker-restart 0 --ignore tests/serve/test_page.py
 # A browser beside a server needs the processor to itself, or clicks come too late.
-BROWSER = $(BIN)/pytest tests/test_serve_page.py
+BROWSER = $(BIN)/pytest tests/serve/test_page.py
 
 .PHONY: demo test check bench clean
 

@@ -5,7 +5,7 @@ python3 test_srgan.py --image_path IMG --srgan_ckpt CKPT
 
 from pathlib import Path
 
-from srgan.cli import run_script
+from srgan.cli.run import run_script
 
 
 def main(*, image_path: Path, srgan_ckpt: str, output_dir: Path = Path()) -> None:
@@ -16,8 +16,8 @@ def main(*, image_path: Path, srgan_ckpt: str, output_dir: Path = Path()) -> Non
         srgan_ckpt: A model file, or the name of a shipped model.
         output_dir: Folder for both files; by default the current one.
     """
-    from srgan.comparison import compare
-    from srgan.upscaler import Upscaler
+    from srgan.upscaling.comparison import compare
+    from srgan.upscaling.upscaler import Upscaler
 
     for path in compare(image_path, Upscaler.load(srgan_ckpt), output_dir, "SRGAN"):
         print(path)

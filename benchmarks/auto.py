@@ -19,16 +19,17 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from srgan.auto import BLURRY, LIMITS, Limits, read_limits
-from srgan.cli import run_script
-from srgan.condition import Condition, inspect_condition
-from srgan.config import DEFAULT_MODEL
-from srgan.console import counting
-from srgan.data import find_pictures, read_rgb
-from srgan.degrade import degrade_picture, fixed_rng, make_degrade
-from srgan.images import open_picture
-from srgan.measures import Measure, make_measures
-from srgan.upscaler import Upscaler
+from srgan.cli.console import counting
+from srgan.cli.run import run_script
+from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
+from srgan.evaluation.registry import Measure, make_measures
+from srgan.pictures.images import open_picture
+from srgan.training.data.crops import read_rgb
+from srgan.training.data.stored import find_pictures
+from srgan.upscaling.auto import BLURRY, THRESHOLDS, Thresholds, read_thresholds
+from srgan.upscaling.condition import Condition, inspect_condition
+from srgan.upscaling.options import DEFAULT_MODEL
+from srgan.upscaling.upscaler import Upscaler
 
 SCALE = 4
 SIDE = 384  # HR pixels at most, so that it takes minutes
@@ -85,11 +86,11 @@ def main(
         for sample in _samples(files, kinds, seed, upscalers, measures["lpips_alex"]):
             samples.append(sample)
             progress(len(samples), len(files) * sum(len(_qualities(kind)) for kind in kinds))
-    limits = fitted(samples) if fit else read_limits()
+    limits = fitted(samples) if fit else read_thresholds()
     if fit:
         lines = [f"{name} = {round(value, 3)}" for name, value in asdict(limits).items()]
-        LIMITS.write_text("\n".join(["# By benchmarks/auto.py --fit", *lines, ""]))
-        print(f"{LIMITS}: {limits}")
+        THRESHOLDS.write_text("\n".join(["# By benchmarks/auto.py --fit", *lines, ""]))
+        print(f"{THRESHOLDS}: {limits}")
     _print(samples, limits, clean, blurry)
 
 
@@ -133,7 +134,7 @@ def _as_file(lr: np.ndarray, quality: int | None) -> tuple[np.ndarray, Condition
         return np.ascontiguousarray(picture[:, :]), inspect_condition(picture)
 
 
-def fitted(samples: Sequence[Sample]) -> Limits:
+def fitted(samples: Sequence[Sample]) -> Thresholds:
     """The limits with the most right choices, and among those with the lowest mean LPIPS.
 
     Every kind of picture counts the same, however many there are of it. One limit after the other,
@@ -143,7 +144,7 @@ def fitted(samples: Sequence[Sample]) -> Limits:
     """
     noises = [sample.condition.noise for sample in samples if sample.kind == CLEAN]
     noise = float(np.quantile(noises, CALM))
-    best = Limits(quality=0, traces=np.inf, blur=np.inf, noise=noise)
+    best = Thresholds(quality=0, traces=np.inf, blur=np.inf, noise=noise)
     tried = {name: _candidates(samples, name) for name in ("quality", "traces", "blur")}
     while True:
         changed = (
@@ -161,7 +162,7 @@ def _candidates(samples: Sequence[Sample], name: str) -> list[float]:
     return np.quantile(known, np.linspace(0, 1, STEPS)).tolist() if known else []
 
 
-def _score(samples: Sequence[Sample], limits: Limits) -> tuple[float, float]:
+def _score(samples: Sequence[Sample], limits: Thresholds) -> tuple[float, float]:
     groups = _by_kind(samples).values()
     right = np.mean([np.mean([_is_right(each, limits) for each in group]) for group in groups])
     lpips = np.mean([np.mean([_chosen(each, limits) for each in group]) for group in groups])
@@ -173,15 +174,15 @@ def _by_kind(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     return {kind: [sample for sample in samples if sample.kind == kind] for kind in kinds}
 
 
-def _is_right(sample: Sample, limits: Limits) -> bool:
+def _is_right(sample: Sample, limits: Thresholds) -> bool:
     return _chosen(sample, limits) == min(sample.clean, sample.blurry)
 
 
-def _chosen(sample: Sample, limits: Limits) -> float:
+def _chosen(sample: Sample, limits: Thresholds) -> float:
     return sample.blurry if limits.passed_by(sample.condition) else sample.clean
 
 
-def _print(samples: Sequence[Sample], limits: Limits, clean: str, blurry: str) -> None:
+def _print(samples: Sequence[Sample], limits: Thresholds, clean: str, blurry: str) -> None:
     table = Table(title=f"LPIPS (AlexNet) of {clean}, of {blurry} and of auto's choice")
     for column in ("", "pictures", "auto is right", "clean model", "blurry model", "auto", "best"):
         table.add_column(column)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from srgan.checkpoint import load_checkpoint, save_checkpoint
-from srgan.cli import run_script
+from srgan.cli.run import run_script
 from srgan.engines.openvino import CALIBRATION_SIDE, calibrate
-from srgan.images import PICTURE_SUFFIXES, open_picture
+from srgan.models.file import save_checkpoint
+from srgan.models.load import load_checkpoint
 from srgan.networks.folding import fold
-from srgan.resample import bicubic_8bit
+from srgan.pictures.images import PICTURE_SUFFIXES, open_picture
+from srgan.pictures.resample import bicubic_8bit
 
 
 def main(model: Path, photographs: Path, tiles: int = 64) -> None:

@@ -24,10 +24,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli import run_script
-from srgan.data import find_pictures
-from srgan.images import open_picture
-from srgan.pixels import rgb_uint8
+from srgan.cli.run import run_script
+from srgan.pictures.images import open_picture
+from srgan.pictures.pixels import rgb_uint8
+from srgan.training.data.stored import find_pictures
 
 LR_SIDES = (240, 160)  # pixels
 

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 from training import srresnet
 
-from srgan.cli import run_script
-from srgan.degrade import make_degrade, training_rng
-from srgan.degrade_jpeg import jpeg
-from srgan.degrade_presets import BICUBIC, presets
-from srgan.trainer import Trainer
-from srgan.training_parts import make_accelerator
+from srgan.cli.run import run_script
+from srgan.degradation.degrade import make_degrade, training_rng
+from srgan.degradation.jpeg import jpeg
+from srgan.degradation.ranges import BICUBIC, presets
+from srgan.training.start import make_accelerator
+from srgan.training.trainer import Trainer
 
 JPEG = "JPEG alone, of every LR"
 

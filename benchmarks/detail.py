@@ -14,12 +14,12 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli import run_script
-from srgan.console import counting
-from srgan.evaluate import evaluate, find_benchmark
-from srgan.evaluation import Evaluation
-from srgan.measures import make_measures
-from srgan.upscaler import Upscaler
+from srgan.cli.console import counting
+from srgan.cli.run import run_script
+from srgan.evaluation.evaluate import evaluate, find_benchmark
+from srgan.evaluation.registry import make_measures
+from srgan.evaluation.results import Evaluation
+from srgan.upscaling.upscaler import Upscaler
 
 METRICS = ("psnr_y", "lpips_alex")
 

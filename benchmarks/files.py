@@ -19,17 +19,18 @@ from rich.console import Console
 from rich.table import Table
 from skimage import data
 
-from srgan import batch
-from srgan.cli import run_script
-from srgan.config import Precision, ResultOptions
-from srgan.images import open_picture
-from srgan.upscaler import Upscaler
+from srgan.cli.run import run_script
+from srgan.engines.options import Precision
+from srgan.pictures.images import open_picture
+from srgan.pictures.options import ResultOptions
+from srgan.upscaling import batch
+from srgan.upscaling.upscaler import Upscaler
 
 ROUNDS = 5
 SIDE = 256  # LR pixels of the raw network's picture
 PEAK = """
 import resource, sys
-from srgan.cli import main
+from srgan.cli.app import main
 sys.argv = ["srgan", *sys.argv[1:]]
 try:
     main()

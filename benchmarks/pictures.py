@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 from skimage import data
 
-from srgan.cli import run_script
-from srgan.comparison import labelled
-from srgan.resample import bicubic_8bit
-from srgan.upscaler import Upscaler
+from srgan.cli.run import run_script
+from srgan.pictures.resample import bicubic_8bit
+from srgan.upscaling.comparison import labelled
+from srgan.upscaling.upscaler import Upscaler
 
 ROOT = Path(__file__).parent.parent
 WINDOW = 112  # LR pixels a side

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from srgan.data import find_pictures
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
+from srgan.training.data.stored import find_pictures
 
 
 class PlainGenerator(Generator):

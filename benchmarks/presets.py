@@ -14,9 +14,9 @@ from quality import mean_psnr_y
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli import run_script
-from srgan.plot import plot_runs
-from srgan.upscaler import Upscaler
+from srgan.cli.run import run_script
+from srgan.training.run.plot import plot_runs
+from srgan.upscaling.upscaler import Upscaler
 
 ITERATIONS = 1000
 
@@ -58,7 +58,7 @@ def main(
 
 def train(folder: Path, run: Path, preset: str, seed: int) -> None:
     """`srgan train srresnet` in this process."""
-    from srgan.cli_train import train as commands
+    from srgan.cli.train import train as commands
 
     arguments = ["srresnet", "--data-folder", folder, "--run-folder", run, "--preset", preset]
     arguments += ["--iterations", ITERATIONS, "--seed", seed, "--validate-every", 100]

@@ -18,8 +18,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli import run_script
-from srgan.logbook import read_metrics
+from srgan.cli.run import run_script
+from srgan.training.run.logbook import read_metrics
 
 SPEED = "speed/patches_per_second"
 INTERVAL = 4  # iterations

@@ -12,12 +12,13 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli import run_script
-from srgan.config import DEFAULT_MODEL, EngineName, Precision
-from srgan.engines import EngineError
-from srgan.evaluate import evaluate, find_benchmark
-from srgan.measures import make_measures
-from srgan.upscaler import Upscaler
+from srgan.cli.run import run_script
+from srgan.engines.base import EngineError
+from srgan.engines.options import EngineName, Precision
+from srgan.evaluation.evaluate import evaluate, find_benchmark
+from srgan.evaluation.registry import make_measures
+from srgan.upscaling.options import DEFAULT_MODEL
+from srgan.upscaling.upscaler import Upscaler
 
 
 def main(

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from skimage import data
 
-from srgan.cli import run_script
+from srgan.cli.run import run_script
 
 COMMAND = [sys.executable, "-m", "srgan.cli"]
 SIZES = ((96, 96), (160, 120), (200, 200), (256, 256), (320, 240), (400, 300))

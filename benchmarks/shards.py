@@ -26,12 +26,13 @@ from skimage import data
 from training import ours, srresnet
 from turns import Maker, take_turns
 
-from srgan.cli import run_script
-from srgan.config import PreparedFormat
-from srgan.data import Crops, find_pictures
-from srgan.picture_sources import find_source
-from srgan.prepare import prepare
-from srgan.shards import Member, parquet_bytes
+from srgan.cli.run import run_script
+from srgan.pictures.shards import Member, parquet_bytes
+from srgan.training.data.crops import Crops
+from srgan.training.data.prepare import prepare
+from srgan.training.data.sources import find_source
+from srgan.training.data.stored import find_pictures
+from srgan.training.options import PreparedFormat
 
 SHARD_PICTURES = 5000
 SIDE = 112  # pixels of a synthetic picture

@@ -18,11 +18,12 @@ from plain import PlainGenerator
 from rich.console import Console
 from rich.table import Table
 
-from srgan.checkpoint import Checkpoint, load_checkpoint
-from srgan.config import EngineOptions
-from srgan.engines import create_engine
+from srgan.cli.info import describe
+from srgan.engines.create import create_engine
+from srgan.engines.options import EngineOptions
+from srgan.models.load import load_checkpoint
+from srgan.networks.architecture import Checkpoint
 from srgan.networks.generator import Generator
-from srgan.system import describe
 
 SIDE, ROUNDS = 256, 7
 MEGAPIXELS = (4 * SIDE) ** 2 / 1e6

@@ -19,10 +19,10 @@ from files import photograph
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli import run_script
-from srgan.config import Precision
-from srgan.images import encode_picture, open_picture
-from srgan.upscaler import Upscaler
+from srgan.cli.run import run_script
+from srgan.engines.options import Precision
+from srgan.pictures.images import encode_picture, open_picture
+from srgan.upscaling.upscaler import Upscaler
 
 WIDTH, HEIGHT = 1250, 800  # one megapixel
 ROUNDS = 3

@@ -17,10 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from turns import Maker, Work, take_turns
 
-from srgan.cli import run_script
-from srgan.system import describe
-from srgan.trainer import Trainer
-from srgan.training_config import (
+from srgan.cli.info import describe
+from srgan.cli.run import run_script
+from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
     RunOptions,
@@ -31,7 +30,8 @@ from srgan.training_config import (
     SRResNetOptions,
     TrainingConfig,
 )
-from srgan.training_parts import make_accelerator
+from srgan.training.start import make_accelerator
+from srgan.training.trainer import Trainer
 
 
 def main(

@@ -8,8 +8,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srgan.checkpoint import load_checkpoint
-    from srgan.upscaler import Upscaler, upscale
+    from srgan.models.load import load_checkpoint
+    from srgan.upscaling.upscaler import Upscaler, upscale
 
 __all__ = ["Upscaler", "__version__", "load_checkpoint", "upscale"]
 __version__ = "0.1.0"
@@ -18,11 +18,11 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import on first use: `srgan --help` should not wait for numpy and openvino."""
     if name == "load_checkpoint":
-        from srgan.checkpoint import load_checkpoint
+        from srgan.models.load import load_checkpoint
 
         return load_checkpoint
     if name in ("Upscaler", "upscale"):
-        from srgan import upscaler
+        from srgan.upscaling import upscaler
 
         return getattr(upscaler, name)
     raise AttributeError(f"module 'srgan' has no attribute {name!r}")

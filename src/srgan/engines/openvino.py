@@ -14,13 +14,13 @@ import numpy as np  # noqa: E402
 import openvino  # noqa: E402
 from openvino import opset13 as opset  # noqa: E402
 
-from srgan.checkpoint import Checkpoint  # noqa: E402
-from srgan.config import EngineOptions, Precision  # noqa: E402
-from srgan.engines import EngineError  # noqa: E402
+from srgan.engines.base import EngineError  # noqa: E402
+from srgan.engines.options import EngineOptions, Precision  # noqa: E402
+from srgan.engines.processor import bf16_is_slow, processor_flags  # noqa: E402
 from srgan.networks import folding  # noqa: E402
-from srgan.processor import bf16_is_slow, processor_flags  # noqa: E402
+from srgan.networks.architecture import Checkpoint  # noqa: E402
 
-Ranges = dict[str, list[float]]  # convolution -> lowest and highest value of its input
+Int8Ranges = dict[str, list[float]]  # convolution -> lowest and highest value of its input
 
 # Not quantised: alone, each of the last three carries more of the int8 error than all others
 # together, and but for upsample.0 they cost nothing (benchmarks/RESULTS.md).
@@ -49,7 +49,7 @@ class GraphOperations:
     the fake-quantize nodes around them into real ones. `inputs` collects what each one reads.
     """
 
-    def __init__(self, ranges: Ranges) -> None:
+    def __init__(self, ranges: Int8Ranges) -> None:
         self.ranges = ranges
         self.inputs: dict[str, Any] = {}
 
@@ -129,7 +129,7 @@ class OpenVINOEngine:
         ranges = checkpoint.info.get("int8") if self.precision == "int8" else {}
         self._stages = None if ranges is None else self._build(ranges)
 
-    def _build(self, ranges: Ranges) -> list[openvino.InferRequest]:
+    def _build(self, ranges: Int8Ranges) -> list[openvino.InferRequest]:
         """The two stages, compiled for any height and width: as fast as for fixed ones."""
         types = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
         floats = native_precision() if self.precision == "int8" else self.precision
@@ -178,7 +178,7 @@ def _infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.n
         raise
 
 
-def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -> Ranges:
+def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -> Int8Ranges:
     """The range of the input of every convolution to quantise, over LR tiles.
 
     The mean of the tiles' lowest and of their highest values: rare outliers are clipped, which

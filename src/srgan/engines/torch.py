@@ -3,21 +3,15 @@
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-from srgan.checkpoint import Checkpoint
-from srgan.config import EngineOptions, Precision
-from srgan.engines import EngineError
+from srgan.engines.base import EngineError
+from srgan.engines.options import EngineOptions, Precision
+from srgan.engines.processor import bf16_is_slow
 from srgan.networks import folding
-from srgan.processor import bf16_is_slow
-
-try:
-    import torch
-    from torch import Tensor
-    from torch.nn import functional
-except ImportError as error:
-    raise EngineError(
-        "the torch engine needs PyTorch: pip install 'srgan[torch]', or use --engine openvino"
-    ) from error
+from srgan.networks.architecture import Checkpoint
 
 
 class TorchOperations:

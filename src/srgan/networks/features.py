@@ -14,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from srgan.errors import UserError, need
+
 # Convolutions of each block; a max pooling that halves both sides lies between two blocks.
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
@@ -22,7 +24,7 @@ ONLY_VGG16 = "features.17.weight"
 ADVICE = "use --features FILE with a VGG19 or VGG16 in torchvision's layout, without BN"
 
 
-class FeaturesError(Exception):
+class FeaturesError(UserError):
     """VGG weights that cannot be had: one line with the source, the reason and what to do."""
 
 
@@ -153,12 +155,9 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _torchvision_vgg19() -> Mapping[str, Any]:
-    try:
-        from torchvision.models import VGG19_Weights
-    except ImportError as error:
-        raise FeaturesError(
-            f"vgg19: its weights come with torchvision: pip install 'srgan[train]', or {ADVICE}"
-        ) from error
+    need("train", "--features vgg19")
+    from torchvision.models import VGG19_Weights
+
     try:
         return VGG19_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from srgan.checkpoint import Checkpoint, InputRange, Output, Tensors
+from srgan.networks.architecture import Checkpoint, InputRange, Output, Tensors
 
 BN_EPSILON = 1e-5
 # Mean and standard deviation that are taken out of LR, RGB. What differs from (0, 1) cannot be

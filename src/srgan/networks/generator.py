@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srgan.checkpoint import Architecture, Checkpoint
 from srgan.networks.activation import PReLU
+from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.networks.folding import NORMALIZATION
 from srgan.networks.tail import tail_after_shuffle
 

@@ -104,13 +104,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     outputs = len(weight)
     missing = -outputs % LANES
     if not missing:
-        return _Convolution.apply(x, weight, bias)
+        return _WinogradFunction.apply(x, weight, bias)
     weight = functional.pad(weight, (0, 0, 0, 0, 0, 0, 0, missing))
     bias = None if bias is None else functional.pad(bias, (0, missing))
-    return _Convolution.apply(x, weight, bias)[:, :outputs]
+    return _WinogradFunction.apply(x, weight, bias)[:, :outputs]
 
 
-class _Convolution(Function):
+class _WinogradFunction(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x = _channels_last(x)

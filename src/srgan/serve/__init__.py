@@ -1,1 +1,0 @@
-"""`srgan serve`: a web page and an HTTP service over one bounded queue of pictures."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from srgan.config import OptionError
+from srgan.errors import OptionError
 
 
 @dataclass(frozen=True)

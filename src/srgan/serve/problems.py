@@ -3,7 +3,12 @@
 from http import HTTPStatus
 from typing import Any
 
-from srgan.images import PictureError, StorageError, TooManyPixelsError, UnknownFormatError
+from srgan.pictures.images import (
+    PictureError,
+    StorageError,
+    TooManyPixelsError,
+    UnknownFormatError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:srgan:problem:"

@@ -15,14 +15,14 @@ from typing import Any
 
 import uvicorn
 
-from srgan.config import EngineOptions
+from srgan.engines.options import EngineOptions
+from srgan.errors import UserError
 from srgan.serve.front import Front, RequireToken
+from srgan.serve.http.metrics import CountRequests, Metrics
+from srgan.serve.http.service import make_service
 from srgan.serve.jobs import Job, JobQueue
-from srgan.serve.metrics import CountRequests, Metrics
-from srgan.serve.models import Models
+from srgan.serve.kitchen import Kitchen, OfferedModels
 from srgan.serve.options import Address, Limits
-from srgan.serve.pictures import Kitchen
-from srgan.serve.service import make_service
 
 GOODBYE_SECONDS = 2  # for answers on their way, once no picture is left; open pages never end
 SWEEP_SECONDS = 30
@@ -30,7 +30,7 @@ SWEEP_SECONDS = 30
 log = logging.getLogger("srgan.serve")
 
 
-class ServeError(Exception):
+class ServeError(UserError):
     """The server cannot start: one line with the reason and what to do."""
 
 
@@ -49,7 +49,7 @@ def serve(
         SystemExit: a signal stopped it: 130 or 143.
     """
     gc.disable()  # what the start leaves in memory stays there: looking for garbage costs 0.4 s
-    offered = Models(models, engine)
+    offered = OfferedModels(models, engine)
     with listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
         metrics = Metrics()
         queue = JobQueue(limits, lambda job: _record(job, metrics))
@@ -68,7 +68,7 @@ def serve(
 
 
 def _application(
-    models: Models,
+    models: OfferedModels,
     queue: JobQueue,
     address: Address,
     limits: Limits,
@@ -83,7 +83,7 @@ def _application(
     service = make_service(kitchen, queue, limits, metrics, secured=address.token is not None)
     web = None
     if page:
-        from srgan.serve.page import make_page
+        from srgan.serve.page.page import make_page
 
         web = make_page(kitchen, queue, limits, folder / "page")
     app: Any = Front(service, web)

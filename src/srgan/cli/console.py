@@ -1,0 +1,186 @@
+"""What `srgan upscale` shows: progress on a terminal, a line a picture, JSON for machines."""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from srgan.errors import one_line
+from srgan.pictures.images import Picture
+from srgan.pictures.jobs import PictureJob
+
+log = logging.getLogger("srgan")
+
+NAME = Column(max_width=30, no_wrap=True, overflow="ellipsis")
+
+
+class _Pace(ProgressColumn):
+    """Megapixels of SR per second and time left; `megapixels` of a task are those of one unit.
+
+    From the mean since the start: rows come in bursts, which rich's own estimate takes for speed.
+    """
+
+    def render(self, task: Task) -> Text:
+        if not task.completed or not task.elapsed or not task.total:
+            return Text("")
+        pace = task.completed / task.elapsed
+        left = timedelta(seconds=round((task.total - task.completed) / pace))
+        rate = task.fields.get("megapixels", 0) * pace
+        return Text(f"{rate:.2f} MP/s, {left} left" if rate else f"{left} left")
+
+
+class _LogHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"warning: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, if that is a terminal; the body calls it with (done, total)."""
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class JobReport:
+    """Tells of one picture; collects what its line says."""
+
+    def __init__(self, job: PictureJob, bar: Progress) -> None:
+        self.record: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
+        self.notes: list[str] = []
+        self.megapixels = 0.0
+        self._bar = bar
+        self._task = bar.add_task(job.source.name, total=None)
+        self._start = time.perf_counter()
+
+    def opened(self, picture: Picture, size: tuple[int, int]) -> None:
+        """The picture can be upscaled to `size` = (height, width)."""
+        height, width, _ = picture.shape
+        self.record |= {"status": "planned", "size": (width, height), "result_size": size[::-1]}
+        self.notes += picture.notes
+        self.megapixels = size[0] * size[1] / 1e6
+        self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
+
+    def chosen(self, model: str, why: str, *, explain: bool) -> None:
+        """The model that the picture gets."""
+        self.record["model"] = model
+        if explain:
+            self.notes.append(f"model {model}: {why}")
+
+    def progress(self, rows: float) -> None:
+        self._bar.update(self._task, completed=rows)
+
+    def done(self, notes: list[str]) -> None:
+        """The result is written."""
+        self.record |= {"status": "done", "seconds": round(time.perf_counter() - self._start, 3)}
+        self.notes += notes
+
+    def close(self) -> None:
+        self._bar.remove_task(self._task)
+
+    def __str__(self) -> str:
+        line = "{input} -> {output}  {size[0]}x{size[1]} -> {result_size[0]}x{result_size[1]}"
+        if "seconds" in self.record:
+            line += "  {seconds:.1f} s"
+        line = line.format(**self.record)
+        return "".join([line, *(f"\n  {note}" for note in self.notes)])
+
+
+class Reporter:
+    """Shows a batch; a picture that fails is named with its reason and the batch goes on."""
+
+    def __init__(self, total: int, *, verb: str, json: bool) -> None:
+        self._json, self._total, self._verb = json, total, verb
+        self._done = self._failed = 0
+        self._megapixels = 0.0
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False, table_column=NAME),
+            BarColumn(),
+            TaskProgressColumn(),
+            _Pace(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=json or not sys.stderr.isatty(),
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._batch = self._bar.add_task("all pictures", total=total, visible=total > 1)
+        self._handler = _LogHandler()
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self._failed else 0
+
+    def __enter__(self) -> "Reporter":
+        logging.getLogger("srgan").addHandler(self._handler)
+        self._bar.start()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._bar.stop()
+        logging.getLogger("srgan").removeHandler(self._handler)
+        if self._total > 1 and not self._json and error is None:
+            failed = f", {self._failed} failed" if self._failed else ""
+            print(f"{self._done} of {self._total} pictures {self._verb}{failed}", file=sys.stderr)
+
+    @contextmanager
+    def job(self, job: PictureJob) -> Iterator[JobReport]:
+        """One picture of the batch: whatever it raises is reported and goes no further."""
+        report = JobReport(job, self._bar)
+        try:
+            yield report
+        except Exception as error:
+            self._failed += 1
+            self._print_failure(report, job.source, error)
+        else:
+            self._done += 1
+            self._megapixels += report.megapixels
+            self._print(report)
+        finally:
+            report.close()
+            mean = self._megapixels / (self._bar.tasks[0].completed + 1)
+            self._bar.update(self._batch, advance=1, megapixels=mean)
+
+    def _print(self, report: JobReport) -> None:
+        if self._json:
+            print(json.dumps({**report.record, "notes": report.notes}), flush=True)
+        else:
+            print(report, flush=True)
+
+    def _print_failure(self, report: JobReport, source: Path, error: Exception) -> None:
+        reason = one_line(error)
+        if str(source) not in reason:
+            reason = f"{source}: {reason}"
+        if log.isEnabledFor(logging.DEBUG):
+            traceback.print_exception(error)
+        if self._json:
+            print(json.dumps({**report.record, "status": "failed", "reason": reason}), flush=True)
+        else:
+            print(reason, file=sys.stderr, flush=True)

@@ -1,0 +1,214 @@
+"""The `srgan evaluate` and `srgan degrade` commands: each parses, calls, prints."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from srgan.degradation.ranges import BICUBIC
+from srgan.engines.options import EngineOptions
+from srgan.errors import OptionError
+from srgan.pictures.options import Edges, ResultOptions
+from srgan.upscaling.options import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from srgan.upscaling.auto import ModelChooser
+
+ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
+FILES = Group("Files", sort_key=1)
+EVALUATE_EXAMPLES = """\
+Examples:
+
+  srgan evaluate --benchmark bench/Set5 bench/Set14
+
+  srgan evaluate --model srresnet-x4 --model mine.safetensors -b bench/Set5 --report out.html
+
+  srgan evaluate --results theirs=their-pictures/ --benchmark bench/Set5 --metrics psnr_y lpips_alex
+
+A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures; without LRx4/ the LR
+pictures are made by MATLAB-compatible bicubic.
+
+Exit codes: 0 all pictures count, 1 some do not, 2 wrong usage.
+"""
+DEGRADE_EXAMPLES = """\
+Examples:
+
+  srgan degrade photos/ lr/
+
+  srgan degrade bench/BSD100/HR blurry/BSD100/LRx4 --preset blurry --seed 0
+
+The same seed gives the same pictures again, whatever other pictures the folder holds.
+
+Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
+"""
+
+
+def evaluate(
+    *,
+    benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
+    model: Annotated[list[str], Parameter(alias="-m")] = [],  # noqa: B006
+    detail: Annotated[list[float], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    results: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    metrics: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    lpips_weights: Path | None = None,
+    scale: int | None = None,
+    per_image: bool = False,
+    json: Annotated[Path | None, Parameter(group=FILES)] = None,
+    csv: Annotated[Path | None, Parameter(group=FILES)] = None,
+    report: Annotated[Path | None, Parameter(group=FILES)] = None,
+    examples: Annotated[int, Parameter(group=FILES)] = 2,
+    overwrite: Annotated[bool, Parameter(group=FILES)] = False,
+    engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
+) -> int:
+    """Measure models, and anyone's results, on benchmark sets, beside bicubic.
+
+    Args:
+        benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
+        model: A shipped model, a model file, or auto; repeat it to compare several.
+        detail: Steps from 0, faithful, to 1, vivid, at which each model is measured; for models
+            whose file names a partner.
+        results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
+        metrics: What is measured; by default psnr_y, ssim_y and lpips_alex.
+        lpips_weights: Folder with the weights of LPIPS.
+        scale: Of the benchmark; by default the models'.
+        per_image: A row for every picture, too.
+        json: Write all figures as JSON.
+        csv: Write a line a picture and method.
+        report: Write one self-contained HTML page: tables, perception against distortion, parts of
+            pictures side by side.
+        examples: Pictures of each set in the report.
+        overwrite: Replace files that exist.
+    """
+    from srgan.cli.console import counting
+    from srgan.evaluation import files, terminal
+    from srgan.evaluation import report as evaluation_report
+    from srgan.evaluation.evaluate import evaluate as measure
+    from srgan.evaluation.evaluate import find_benchmark
+    from srgan.evaluation.registry import DEFAULT, make_measures
+
+    for path in (json, csv, report):
+        if path is not None and path.exists() and not overwrite:
+            raise OptionError(f"{path}: exists; use --overwrite")
+    folders = _named_folders(results)
+    models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
+    scale = _scale(models, scale)
+    benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
+    measures, unavailable = make_measures(metrics or DEFAULT, lpips_weights)
+    with counting("pictures") as progress:
+        evaluation = measure(
+            benchmarks,
+            models,
+            folders,
+            measures,
+            scale=scale,
+            examples=examples if report else 0,
+            progress=progress,
+        )
+    evaluation.unavailable.update(unavailable)
+    terminal.print_tables(evaluation, per_image)
+    facts = _facts(models)
+    if json is not None:
+        files.write_json(evaluation, json, facts, overwrite=overwrite)
+    if csv is not None:
+        files.write_csv(evaluation, csv, overwrite=overwrite)
+    if report is not None:
+        title = "Evaluation on " + ", ".join(evaluation.sets)
+        evaluation_report.write_report(evaluation, report, title, facts, overwrite=overwrite)
+    return 1 if evaluation.problems else 0
+
+
+def _named_folders(results: Sequence[str]) -> dict[str, Path]:
+    folders = {}
+    for entry in results:
+        name, equals, folder = entry.partition("=")
+        if not (name and equals and folder):
+            raise OptionError(f"--results takes NAME=DIR, not {entry}")
+        if not Path(folder).is_dir():
+            raise OptionError(f"--results {entry}: {folder} is no folder")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _load(
+    models: Sequence[str], details: Sequence[float], engine: EngineOptions
+) -> "dict[str, ModelChooser]":
+    from srgan.upscaling.auto import ModelChooser
+
+    loaded: dict[str, ModelChooser] = {}
+    for model in models:
+        name = Path(model).stem if Path(model).suffix else model
+        for step in details or [None]:
+            at = "" if step is None else f" detail {step:g}"
+            # runs/a/best.safetensors, runs/b/best.safetensors
+            key = model if f"{name}{at}" in loaded else name
+            loaded[f"{key}{at}"] = ModelChooser(model, step, engine)
+    return loaded
+
+
+def _scale(models: "Mapping[str, ModelChooser]", scale: int | None) -> int:
+    scales = {each.scale for each in models.values()} | ({scale} if scale else set())
+    if len(scales) > 1:
+        raise OptionError(f"one scale at a time, not {sorted(scales)}")
+    return scales.pop() if scales else 4
+
+
+def _facts(models: "Mapping[str, ModelChooser]") -> dict[str, str]:
+    import numpy as np
+
+    from srgan.cli.info import describe
+
+    facts = {
+        name: value if isinstance(value, str) else ", ".join(value)
+        for name, value in describe().items()
+    }
+    for name, each in models.items():
+        engine = each.engine_for(np.dtype(np.uint8))
+        facts[name] = f"{type(engine).__module__.rpartition('.')[2]} {engine.precision}"
+    facts["command"] = shlex.join(["srgan", *sys.argv[1:]])
+    return facts
+
+
+def degrade(
+    folder: Path,
+    output: Path,
+    /,
+    *,
+    preset: str = BICUBIC,
+    seed: int = 0,
+    scale: int = 4,
+    edges: Edges = "replicate",
+    overwrite: bool = False,
+) -> int:
+    """Write the LR pictures of a folder as 8-bit PNG: by MATLAB's bicubic, or blurry.
+
+    Args:
+        folder: HR pictures, searched recursively.
+        output: Folder for the LR pictures; the tree is kept.
+        preset: bicubic; blurry: out of focus or shaken, noisy, and saved as JPEG; blurry-light; or
+            a TOML file as theirs (needs PyTorch).
+        seed: With the picture's name it decides what blurry does to it.
+        scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
+        edges: What lies beyond a picture's edges: replicate makes the published benchmark sets,
+            symmetric is what MATLAB does today.
+        overwrite: Replace files that exist.
+    """
+    from srgan.cli.console import Reporter
+    from srgan.degradation.files import make_reduction, open_hr, write_lr
+    from srgan.pictures import jobs as batch
+
+    if scale < 2:
+        raise OptionError("--scale must be at least 2")
+    reduction = make_reduction(preset, scale, edges=edges, seed=seed)
+    options = ResultOptions(format="png", suffix="", overwrite=overwrite)
+    jobs = batch.plan([str(folder)], f"{output}/", options, scale)
+    with Reporter(len(jobs), verb="done", json=False) as reporter:
+        for job in jobs:
+            with reporter.job(job) as report:
+                picture, size = open_hr(job, scale)
+                report.opened(picture, size)
+                write_lr(picture, job, reduction, output, overwrite=overwrite)
+                report.done([])
+    return reporter.exit_code

@@ -1,0 +1,89 @@
+"""How every command runs: exit codes, signals, streams, one-line errors."""
+
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+from srgan.errors import OptionError, one_line
+
+log = logging.getLogger("srgan")
+
+
+def run_script(function: Callable[..., Any], config: Callable[..., None] | None = None) -> NoReturn:
+    """Run a typed function as a script of its own, as `run` does.
+
+    Args:
+        config: fills in options that were not given, as of `cyclopts.App`.
+    """
+    script = App(
+        help=function.__doc__,
+        version=version("srgan"),
+        default_parameter=Parameter(negative=()),
+        config=config,
+    )
+    script.default(function)
+    run(script)
+
+
+def run(app: App) -> NoReturn:
+    """Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal."""
+    _leave_cleanly_on_signals()
+    _print_whatever_the_streams()
+
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        debug: Annotated[bool, Parameter(negative=())] = False,
+    ) -> int | None:
+        """Run a command.
+
+        Args:
+            debug: Print the traceback of every error.
+        """
+        if debug:
+            log.setLevel(logging.DEBUG)
+        return app(tokens, exit_on_error=False, result_action="return_value")
+
+    try:
+        code = app.meta(exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        code = 2  # cyclopts has said what is wrong
+    except KeyboardInterrupt:
+        code = 130
+    except OptionError as error:
+        print(f"srgan: {error}", file=sys.stderr)
+        code = 2
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if log.isEnabledFor(logging.DEBUG):
+            raise
+        print(f"srgan: {one_line(error)}", file=sys.stderr)
+        code = 1
+    sys.exit(code or 0)
+
+
+def _leave_cleanly_on_signals() -> None:
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # no SIGHUP on Windows
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+def _print_whatever_the_streams() -> None:
+    """They may be closed by who started us, or unable to write a file's name."""
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w")
+    sys.stderr = sys.stderr or nowhere.open("w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

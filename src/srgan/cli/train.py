@@ -1,0 +1,213 @@
+"""The `srgan train` and `srgan prepare` commands: each parses, calls, prints."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, ArgumentCollection, Group, Parameter
+from cyclopts.config import Toml
+
+from srgan.errors import OptionError, need
+from srgan.training.options import (
+    DataOptions,
+    OptimizerOptions,
+    PreparedFormat,
+    RunOptions,
+    ScheduleOptions,
+    SRGANData,
+    SRGANOptimizer,
+    SRGANOptions,
+    SRGANSchedule,
+    SRResNetOptions,
+    TrainingConfig,
+    check_resumed,
+    preset_file,
+)
+
+train = App(name="train", help="Train SRResNet and SRGAN on a folder of pictures.")
+
+METHOD = Parameter(name="*", group=Group("Method", sort_key=1))
+DATA = Parameter(name="*", group=Group("Data", sort_key=2))
+SCHEDULE = Parameter(name="*", group=Group("Schedule", sort_key=3))
+OPTIMIZER = Parameter(name="*", group=Group("Optimizer", sort_key=4))
+RUN = Parameter(name="*", group=Group("Run", sort_key=5))
+RUN_FOLDER = """\
+The run folder holds config.toml, metrics.jsonl, TensorBoard events, sample grids, the models
+best.safetensors and last.safetensors (use them with srgan upscale --model), and the training
+state. Ctrl-C and SIGTERM save and stop; --resume goes on exactly from there.
+
+Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
+"""
+PREPARE_EXAMPLES = """\
+Examples:
+
+  srgan prepare photos/ sub-images/
+
+  srgan train srresnet --data-folder sub-images/
+
+  srgan prepare photos/ shards/ --format parquet
+
+Exit codes: 0 all done, 1 a picture was left out, 2 wrong usage.
+"""
+
+
+def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
+    """Options that are not on the command line come from the resumed run, or the preset."""
+
+    def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        if "--preset" not in arguments:  # those of `run` itself, such as --debug
+            return
+        if _given(arguments, "--resume") is not None:
+            need("train", "training")
+            from srgan.training.run.folder import CONFIG, existing_folder
+
+            folder = _given(arguments, "--run-folder")
+            path = existing_folder(method, Path(folder) if folder else None) / CONFIG
+        else:
+            path = preset_file(method, _given(arguments, "--preset") or "fast")
+        if path is not None:
+            Toml(path, use_commands_as_keys=False)(app, commands, arguments)
+
+    return fill_in
+
+
+def _given(arguments: ArgumentCollection, name: str) -> str | None:
+    tokens = arguments[name].tokens
+    return tokens[0].value if tokens else None
+
+
+SRRESNET_CONFIG = _fill_in("srresnet")
+SRGAN_CONFIG = _fill_in("srgan")
+
+
+@train.command(config=SRRESNET_CONFIG, help_epilogue=RUN_FOLDER)
+def srresnet(
+    *,
+    method: Annotated[SRResNetOptions, METHOD] = SRResNetOptions(),
+    data: Annotated[DataOptions, DATA] = DataOptions(),
+    schedule: Annotated[ScheduleOptions, SCHEDULE] = ScheduleOptions(),
+    optimizer: Annotated[OptimizerOptions, OPTIMIZER] = OptimizerOptions(),
+    run: Annotated[RunOptions, RUN] = RunOptions(),
+    preset: str = "fast",  # noqa: ARG001 (fill_in reads it)
+    run_folder: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Train an SRResNet: srgan train srresnet --data-folder photos/ --minutes 60
+
+    Args:
+        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (on from srresnet-x4,
+            for pictures out of focus, noisy or compressed), or a TOML file of options.
+        run_folder: Where the run is kept; by default runs/srresnet, runs/srresnet-2, ...
+        resume: Go on with a run, the newest one or --run-folder's, with its own options; those
+            on the command line replace them.
+    """
+    config = TrainingConfig(data, schedule, optimizer, run, method)
+    _train(config, run_folder, resume)
+
+
+@train.command(config=SRGAN_CONFIG, help_epilogue=RUN_FOLDER)
+def srgan(
+    *,
+    method: Annotated[SRGANOptions, METHOD] = SRGANOptions(),
+    data: Annotated[SRGANData, DATA] = SRGANData(),
+    schedule: Annotated[SRGANSchedule, SCHEDULE] = SRGANSchedule(),
+    optimizer: Annotated[SRGANOptimizer, OPTIMIZER] = SRGANOptimizer(),
+    run: Annotated[RunOptions, RUN] = RunOptions(),
+    preset: str = "fast",  # noqa: ARG001 (fill_in reads it)
+    run_folder: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Train an SRGAN: srgan train srgan --data-folder photos/ --srresnet srresnet-x4
+
+    Args:
+        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (after srresnet's
+            preset blurry), or a TOML file of options.
+        run_folder: Where the run is kept; by default runs/srgan, runs/srgan-2, ...
+        resume: Go on with a run, the newest one or --run-folder's, with its own options; those
+            on the command line replace them.
+    """
+    if method.srresnet is None and not method.from_scratch and not resume:
+        method = replace(method, srresnet=_newest_srresnet())
+    config = TrainingConfig(data, schedule, optimizer, run, method)
+    _train(config, run_folder, resume)
+
+
+def _newest_srresnet() -> str:
+    need("train", "training")
+    from srgan.training.run.folder import newest_model
+
+    model = newest_model("srresnet")
+    if model is None:
+        raise OptionError(
+            "--srresnet is missing: SRGAN starts from a trained SRResNet, such as --srresnet "
+            "srresnet-x4 (shipped); --from-scratch starts without one"
+        )
+    return str(model)
+
+
+def _train(config: TrainingConfig, folder: Path | None, resume: bool) -> None:
+    if config.data.data_folder is None:
+        raise OptionError("--data-folder is missing: give a folder of training pictures")
+    need("train", "training")
+    from srgan.training.run.folder import existing_folder, read_config
+    from srgan.training.trainer import train
+
+    if resume:
+        check_resumed(read_config(existing_folder(config.name, folder)), config)
+    train(config, folder, resume=resume)
+
+
+@train.command
+def plot(
+    runs: list[Path], /, *, output: Annotated[Path | None, Parameter(alias="-o")] = None
+) -> None:
+    """Draw the curves of a run, or of several to compare: srgan train plot runs/srresnet
+
+    Args:
+        runs: Run folders.
+        output: PNG file to write; by default curves.png in the first run folder.
+    """
+    from srgan.training.run.plot import plot_runs
+
+    print(plot_runs(runs, output))
+
+
+def prepare(
+    folder: Path,
+    output: Path,
+    /,
+    *,
+    size: int = 480,
+    step: int = 240,
+    format: PreparedFormat = "png",
+    workers: int | None = None,
+) -> int:
+    """Cut large pictures into sub-images for training: decoding them is then no bottleneck.
+
+    A run that was interrupted goes on when it is started again.
+
+    Args:
+        folder: Pictures, searched recursively.
+        output: Folder for the sub-images, as PNG; the tree is kept.
+        format: png for files; parquet or webdataset for few large files that hold them, which
+            copy faster and are read from object stores as well.
+        size: Side of the sub-images in pixels; smaller pictures stay whole.
+        step: Pixels from one sub-image to the next.
+        workers: Processes; by default as many as there are cores.
+    """
+    from srgan.cli.console import counting
+    from srgan.training.data.prepare import prepare
+
+    need("train", "training")
+    with counting("pictures") as progress:
+        report = prepare(
+            folder, output, size=size, step=step, format=format, workers=workers, progress=progress
+        )
+    for path, reason in report.skipped:
+        print(f"{path}: {reason}; left out", file=sys.stderr)
+    kept = f", {report.kept} were there" if report.kept else ""
+    done = report.pictures - len(report.skipped)
+    print(f"{done} of {report.pictures} pictures: {report.written} sub-images written{kept}")
+    return 1 if report.skipped else 0

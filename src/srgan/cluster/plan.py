@@ -1,0 +1,163 @@
+"""Which pictures a bulk job has to do: what is in the source and not yet in the destination."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from srgan.errors import OptionError
+from srgan.pictures.images import PICTURE_SUFFIXES, PictureError, output_format
+from srgan.pictures.jobs import result_name
+from srgan.pictures.options import ResultOptions
+from srgan.pictures.shards import ParquetPictures, ShardError
+from srgan.pictures.stores import Store, StoreError
+
+PARQUET = ".parquet"
+ERRORS = "_errors.jsonl"  # readers of parquet folders pass over names that start so
+
+
+class SourcePicture(NamedTuple):
+    """A picture of the source, and its result."""
+
+    file: str  # in the source
+    group: int  # the row group and the row in it, where the file is parquet; else -1
+    row: int
+    target: str  # name of the result
+
+    @property
+    def name(self) -> str:
+        """For messages, relative to the source."""
+        return self.file if self.row < 0 else f"{self.file}:{self.group}:{self.row}"
+
+
+@dataclass(frozen=True)
+class BulkPlan:
+    """What is to be done.
+
+    Attributes:
+        todo: in the order of their names.
+        kept: results that are there already.
+        refused: pictures that cannot be done, and why.
+    """
+
+    todo: list[SourcePicture]
+    kept: int
+    refused: list[tuple[str, str]]
+
+
+def plan(
+    source: Store, destination: Store, options: ResultOptions, column: str | None = None
+) -> BulkPlan:
+    """Compare the source with the destination.
+
+    Args:
+        column: of pictures in parquet files; by default the only one.
+
+    Raises:
+        OptionError: source and destination are one, or the format is unknown.
+        StoreError: one of them cannot be listed, or the source has no pictures.
+    """
+    _check_format(options)
+    if source.root == destination.root:
+        raise OptionError(f"{source.url}: the results would lie among the pictures: name another")
+    done = set() if options.overwrite else results(destination)
+    taken: dict[str, str] = {}
+    result = BulkPlan([], 0, [])
+    kept = 0
+    for picture in _pictures(source, destination, options, column):
+        first = taken.setdefault(picture.target, picture.name)
+        if first != picture.name:
+            reason = f"its result {picture.target} would be that of {first} too"
+            result.refused.append((picture.name, reason))
+        elif picture.target in done:
+            kept += 1
+        else:
+            result.todo.append(picture)
+    if not taken:
+        raise StoreError(f"{source.url}: no pictures and no parquet files there")
+    return BulkPlan(result.todo, kept, result.refused)
+
+
+def is_parquet(destination: Store) -> bool:
+    """Whether results go into parquet files: a destination that is named so."""
+    return destination.root.endswith(PARQUET)
+
+
+def results(destination: Store) -> set[str]:
+    """Names of the results that are there."""
+    names = destination.names()
+    if not is_parquet(destination):
+        return set(names)
+    found: set[str] = set()
+    for name in names:
+        if name.endswith(PARQUET):
+            pictures = _open(destination, name, None)
+            for group in range(pictures.groups):
+                found.update(path for path in pictures.names(group) if path)
+    return found
+
+
+def tasks(pictures: Sequence[SourcePicture], size: int) -> Iterator[list[SourcePicture]]:
+    """At most `size` pictures at a time, of one row group where they are in parquet."""
+    for _, group in itertools.groupby(pictures, lambda each: each.row >= 0 and each[:2]):
+        while part := list(itertools.islice(group, size)):
+            yield part
+
+
+def _pictures(
+    source: Store, destination: Store, options: ResultOptions, column: str | None
+) -> Iterator[SourcePicture]:
+    names = _without(source.names(), source, destination)
+    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    for name in pictures:
+        yield SourcePicture(name, -1, -1, _target(PurePosixPath(name), options))
+    if pictures:
+        return
+    for name in names:
+        if name.endswith(PARQUET):
+            yield from _rows(source, name, options, column)
+
+
+def _without(names: list[str], source: Store, destination: Store) -> list[str]:
+    """Results that lie in the source are no pictures to do."""
+    inner = f"{destination.root}/".removeprefix(f"{source.root}/")
+    if inner == f"{destination.root}/":
+        return names
+    return [name for name in names if not name.startswith(inner)]
+
+
+def _rows(
+    source: Store, file: str, options: ResultOptions, column: str | None
+) -> Iterator[SourcePicture]:
+    """The pictures of a parquet file: FILE/NAME, or FILE/ROW where the names are not unique."""
+    pictures = _open(source, file, column)
+    names = [pictures.names(group) for group in range(pictures.groups)]
+    plain = [PurePosixPath(name or "").name for group in names for name in group]
+    unique = len(set(plain)) == len(plain) and all(plain)
+    folder = PurePosixPath(file).with_suffix("")
+    number = 0
+    for group, members in enumerate(names):
+        for row in range(len(members)):
+            name = plain[number] if unique else f"{number:06d}"
+            yield SourcePicture(file, group, row, _target(folder / name, options))
+            number += 1
+
+
+def _check_format(options: ResultOptions) -> None:
+    if options.format is not None:
+        try:
+            output_format(options.format)
+        except PictureError as error:
+            raise OptionError(str(error)) from error
+
+
+def _target(name: PurePosixPath, options: ResultOptions) -> str:
+    return str(name.with_name(result_name(name, options.suffix or "", options.format)))
+
+
+def _open(store: Store, name: str, column: str | None) -> ParquetPictures:
+    try:
+        return ParquetPictures(store.open(name), column)
+    except ShardError as error:
+        raise StoreError(f"{store.full_name(name)}: {error}") from error

@@ -1,1 +1,0 @@
-"""What `srgan.images` is made of; the rest of the project uses that module alone."""

@@ -1,0 +1,64 @@
+"""Errors whose text is meant for the user, and which extra brings a missing library.
+
+Every error that a user can cause or mend derives from `UserError`; its text is one line with
+what, why and what to do. Any other exception is a bug of srgan's, and `one_line` says so.
+"""
+
+import importlib.util
+
+# What each extra of pyproject.toml must bring before its commands can start.
+_EXTRAS = {
+    "torch": ("torch",),
+    "train": ("torch", "accelerate", "datasets", "torchvision", "tensorboard", "tomli_w"),
+    "evaluate": ("torch", "lpips", "torchvision"),
+    "serve": (
+        "fastapi",
+        "fastapi_swagger",
+        "gradio",
+        "prometheus_client",
+        "python_multipart",
+        "uvicorn",
+    ),
+    "cluster": ("fsspec", "pyarrow", "ray"),
+    "export": ("torch", "onnx", "onnxruntime"),
+    "hub": ("huggingface_hub",),
+}
+
+
+class UserError(Exception):
+    """Base of every error whose text is for the user: one line with what, why, what to do."""
+
+
+class OptionError(UserError, ValueError):
+    """Options that contradict each other or are out of range: wrong usage, exit code 2."""
+
+
+class MissingExtraError(OptionError):
+    """A library of an extra is not installed; the text says which `pip install` brings it."""
+
+
+def need(extra: str, why: str) -> None:
+    """Check that the libraries of an extra are installed, without importing them.
+
+    Args:
+        extra: of pyproject.toml, such as "train".
+        why: what needs them, the subject of the sentence: "training".
+
+    Raises:
+        MissingExtraError: one is missing.
+    """
+    missing = [name for name in _EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"{why} needs {', '.join(missing)}: install with: pip install 'srgan[{extra}]'"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line for the user; an unforeseen one is named and points to --debug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory even with the smallest tiles; try --precision bf16"
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text} (add --debug for the traceback)"

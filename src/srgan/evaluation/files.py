@@ -1,0 +1,96 @@
+"""An evaluation as JSON and CSV files."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import srgan
+from srgan.evaluation.registry import Figure
+from srgan.evaluation.results import Evaluation
+from srgan.evaluation.tables import KNOWN, protocol_of, title_of
+from srgan.pictures.files import new_file, write_error
+
+
+def write_json(
+    evaluation: Evaluation, path: Path, facts: Mapping[str, str], *, overwrite: bool = False
+) -> None:
+    """Write everything but the examples as JSON; a figure that is not finite is null.
+
+    PSNR is infinite where SR equals HR.
+
+    Args:
+        facts: what it was computed with, such as versions and engine.
+        overwrite: replace an existing file.
+
+    Raises:
+        PictureError: the file exists or cannot be written.
+    """
+    content = {
+        "srgan": srgan.__version__,
+        "facts": dict(facts),
+        "figures": {name: _description(KNOWN.get(name), name) for name in evaluation.figures},
+        "unavailable": evaluation.unavailable,
+        "methods": evaluation.methods,
+        "sets": {set: _means(evaluation, set) for set in evaluation.sets},
+        "pictures": [{**vars(s), "figures": _finite(s.figures)} for s in evaluation.scores],
+        "problems": [vars(problem) for problem in evaluation.problems],
+    }
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
+
+
+def _description(figure: Figure | None, name: str) -> dict[str, object]:
+    return {
+        "title": title_of(name),
+        "protocol": protocol_of(name),
+        "higher_is_better": figure.higher_is_better if figure else None,
+    }
+
+
+def _means(evaluation: Evaluation, set: str) -> dict[str, object]:
+    return {
+        method: {
+            "pictures": len(evaluation.select(set, method)),
+            "means": _finite(evaluation.means(set, method)),
+        }
+        for method in evaluation.methods
+    }
+
+
+def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {n: float(v) if math.isfinite(v) else None for n, v in figures.items()}
+
+
+def write_csv(evaluation: Evaluation, path: Path, *, overwrite: bool = False) -> None:
+    """Write a line for each picture and method: set, picture, method, figures; all digits.
+
+    Args:
+        overwrite: replace an existing file.
+
+    Raises:
+        PictureError: the file exists or cannot be written.
+    """
+    buffer = io.StringIO()
+    lines = csv.writer(buffer, lineterminator="\n")
+    lines.writerow(["set", "picture", "method", *evaluation.figures])
+    for score in evaluation.scores:
+        figures = [float(score.figures[name]) for name in evaluation.figures]
+        lines.writerow([score.set, score.picture, score.method, *figures])
+    write_text(path, buffer.getvalue(), overwrite=overwrite)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a UTF-8 file, whole or not at all.
+
+    Raises:
+        PictureError: the file exists and is not to be overwritten, or cannot be written.
+    """
+    # File names that are not Unicode reach us with lone surrogates.
+    content = text.encode("utf-8", errors="backslashreplace")
+    with new_file(path, overwrite) as part:
+        try:
+            part.write_bytes(content)
+        except OSError as error:
+            raise write_error(path, error) from error

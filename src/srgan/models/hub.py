@@ -1,0 +1,204 @@
+"""Models on the Hugging Face hub: `--model hf:USER/NAME`, and `srgan push`."""
+
+import tempfile
+from collections.abc import Callable
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from srgan.errors import UserError, need
+from srgan.models.file import WEIGHTS, save_checkpoint
+from srgan.networks.architecture import Checkpoint, parameters
+
+PREFIX = "hf:"
+MODEL_FILE = "model.safetensors"
+TIMEOUT = 10  # seconds for the first answer
+WIDGET = WEIGHTS / "widget.png"  # a part of NASA's portrait of E. Collins, public domain
+# The hub's names of licences; others are said in the card's text only.
+LICENCES = ("mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
+OWN_FIGURES = {"psnr_y": "psnr", "ssim_y": "ssim"}  # of a training's held-out pictures
+
+
+class HubError(UserError):
+    """What the hub does not give or take: one line with the reason and what to do."""
+
+
+def fetch(model: str) -> Path:
+    """Download a model once: hf:USER/NAME, or hf:USER/NAME/FILE for another file in it.
+
+    Returns the file in the hub's cache, which is also used where the hub cannot be reached.
+
+    Raises:
+        HubError: no such file, or no connection.
+    """
+    user, _, rest = model.removeprefix(PREFIX).partition("/")
+    name, _, file = rest.partition("/")
+    if not (user and name):
+        raise HubError(f"{model}: use hf:USER/NAME, or hf:USER/NAME/FILE")
+    hub, file = _library(model), file or MODEL_FILE
+    offline = _unreachable(hub)
+    try:
+        return Path(hub.hf_hub_download(f"{user}/{name}", file, local_files_only=bool(offline)))
+    except Exception as error:  # of the connection, the server, the names, the disk
+        raise HubError(f"{model}: {offline or _reason(error, file)}") from error
+
+
+def push(
+    checkpoint: Checkpoint,
+    repository: str,
+    *,
+    upscale: Callable[[Image.Image], Image.Image],
+    private: bool = False,
+) -> str:
+    """Put a model with its card and an example into a repository, made if it does not exist.
+
+    Args:
+        upscale: runs the model, for the card's example.
+
+    Returns:
+        The address of its page.
+
+    Raises:
+        HubError: no connection, or not logged in.
+    """
+    hub = _library(repository)
+    if offline := _unreachable(hub):
+        raise HubError(f"{repository}: {offline}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_checkpoint(folder / MODEL_FILE, checkpoint)
+        _write_example(upscale, folder)
+        card = _metadata(checkpoint, repository).to_yaml()
+        text = f"---\n{card}\n---\n\n{_text(checkpoint, repository)}"
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        additions = [hub.CommitOperationAdd(file.name, file) for file in sorted(folder.iterdir())]
+        try:
+            hub.create_repo(repository, private=private, exist_ok=True)
+            hub.create_commit(repository, additions, commit_message="srgan push")
+        except Exception as error:  # of the connection, the server, the names
+            raise HubError(f"{repository}: {_reason(error, MODEL_FILE)}") from error
+    return f"{hub.constants.ENDPOINT}/{repository}"
+
+
+def _library(what: str) -> Any:
+    need("hub", f"{what}: the hub")
+    import huggingface_hub
+    import huggingface_hub.constants
+
+    return huggingface_hub
+
+
+def _unreachable(hub: Any) -> str:
+    """Why the hub does not answer, or nothing.
+
+    Asked once: huggingface_hub itself tries for half a minute, and says so in a dozen lines,
+    before it looks into its cache.
+    """
+    try:
+        hub.get_session().head(hub.constants.ENDPOINT, timeout=TIMEOUT)
+    except Exception as error:  # of whatever library the session is
+        return f"the hub cannot be reached ({' '.join(str(error).split())[:200]})"
+    return ""
+
+
+def _reason(error: Exception, file: str) -> str:
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.LocalTokenNotFoundError) or status in (401, 403):
+        return "the hub does not know you: log in with: hf auth login"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "no such repository, or a private one; log in with: hf auth login"
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return f"the repository has no {file}; name another file with hf:USER/NAME/FILE"
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
+def _write_example(upscale: Callable[[Image.Image], Image.Image], folder: Path) -> None:
+    with Image.open(WIDGET) as picture:
+        picture.save(folder / "example.png")
+        upscale(picture.convert("RGB")).save(folder / "example-sr.png")
+
+
+def _metadata(checkpoint: Checkpoint, repository: str) -> Any:
+    from huggingface_hub import ModelCardData
+    from huggingface_hub.constants import ENDPOINT
+
+    licence = str(checkpoint.info.get("licence", "")).lower().partition(" ")[0]
+    example = {
+        "src": f"{ENDPOINT}/{repository}/resolve/main/example.png",
+        "output": {"url": "example-sr.png"},
+    }
+    return ModelCardData(
+        library_name="srgan",
+        pipeline_tag="image-to-image",
+        tags=["super-resolution", "image-upscaling", "srresnet", "srgan"],
+        license=licence if licence in LICENCES else None,
+        model_name=str(checkpoint.info.get("name", repository.rpartition("/")[2])),
+        eval_results=_results(checkpoint) or None,
+        widget=[example],
+    )
+
+
+def _results(checkpoint: Checkpoint) -> list[Any]:
+    """The model file's metrics: figures of its training, or PSNR-Y by benchmark set."""
+    from huggingface_hub import EvalResult
+
+    metrics = checkpoint.info.get("metrics", {})
+    figures = [
+        ("held-out pictures", metric, metrics[name])
+        for name, metric in OWN_FIGURES.items()
+        if name in metrics
+    ] or [(name, "psnr", value) for name, value in metrics.items() if isinstance(value, Real)]
+    return [
+        EvalResult(
+            task_type="image-to-image",
+            task_name="Super-resolution",
+            dataset_type=dataset.lower().replace(" ", "-"),
+            dataset_name=f"{dataset}, x{checkpoint.architecture.scale}",
+            metric_type=metric,
+            metric_name=f"{metric.upper()}-Y",
+            metric_value=float(value),
+        )
+        for dataset, metric, value in figures
+    ]
+
+
+def _text(checkpoint: Checkpoint, repository: str) -> str:
+    """The card below its metadata: a shipped model's own, else what the model file says."""
+    name = str(checkpoint.info.get("name", repository.rpartition("/")[2]))
+    shipped = WEIGHTS / f"{name}.md"
+    about = shipped.read_text(encoding="utf-8") if shipped.is_file() else _about(checkpoint, name)
+    return f"""\
+{about.rstrip()}
+
+| before | after |
+|---|---|
+| <img src="example.png" width="384"> | <img src="example-sr.png" width="384"> |
+
+```bash
+pip install "srgan[hub]"
+srgan upscale photo.jpg --model {PREFIX}{repository}
+```
+"""
+
+
+def _about(checkpoint: Checkpoint, name: str) -> str:
+    info, architecture = checkpoint.info, checkpoint.architecture
+    parts = [
+        f"# {name}",
+        f"{architecture.scale}x super-resolution of photographs by an SRResNet generator (Ledig "
+        f"et al. 2017, arXiv:1609.04802) of {architecture.blocks} blocks with "
+        f"{architecture.channels} channels: {parameters(checkpoint):,} parameters.",
+        info.get("description"),
+    ]
+    if "source" in info:
+        parts.append(f"Converted from {info['source']}.")
+    figures = [f"| {name} | {value} |" for name, value in info.get("metrics", {}).items()]
+    if figures:
+        parts.append("\n".join(["| metric | |", "|---|---|", *figures]))
+    if "licence" in info:
+        parts.append(f"Licence: {info['licence']}")
+    return "\n\n".join(str(part) for part in parts if part)

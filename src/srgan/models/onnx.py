@@ -1,0 +1,100 @@
+"""The folded network as an ONNX model, built node by node: torch is not needed."""
+
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from srgan.networks import folding
+from srgan.networks.architecture import Checkpoint
+
+OPSET = 17  # onnxruntime 1.12 of 2022 and all later ones read it
+IR_VERSION = 8
+
+
+class OnnxOperations:
+    """The folded network's operations as nodes of an ONNX graph; tensors are their names."""
+
+    def __init__(self, dtype: type[np.floating]) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        name = f"constant_{len(self.initializers)}"
+        array = np.asarray(value, dtype or self.dtype)
+        self.initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def convolution(self, x: str, convolution: folding.Convolution) -> str:
+        weight, bias = self.constant(convolution.weight), self.constant(convolution.bias)
+        padding = [convolution.weight.shape[-1] // 2] * 4
+        x = self.node("Conv", x, weight, bias, pads=padding)
+        if convolution.slope is None:
+            return x
+        return self.node("PRelu", x, self.constant([[[convolution.slope]]]))
+
+    def add(self, a: str, b: str) -> str:
+        return self.node("Add", a, b)
+
+    def shuffle(self, x: str) -> str:
+        return self.node("DepthToSpace", x, blocksize=2, mode="CRD")
+
+    def to_unit_range(self, x: str) -> str:
+        half = self.constant(0.5)
+        return self.node("Add", self.node("Mul", self.node("Tanh", x), half), half)
+
+    def normalize(self, x: str, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+        shift, divisor = (self.constant(np.reshape(v, (1, -1, 1, 1))) for v in (mean, std))
+        return self.node("Div", self.node("Sub", x, shift), divisor)
+
+    def join(self, a: str, b: str) -> str:
+        return self.node("Concat", a, b, axis=1)
+
+    def split(self, x: str, channels: int) -> tuple[str, str]:
+        sizes = self.constant([channels, 3], np.int64)
+        first, others = self.node("Split", x, sizes, outputs=2, axis=1)
+        return first, others
+
+    def enlarge(self, x: str, scale: int) -> str:
+        scales = self.constant([1, 1, scale, scale], np.float32)
+        return self.node("Resize", x, "", scales, mode="linear")
+
+    def clamp(self, x: str) -> str:
+        return self.node("Clip", x, self.constant(0), self.constant(1))
+
+
+def build(checkpoint: Checkpoint, *, half: bool, uint8: bool) -> ModelProto:
+    """A model from "lr" to "sr", any batch, height and width; see `srgan.models.export.export`."""
+    generator = folding.fold(checkpoint)
+    ops = OnnxOperations(np.float16 if half else np.float32)
+    x = "lr"
+    if uint8:
+        x = ops.node("Cast", x, to=TensorProto.FLOAT)
+        x = ops.node("Div", x, ops.constant(255, np.float32))
+        x = ops.node("Transpose", x, perm=[0, 3, 1, 2])
+    if half:
+        x = ops.node("Cast", x, to=TensorProto.FLOAT16)
+    x = folding.reconstruct(generator, ops, folding.features(generator, ops, x))
+    if half:
+        x = ops.node("Cast", x, to=TensorProto.FLOAT)
+    if uint8:
+        x = ops.node("Round", ops.node("Mul", x, ops.constant(255, np.float32)))
+        x = ops.node("Cast", ops.node("Transpose", x, perm=[0, 2, 3, 1]), to=TensorProto.UINT8)
+    ops.nodes.append(helper.make_node("Identity", [x], ["sr"]))
+    ends = []
+    for name, prefix in (("lr", ""), ("sr", "sr_")):
+        height, width = f"{prefix}height", f"{prefix}width"
+        shape = ["batch", height, width, 3] if uint8 else ["batch", 3, height, width]
+        kind = TensorProto.UINT8 if uint8 else TensorProto.FLOAT
+        ends.append(helper.make_tensor_value_info(name, kind, shape))
+    graph = helper.make_graph(ops.nodes, "srgan", ends[:1], ends[1:], ops.initializers)
+    opset = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(
+        graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="srgan"
+    )

@@ -1,0 +1,155 @@
+"""The generator as plain data: its hyperparameters, and the names and shapes of its arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+SCALES = (2, 4, 8)
+MOST = 1024  # blocks or channels: beyond it a file is damaged
+LARGEST_KERNEL = 31
+
+
+Tensors = dict[str, np.ndarray]
+InputRange = Literal["unit", "symmetric", "imagenet"]
+Trunk = Literal["bn", "prelu", "none"]
+Output = Literal["tanh", "clamp"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Hyperparameters of the SRResNet generator (Ledig et al. 2017, section 2.1.1, figure 4).
+
+    From `kernel` on, the defaults are the paper's network, and the only one that training
+    makes; the other values are what other implementations do (`srgan.models.layouts`).
+
+    Args:
+        blocks: residual blocks (B in the paper).
+        channels: feature maps of every hidden convolution.
+        scale: SR pixels per LR pixel along each axis, one of 2, 4, 8.
+        kernel: side of the hidden convolutions' kernels, odd as all of them.
+        head_kernel: side of the first convolution's kernel.
+        tail_kernel: side of the last convolution's kernel.
+        input: what the head reads: LR in [0, 1] as it is, mapped to [-1, 1], or with ImageNet's
+            mean and standard deviation taken out.
+        batch_norm: of both convolutions of a block.
+        trunk: what follows the convolution after the blocks; "none" leaves out that
+            convolution and the skip around the blocks, too.
+        shuffle_prelu: an activation after each PixelShuffle.
+        hr_conv: one more hidden convolution with PReLU at the size of SR.
+        bilinear: the network's output is added to LR enlarged bilinearly.
+        output: (tanh(x) + 1) / 2, or x clamped to [0, 1].
+    """
+
+    blocks: int = 16
+    channels: int = 64
+    scale: int = 4
+    kernel: int = 3
+    head_kernel: int = 9
+    tail_kernel: int = 9
+    input: InputRange = "unit"
+    batch_norm: bool = True
+    trunk: Trunk = "bn"
+    shuffle_prelu: bool = True
+    hr_conv: bool = False
+    bilinear: bool = False
+    output: Output = "tanh"
+
+    def __post_init__(self) -> None:
+        if type(self.scale) is not int or self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {SCALES}, not {self.scale}")
+        for name in ("blocks", "channels"):
+            number = getattr(self, name)
+            if type(number) is not int or not 1 <= number <= MOST:
+                raise ValueError(f"{name} must be an integer from 1 to {MOST}, not {number}")
+        for name in ("kernel", "head_kernel", "tail_kernel"):
+            side = getattr(self, name)
+            if type(side) is not int or not 1 <= side <= LARGEST_KERNEL or side % 2 == 0:
+                raise ValueError(f"{name} must be odd, from 1 to {LARGEST_KERNEL}, not {side}")
+        for name, kind in (("input", InputRange), ("trunk", Trunk), ("output", Output)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {get_args(kind)}")
+        for name in ("batch_norm", "shuffle_prelu", "hr_conv", "bilinear"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false")
+
+    @property
+    def upsamplings(self) -> int:
+        """Number of sub-pixel blocks, each doubling both sides."""
+        return self.scale.bit_length() - 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator as plain arrays.
+
+    `tensors` are float32, named and shaped as `expected_shapes(architecture)`. `info` holds
+    what else the file says of itself, as JSON values: name, description, licence, training
+    summary, metrics, int8 calibration.
+    """
+
+    architecture: Architecture
+    tensors: Tensors
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of a generator: the layout of the model file."""
+    channels, kernel = architecture.channels, architecture.kernel
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def convolution(name: str, outputs: int, inputs: int, side: int) -> None:
+        shapes[f"{name}.weight"] = (outputs, inputs, side, side)
+        shapes[f"{name}.bias"] = (outputs,)
+
+    def normalization(name: str) -> None:
+        for tensor in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{tensor}"] = (channels,)
+
+    convolution("head.conv", channels, 3, architecture.head_kernel)
+    shapes["head.prelu.weight"] = (1,)
+    for i in range(architecture.blocks):
+        convolution(f"blocks.{i}.conv1", channels, channels, kernel)
+        shapes[f"blocks.{i}.prelu.weight"] = (1,)
+        convolution(f"blocks.{i}.conv2", channels, channels, kernel)
+        if architecture.batch_norm:
+            normalization(f"blocks.{i}.bn1")
+            normalization(f"blocks.{i}.bn2")
+    if architecture.trunk != "none":
+        convolution("trunk.conv", channels, channels, kernel)
+    if architecture.trunk == "bn":
+        normalization("trunk.bn")
+    if architecture.trunk == "prelu":
+        shapes["trunk.prelu.weight"] = (1,)
+    for i in range(architecture.upsamplings):
+        convolution(f"upsample.{i}.conv", 4 * channels, channels, kernel)
+        if architecture.shuffle_prelu:
+            shapes[f"upsample.{i}.prelu.weight"] = (1,)
+    if architecture.hr_conv:
+        convolution("hr.conv", channels, channels, kernel)
+        shapes["hr.prelu.weight"] = (1,)
+    convolution("tail", 3, channels, architecture.tail_kernel)
+    return shapes
+
+
+def parameters(checkpoint: Checkpoint) -> int:
+    """Number of trainable values."""
+    return sum(t.size for name, t in checkpoint.tensors.items() if ".running_" not in name)
+
+
+def mismatch(
+    expected: Mapping[str, tuple[int, ...]],
+    tensors: Tensors,
+    named: Callable[[str], str] = str,
+) -> str | None:
+    """The first thing wrong with `tensors`, in words, or None; `named` says what to call them."""
+    for name, shape in expected.items():
+        if name not in tensors:
+            return f"tensor {named(name)} is missing"
+        if tensors[name].shape != shape:
+            return f"tensor {named(name)} has shape {tensors[name].shape}, not {shape}"
+        if not np.isfinite(tensors[name]).all():
+            return f"tensor {named(name)} holds values that are not finite"
+    unexpected = sorted(set(tensors) - set(expected))
+    return f"tensor {named(unexpected[0])} is unexpected" if unexpected else None

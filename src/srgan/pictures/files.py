@@ -1,0 +1,217 @@
+"""The file system's side of pictures: reasons in plain words, and files that appear whole."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from srgan.errors import UserError
+
+# Names of temporary files: nobody else's files look like this.
+_PART_PREFIX, _PART_SUFFIX = ".srgan-", ".part"
+
+
+class PictureError(UserError):
+    """A picture that cannot be read or written: one line with the file, the reason, what to do."""
+
+
+class UnknownFormatError(PictureError):
+    """Not a picture, or of a format that srgan does not read."""
+
+
+class TooManyPixelsError(PictureError):
+    """More pixels than the limit."""
+
+
+class StorageError(PictureError):
+    """A file that cannot be written, or no room to decode one: no fault of the picture's."""
+
+
+_DISK_FULL = "the disk is full: free some space or write to another folder with -o"
+_NO_PERMISSION = "no permission to write there: choose another folder with -o"
+_WRITE_REASONS = {
+    errno.ENOENT: "its folder does not exist: make the folder or choose another with -o",
+    errno.ENOTDIR: "its folder is a file: choose another folder with -o",
+    errno.EISDIR: "that is a folder: give a file name",
+    errno.EEXIST: "it already exists: pass --overwrite or choose another name",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: "the folder is read-only: choose another with -o",
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another folder with -o",
+    errno.EFBIG: "the file is too large for this disk: choose another folder with -o",
+}
+_READ_REASONS = {
+    errno.ENOENT: "there is no such file: check the name",
+    errno.ENOTDIR: "there is no such file: check the name",
+    errno.EISDIR: "that is a folder: give a picture file",
+    errno.EACCES: "no permission to read it: check its permissions",
+    errno.EPERM: "no permission to read it: check its permissions",
+}
+
+_CUT_SHORT = (
+    "premature end",
+    "unexpected end",
+    "png read error",
+    "file size too small",
+    "truncated",
+    "requires a buffer",
+)
+
+
+def read_error(name: str, error: OSError) -> PictureError:
+    reason = _READ_REASONS.get(error.errno or 0, f"it cannot be read ({error.strerror})")
+    return PictureError(f"{name}: {reason}")
+
+
+def write_error(path: Path, error: OSError) -> PictureError:
+    reason = _WRITE_REASONS.get(error.errno or 0, f"it cannot be written ({error.strerror})")
+    return StorageError(f"{path}: {reason}")
+
+
+def encode_error(name: Path | str, text: str) -> PictureError:
+    """The error for what libvips said while writing, a disk that is full above all."""
+    for code, reason in _WRITE_REASONS.items():
+        if os.strerror(code) in text:
+            return StorageError(f"{name}: {reason}")
+    return StorageError(f"{name}: it cannot be written{_phrase(text)}: try --format png")
+
+
+def decode_error(name: str, format: str, text: str) -> PictureError:
+    """The error for what libvips said while reading."""
+    if os.strerror(errno.ENOSPC) in text:
+        return StorageError(
+            f"{name}: there is no room to decode it: free some space in the TMPDIR folder"
+        )
+    if format == "heic":
+        return UnknownFormatError(
+            f"{name}: HEIC cannot be decoded here: convert it to JPEG or PNG first"
+        )
+    if "bad labq" in text:
+        reason = "LAB with 8 bits cannot be read: save it as RGB"
+    elif any(sign in text.lower() for sign in _CUT_SHORT):
+        reason = "the file is cut short: get a fresh copy"
+    else:
+        reason = f"it cannot be decoded{_phrase(text)}: get a fresh copy or convert it to PNG"
+    return PictureError(f"{name}: {reason}")
+
+
+def _phrase(text: str) -> str:
+    """The last line of libvips' multi-line error text that says anything, without the prefix."""
+    lines = [line.strip().split(": ", 1)[-1] for line in text.splitlines()]
+    lines = [line[:100] for line in lines if len(line.split()) > 1]
+    return f" ({lines[-1]})" if lines else ""
+
+
+@contextlib.contextmanager
+def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary file beside `path` for the body to fill; it becomes `path` when the body ends.
+
+    If anything goes wrong, no part of it stays behind, and an existing `path` is untouched.
+    Without `overwrite` an existing `path` is never replaced, not even one made while the body ran.
+
+    Raises:
+        PictureError: `path` exists, or cannot be written. Errors of the body pass unchanged.
+    """
+    with _temporary_beside(path) as temporary:
+        with _as_write_errors(path):
+            _refuse(path, overwrite)
+            _create(temporary)
+        yield temporary
+        with _as_write_errors(path):
+            _sync(temporary)
+            _publish(temporary, path, overwrite)
+
+
+def replace_file(path: Path, content: bytes | memoryview) -> None:
+    """Write a file of the program's own, such as a model or a state, and replace an older one.
+
+    A killed process, a full disk or a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: it could not be written; an older file is untouched.
+    """
+    with _temporary_beside(path) as temporary:
+        _create(temporary)
+        temporary.write_bytes(content)
+        _sync(temporary)
+        temporary.replace(path)
+    if os.name == "posix":  # the rename itself survives a power cut
+        _sync(path.parent, os.O_RDONLY)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files in `folder` that killed processes have left; none below it."""
+    for part in folder.glob(f"{_PART_PREFIX}*{_PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if need be. Raises PictureError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise PictureError(
+            f"{path}: a file has the folder's name: choose another with -o"
+        ) from error
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` that no other file has; a file of that name is removed at the end."""
+    temporary = path.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{_PART_SUFFIX}"
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _as_write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _create(path: Path) -> None:
+    """Not by mkstemp, so that the file gets the user's usual mode."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _refuse(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "")
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "")
+
+
+def _sync(path: Path, flags: int = os.O_RDWR) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # fails when the name is taken, in one step
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: take the name first
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise

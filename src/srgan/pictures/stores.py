@@ -1,0 +1,132 @@
+"""Folders wherever they are: on a disk, or in an object store behind an fsspec URL."""
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from srgan.errors import UserError
+from srgan.pictures.files import new_file
+from srgan.pictures.images import PictureError, make_folder, read_error
+
+LOCAL = ("file", "local")
+
+
+class StoreError(UserError):
+    """A place that cannot be listed, read or written to: one line for the user."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder and what is in it, by names relative to it, with forward slashes.
+
+    Goes to other processes, which open connections of their own.
+    """
+
+    url: str  # as the user wrote it
+    root: str  # of the folder, in its file system
+    _fs: Any  # the fsspec file system
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return _protocol(self._fs) in LOCAL
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether no other process can see it."""
+        return _protocol(self._fs) == "memory"
+
+    def names(self) -> list[str]:
+        """All files in the folder and the folders in it, sorted; none where there is no folder.
+
+        Hidden files and those in hidden folders are left out.
+
+        Raises:
+            StoreError: it cannot be listed.
+        """
+        try:
+            if self._fs.isfile(self.root):
+                raise StoreError(f"{self.url}: that is a file: give a folder")
+            found = self._fs.find(self.root)
+        except FileNotFoundError:
+            return []
+        except Exception as error:  # of whichever library speaks to the store
+            raise StoreError(f"{self.url}: cannot be listed ({_text(error)})") from error
+        names = [path[len(self.root) :].lstrip("/") for path in found]
+        return sorted(name for name in names if not _hidden(name))
+
+    def full_name(self, name: str) -> str:
+        """For messages: the URL of a file."""
+        return f"{self.url.rstrip('/')}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """Raises PictureError where there is no such file, StoreError where it cannot be read."""
+        try:
+            return self._fs.cat_file(f"{self.root}/{name}")
+        except FileNotFoundError as error:
+            missing = OSError(errno.ENOENT, "")
+            raise read_error(self.full_name(name), missing) from error
+        except Exception as error:
+            reason = f"cannot be read ({_text(error)})"
+            raise StoreError(f"{self.full_name(name)}: {reason}") from error
+
+    def open(self, name: str) -> Any:
+        """A binary file to read from at any place."""
+        return self._fs.open(f"{self.root}/{name}", "rb")
+
+    def exists(self, name: str) -> bool:
+        return self._fs.exists(f"{self.root}/{name}")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole or not at all, replacing what has the name.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = f"{self.root}/{name}"
+        try:
+            if self.local:
+                make_folder(Path(path).parent)
+                with new_file(Path(path), overwrite=True) as part:
+                    part.write_bytes(data)
+            else:  # object stores show an object when it is complete
+                self._fs.pipe_file(path, data)
+        except PictureError as error:
+            raise StoreError(str(error)) from error
+        except Exception as error:
+            reason = f"cannot be written ({_text(error)})"
+            raise StoreError(f"{self.full_name(name)}: {reason}") from error
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self.exists(name):
+            self._fs.rm_file(f"{self.root}/{name}")
+
+
+def open_store(url: str) -> Store:
+    """The folder of a path or URL, which need not exist.
+
+    Raises:
+        StoreError: the URL's kind is unknown, or its library is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        # A listing that is remembered would miss what other processes write.
+        fs, root = url_to_fs(str(url), use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"{url}: {_text(error)}") from error
+    return Store(str(url), root.rstrip("/"), fs)
+
+
+def _protocol(fs: Any) -> str:
+    return fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,111 @@
+"""The HTTP service as an application: /v1, its description, health and metrics."""
+
+from typing import Any
+
+import fastapi_swagger
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+import srgan
+from srgan.serve.front import problem_response
+from srgan.serve.http.metrics import Metrics
+from srgan.serve.http.routes import CLIENT_CLOSED_REQUEST, make_router
+from srgan.serve.http.schema import ProblemDetails, problem_responses
+from srgan.serve.jobs import JobQueue
+from srgan.serve.kitchen import Kitchen
+from srgan.serve.options import Limits
+from srgan.serve.problems import Problem, draining
+
+DESCRIPTION = """\
+Upscales photographs. Send one, get it back larger:
+
+    curl --data-binary @photo.jpg -o photo_x4.jpg http://127.0.0.1:7860/v1/upscale
+
+Errors are problem details (RFC 9457). A busy server answers 429 and says in Retry-After when to
+come back.
+"""
+
+
+def make_service(
+    kitchen: Kitchen, queue: JobQueue, limits: Limits, metrics: Metrics, *, secured: bool
+) -> FastAPI:
+    """secured: requests need a token; it is checked before they come here."""
+    app = FastAPI(
+        title="srgan",
+        version=srgan.__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if secured else [],
+    )
+    _answer_with_problems(app)
+    app.include_router(make_router(kitchen, queue, limits))
+    _add_health(app, queue, metrics)
+    # Swagger's files from a package: FastAPI's own page would load them from somebody's CDN.
+    fastapi_swagger.patch_fastapi(app, redirect_from_root_to_docs=False)
+    _describe_problems(app)
+    return app
+
+
+def _add_health(app: FastAPI, queue: JobQueue, metrics: Metrics) -> None:
+    @app.get("/healthz", summary="Whether the server lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Whether it takes on pictures", responses=problem_responses(503))
+    async def readyz() -> dict[str, str]:
+        if queue.draining:
+            raise draining()
+        return {"status": "ready"}
+
+    @app.get(
+        "/metrics",
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+        | problem_responses(401),
+    )
+    async def render_metrics() -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _answer_with_problems(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> JSONResponse:
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
+        reasons = (
+            f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors()
+        )
+        return problem_response(Problem(422, "wrong-parameter", "; ".join(reasons)))
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(_: Request, error: HTTPException) -> JSONResponse:
+        problem = Problem(error.status_code, "http", str(error.detail))
+        problem.headers |= error.headers or {}
+        return problem_response(problem)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> JSONResponse:  # the server logs it
+        return problem_response(Problem(500, "internal-error", "the server failed: see its log"))
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Routes name the schema of problems; FastAPI lists it only where it is a route's model."""
+    description: dict[str, Any] = app.openapi()
+    schemas = description["components"]["schemas"]
+    schemas.setdefault("ProblemDetails", ProblemDetails.model_json_schema())
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)

@@ -1,0 +1,180 @@
+"""Where the service computes: its models, and pictures through them."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from srgan.engines.options import EngineOptions
+from srgan.errors import OptionError
+from srgan.pictures.images import (
+    FORMATS,
+    PICTURE_SUFFIXES,
+    Picture,
+    PictureError,
+    check_output,
+    open_picture,
+)
+from srgan.pictures.options import ResultOptions
+from srgan.serve.jobs import Result
+from srgan.serve.problems import Problem, from_picture_error
+from srgan.upscaling import auto, batch
+from srgan.upscaling.upscaler import Upscaler
+
+LONGEST_NAME = 100  # characters of a client's name for its picture
+
+
+def public_name(model: str) -> str:
+    """What clients call a model: nothing of where its file lies."""
+    return Path(model).name.removesuffix(".safetensors")
+
+
+class OfferedModels:
+    """Models by the names that clients use; a client never names a file.
+
+    The first is the default.
+    """
+
+    def __init__(self, models: Iterable[str], engine: EngineOptions) -> None:
+        """models: auto, shipped models, or model files, which go by their name without suffix.
+
+        Raises:
+            CheckpointError: a model that cannot be loaded.
+            OptionError: two models of one name.
+        """
+        self._offered: dict[str, auto.ModelChooser] = {}
+        upscalers: dict[str, Upscaler] = {}
+        for model in models:
+            name = public_name(model)
+            if name in self._offered:
+                raise OptionError(f"--model: there are two models named {name}")
+            self._offered[name] = auto.ModelChooser(model, None, engine, upscalers)
+        self.names = list(self._offered)
+        self.default = self.names[0]
+
+    def __getitem__(self, name: str) -> auto.ModelChooser:
+        """What a name stands for. Only one thread at once may upscale by it."""
+        return self._offered[name]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A picture and what its client wants of it."""
+
+    data: bytes
+    name: str  # the client's, for messages and for the result's name; never opened
+    model: str
+    scale: float | None = None  # by default the model's
+    format: str | None = None  # a key of FORMATS, by default the picture's own
+
+
+@dataclass(frozen=True)
+class OrderPlan:
+    """What will come of an order, known from the picture's header."""
+
+    name: str
+    format: str
+    source_size: tuple[int, int]  # width, height
+    size: tuple[int, int]
+
+
+class Kitchen:
+    """Checks orders and carries them out."""
+
+    def __init__(self, models: OfferedModels, folder: Path, max_pixels: int) -> None:
+        """folder: for results, each in a folder named after its job."""
+        self.models = models
+        self.folder = folder
+        self._max_pixels = max_pixels
+        # libvips' error texts are global to the process: two headers at once could swap theirs.
+        self.inspector = ThreadPoolExecutor(1, "srgan-inspector")
+
+    def plan(self, order: Order) -> OrderPlan:
+        """Check all that can be known before work.
+
+        Raises:
+            Problem: the picture cannot be upscaled as asked.
+        """
+        return self._open(order)[1]
+
+    def upscale(self, order: Order, identifier: str, progress: Callable[[float], None]) -> Result:
+        """Carry out an order. In the worker's thread alone.
+
+        Args:
+            identifier: the job's, which the result's folder is named after.
+            progress: called after every tile with the fraction done; what it raises ends the work.
+
+        Raises:
+            Problem: the picture is damaged, or the disk full.
+        """
+        progress(0.0)
+        picture, plan = self._open(order)
+        models = self.models[order.model]
+        same_size = plan.size == plan.source_size
+        folder = self.folder / identifier
+        target = folder / f"result{FORMATS[plan.format].suffixes[0]}"
+        try:
+            choice = models.choose(picture, same_size=same_size)
+            notes = batch.run(
+                picture,
+                (plan.size[1], plan.size[0]),
+                target,
+                models.upscaler(choice.model),
+                ResultOptions(overwrite=True),
+                progress=lambda rows: progress(rows / plan.size[1]),
+            )
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, PictureError):
+                raise from_picture_error(error) from error
+            raise
+        return Result(
+            target,
+            plan.name,
+            f"image/{plan.format}",
+            target.stat().st_size,
+            plan.source_size,
+            plan.size,
+            choice._replace(model=public_name(choice.model)),
+            (*picture.notes, *notes),
+        )
+
+    def _open(self, order: Order) -> tuple[Picture, OrderPlan]:
+        model_scale = self.models[order.model].scale
+        try:
+            picture = open_picture(order.data, self._max_pixels, name=order.name)
+            options = ResultOptions(scale=order.scale)
+            height, width = batch.result_size(picture, options, model_scale)
+        except PictureError as error:
+            raise from_picture_error(error) from error
+        format = order.format or (picture.format if picture.format in FORMATS else "png")
+        try:
+            check_output(format, width, height)
+        except PictureError:
+            raise Problem(
+                422,
+                "format-too-small",
+                f"{order.name}: the result has {width:,} x {height:,} pixels, more a side than "
+                f"the {FORMATS[format].max_side:,} that {format.upper()} holds: choose png or tiff",
+            ) from None
+        name = _result_name(order.name, format, order.scale or model_scale)
+        source_size = picture.shape[1], picture.shape[0]
+        return picture, OrderPlan(name, format, source_size, (width, height))
+
+
+def client_name(name: str | None) -> str:
+    """A client's name for its picture without folders, control characters and excess."""
+    name = (name or "").replace("\\", "/").rpartition("/")[2]
+    name = "".join(character for character in name if character.isprintable()).strip(" .")
+    return name[-LONGEST_NAME:] or "picture"
+
+
+def _result_name(name: str, format: str, scale: float) -> str:
+    """photo.jpg -> photo_x4.jpg, as `srgan upscale` names it; the suffix fits the format."""
+    path = Path(name)
+    suffixes = FORMATS[format].suffixes
+    suffix = path.suffix if path.suffix.lower() in suffixes else suffixes[0]
+    known = path.suffix.lower() in PICTURE_SUFFIXES
+    stem = path.stem if known else name
+    return f"{stem}_x{scale:g}{suffix}"

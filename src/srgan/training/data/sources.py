@@ -1,0 +1,210 @@
+"""Where training pictures are: a folder, a bucket, shards, the Hugging Face hub.
+
+Every source but a stream is a sequence: a picture is read by its index, so that the crops of a
+run are a pure function of its seed.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from srgan.pictures.images import PICTURE_SUFFIXES
+from srgan.pictures.stores import Store, StoreError, open_store
+from srgan.training.data.stored import (
+    DataError,
+    Pictures,
+    StoredPicture,
+    StoredPictures,
+    find_pictures,
+)
+
+SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_source(name: str, without: Collection[Path] = ()) -> Pictures:
+    """The pictures of a data folder, whatever it is; none is opened.
+
+    Args:
+        name: a folder of pictures or of shards (parquet, webdataset), a shard, an fsspec URL of
+            any of these, or OWNER/NAME of a dataset of the hub.
+        without: folders in a folder that are left out.
+
+    Raises:
+        DataError: there are no pictures.
+    """
+    found = shards(name, without)
+    if not isinstance(found, Shards):
+        return found
+    return ShardPictures(name, _load(found, name, streaming=False))
+
+
+def open_stream(name: str) -> "ShardStream":
+    """Shards that are read as they come over the network, of any data folder that has shards.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = shards(name)
+    if not isinstance(found, Shards):
+        raise DataError(f"{name}: holds pictures, not shards: --stream is for shards")
+    return ShardStream(name, _load(found, name, streaming=True))
+
+
+@dataclass(frozen=True)
+class Shards:
+    """What `datasets` loads: a kind of file and the files, or a dataset of the hub."""
+
+    kind: str
+    files: tuple[str, ...] = ()
+
+
+def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
+    """What a data folder is: shards, or pictures where it has any. See `find_source`."""
+    path = Path(name)
+    if path.suffix in SHARD_KINDS and not path.is_dir():
+        return Shards(SHARD_KINDS[path.suffix], (name,))
+    if "://" in name:
+        return _in_bucket(name)
+    if _HUB_NAME.fullmatch(name) and not path.exists():
+        return Shards(name)
+    try:
+        return find_pictures(path, without)
+    except DataError:
+        files = [str(file) for file in sorted(path.rglob("*")) if file.suffix in SHARD_KINDS]
+        if not files:
+            raise
+        return _shards(files)
+
+
+def _in_bucket(url: str) -> Shards | Pictures:
+    try:
+        store = open_store(url)
+        names = store.names()
+    except StoreError as error:
+        raise DataError(str(error)) from error
+    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    if pictures:
+        return BucketPictures(store, pictures)
+    files = [store.full_name(name) for name in names if PurePosixPath(name).suffix in SHARD_KINDS]
+    if not files:
+        raise DataError(f"{url}: no pictures and no shards there: give another URL")
+    return _shards(files)
+
+
+def _shards(files: Sequence[str]) -> Shards:
+    kind = PurePosixPath(files[0]).suffix
+    return Shards(SHARD_KINDS[kind], tuple(file for file in files if file.endswith(kind)))
+
+
+def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
+    """A dataset whose only columns are those of pictures, as {bytes, path}."""
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    files = list(shards.files) or None
+    try:
+        data: Any = datasets.load_dataset(
+            shards.kind, data_files=files, split="train", streaming=streaming
+        )
+        features = data.features or data._resolve_features().features
+    except Exception as error:  # of the hub, of a store, of a file that is no shard
+        reason = " ".join(str(error).split())[:200]
+        where = "no such folder, and no dataset of the hub that can be loaded"
+        reason = f"{where} ({reason})" if not shards.files else f"cannot be loaded ({reason})"
+        raise DataError(f"{name}: {reason}") from error
+    columns = [key for key, feature in features.items() if _is_picture(feature)]
+    if not columns:
+        raise DataError(f"{name}: has no column of pictures, only {', '.join(features)}")
+    data = data.select_columns(columns)
+    for column in columns:
+        if isinstance(features[column], datasets.Image):
+            data = data.cast_column(column, datasets.Image(decode=False))
+    return data
+
+
+def _is_picture(feature: Any) -> bool:
+    import datasets
+
+    binary = isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
+    return binary or isinstance(feature, datasets.Image)
+
+
+def _stored(source: str, index: int | str, row: dict[str, Any]) -> StoredPicture:
+    """The picture of a row: the first column that has one."""
+    cell = next((value for value in row.values() if value is not None), b"")
+    if isinstance(cell, bytes):
+        cell = {"bytes": cell, "path": None}
+    name = PurePosixPath(cell["path"] or "").name or str(index)
+    # The hub's folders of pictures are rows of paths in its cache.
+    data = Path(cell["path"]).read_bytes() if cell["bytes"] is None else cell["bytes"]
+    return StoredPicture(f"{source}/{name}", lambda: data)
+
+
+class BucketPictures(StoredPictures):
+    """Picture files behind an fsspec URL, each read when it is needed."""
+
+    def __init__(self, store: Store, names: list[str]) -> None:
+        self._store, self._names = store, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: Any) -> Any:
+        name: str = self._names[index]
+        return StoredPicture(self._store.full_name(name), partial(self._store.read, name))
+
+    def digest(self) -> str:
+        return hashlib.sha256("\0".join(self._names).encode()).hexdigest()
+
+
+class ShardPictures(StoredPictures):
+    """The rows of a dataset in Arrow files that are mapped into memory, not read into it."""
+
+    def __init__(self, name: str, dataset: Any) -> None:
+        self._name, self._dataset = name, dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _stored(self._name, index, self._dataset[int(index)])
+
+    def digest(self) -> str:
+        """Of the names of the pictures, of which the rest is not read, and their number."""
+        digest = hashlib.sha256(str(len(self)).encode())
+        for column in self._dataset.data.columns:
+            for chunk in column.chunks:
+                if isinstance(chunk, pa.StructArray):
+                    digest.update("\0".join(map(str, chunk.field("path").to_pylist())).encode())
+        return digest.hexdigest()
+
+
+class ShardStream:
+    """Shards that can only be read from start to end, as `datasets` streams them."""
+
+    def __init__(self, name: str, dataset: Any) -> None:
+        self._name, self._dataset = name, dataset
+        self.count: int = dataset.num_shards
+
+    def pictures(self, shard: int) -> Iterator[StoredPicture]:
+        """Raises StoreError where the shard cannot be read."""
+        try:
+            rows = self._dataset.shard(num_shards=self.count, index=shard)
+            for number, row in enumerate(rows):
+                yield _stored(self._name, f"shard {shard}, row {number}", row)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise StoreError(f"{self._name}: shard {shard} cannot be read ({reason})") from error
+
+    def digest(self) -> str:
+        """Of what is known without reading them."""
+        return hashlib.sha256(f"{self.count} shards".encode()).hexdigest()

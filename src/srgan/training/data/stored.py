@@ -1,0 +1,119 @@
+"""Training pictures that are files of this machine, and those that are not, alike."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from srgan.errors import UserError
+from srgan.pictures.images import PICTURE_SUFFIXES, Picture, open_picture
+
+
+class DataError(UserError):
+    """Pictures that cannot be trained on: one line for the user."""
+
+
+def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
+    """The pictures in a folder and the folders in it, by their names, sorted; none is opened.
+
+    Hidden files and folders are left out, links to folders are not followed.
+
+    Args:
+        without: folders in it that are left out.
+
+    Raises:
+        DataError: the folder or a part of it cannot be read, or it has no pictures.
+    """
+    found = []
+    left_out = {path.resolve() for path in without}
+    for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if left_out:
+            folders[:] = [name for name in folders if Path(parent, name).resolve() not in left_out]
+        for name in files:
+            suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a Path each takes four times as long
+            if suffix.lower() in PICTURE_SUFFIXES and not name.startswith("."):
+                found.append(os.path.join(parent, name))  # noqa: PTH118
+    if not found:
+        raise DataError(f"{folder}: no pictures in this folder: give another one")
+    return [Path(name) for name in sorted(found)]
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise DataError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture that is no file of this machine.
+
+    Attributes:
+        full_name: for messages; str() gives it too.
+        read: gives the bytes, as `Store.read`.
+    """
+
+    full_name: str
+    read: Callable[[], bytes]
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.full_name).name
+
+    def __str__(self) -> str:
+        return self.full_name
+
+
+Pictures = Sequence[Path | StoredPicture]
+
+
+@runtime_checkable
+class HasDigest(Protocol):
+    def digest(self) -> str:
+        """Tells one source from another, wherever it lies."""
+        ...
+
+
+class StoredPictures(Sequence[StoredPicture], ABC):
+    """Pictures of a source, each made when it is asked for. Goes to worker processes."""
+
+    @abstractmethod
+    def digest(self) -> str: ...
+
+
+class Selected(StoredPictures):
+    """Some pictures of a source, by their indices."""
+
+    def __init__(self, pictures: StoredPictures, indices: np.ndarray) -> None:
+        self._pictures, self._indices = pictures, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._pictures[int(self._indices[index])]
+
+    def digest(self) -> str:
+        whole = self._pictures.digest()
+        return hashlib.sha256(whole.encode() + self._indices.tobytes()).hexdigest()
+
+
+def digest(pictures: Pictures | HasDigest) -> str:
+    """Tells one list of pictures from another, wherever they lie."""
+    if isinstance(pictures, HasDigest):
+        return pictures.digest()
+    paths = [Path(str(picture)) for picture in pictures]
+    root = os.path.commonpath([path.parent for path in paths])
+    names = "\0".join(str(path.relative_to(root)) for path in paths)
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def open_training_picture(picture: Path | StoredPicture) -> Picture:
+    """Raises PictureError for one that is damaged, StoreError where it cannot be read."""
+    if isinstance(picture, Path):
+        return open_picture(picture)
+    return open_picture(picture.read(), name=str(picture))

@@ -1,0 +1,187 @@
+"""Pixel, content and adversarial losses (Ledig et al. 2017, arXiv:1609.04802, section 2.2).
+
+Pictures are RGB in [0, 1], N x 3 x H x W. Every loss is a float32 scalar, a
+mean over the batch, computed in float32 whatever autocast makes of the networks.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srgan.degradation.bicubic import reduced
+from srgan.pictures.colour import BEND, LUMA_OF_RGB, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
+from srgan.training.options import ContentLoss, PixelLoss
+
+CHARBONNIER_EPSILON = 1e-3
+COLOUR_SHARE = 0.2  # of RGB's squared error beside luma's
+GRID_WINDOW = 6  # LR pixels
+SPECTRUM_WINDOW = 32  # pixels
+NEIGHBOURS = 9  # frequencies, side of a square
+UNSEEN = 1e-5  # power of noise of 0.8 8-bit levels
+TINY = 1e-6  # squared length of a feature, or of a difference of colours, of nothing
+
+
+def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
+    """Mean over all samples of a function of d = SR - HR.
+
+    "mse": d^2 (equation 4). "l1": |d|. "charbonnier": sqrt(d^2 + e^2), e = 1e-3 (Lai et al.
+    2017, arXiv:1704.03915, equation 2). "rmse" is nearer to PSNR-Y, which is taken picture by
+    picture: the mean over crops of the root of luma's mean d^2 and a fifth of RGB's.
+    """
+    difference = sr.float() - hr.float()
+    if kind == "mse":
+        return difference.square().mean()
+    if kind == "l1":
+        return difference.abs().mean()
+    if kind == "rmse":
+        luma = torch.einsum("nchw,c->nhw", difference, difference.new_tensor(LUMA_OF_RGB / 255))
+        colour = COLOUR_SHARE * difference.square().mean((1, 2, 3))
+        return (luma.square().mean((1, 2)) + colour + UNSEEN).sqrt().mean()
+    return (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
+
+
+def content_loss(sr: Sequence[Tensor], hr: Sequence[Tensor], kind: ContentLoss = "mse") -> Tensor:
+    """How far VGG's features phi(SR) are from phi(HR), the mean over layers of N x C x H x W.
+
+    "mse": mean((phi(SR) - phi(HR))^2) over a layer's N, C, H and W (equation 5). "unit": the
+    same of features that have the length 1 over C, summed over C, 0 to 2 in every layer (LPIPS
+    without learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1).
+    """
+    losses = []
+    for features, target in zip(sr, hr, strict=True):
+        if kind == "mse":
+            losses.append((features.float() - target.float()).square().mean())
+        else:
+            losses.append((_unit(features) - _unit(target)).square().sum(1).mean())
+    return torch.stack(losses).mean()
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features of the length 1 over C, in float32; those of nothing stay 0."""
+    features = features.float()
+    return features / (features.square().sum(1, keepdim=True) + TINY).sqrt()
+
+
+def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """mean(|C(R(SR)) - C(R(HR))|) / 100, R being the bicubic reduction, C CIELAB: 1 is from black
+    to white.
+
+    Of all HR with the same reduction none is preferred: it holds colours and brightness, and
+    leaves texture to the other losses. The eye sees a change of hue sooner than one of
+    brightness: by RGB values, hues drift by more than brightness does before it costs much.
+    R(HR) is the bicubic LR; a blurry one would teach blur.
+    """
+    with torch.no_grad():
+        target = _cielab(reduced(hr.float(), scale))
+    difference = _cielab(reduced(sr.float(), scale)) - target
+    return (difference.square().sum(1) + TINY).sqrt().mean() / 100
+
+
+def _cielab(picture: Tensor) -> Tensor:
+    """As `metrics.cielab`, of RGB from 0 to 1 and a little beyond; N x 3 x H x W."""
+    bright = ((picture.clamp(min=0) + 0.055) / 1.055) ** 2.4
+    linear = torch.where(picture > 0.04045, bright, picture / 12.92)
+    matrix = torch.from_numpy(XYZ_FROM_RGB / WHITE[:, None]).to(linear)
+    xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
+    root = xyz.clamp(min=BEND) ** (1 / 3)
+    x, y, z = torch.where(xyz > BEND, root, SLOPE * xyz + OFFSET).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """mean(|P(SR) - P(HR)|), P being the fixed pattern of scale x scale pixels around each place.
+
+    Pixel shuffling computes the scale x scale pixels of an LR pixel by kernels of their own, and
+    texture that is the same in each LR pixel, a grid, is the first that a generator finds.
+    P: how far each of the scale x scale pixels of an LR pixel is from their mean, on average
+    over 6 x 6 LR pixels (or as many as there are), every third, so that of natural texture
+    little is left.
+    """
+
+    def pattern(picture: Tensor) -> Tensor:
+        phases = functional.pixel_unshuffle(picture.float(), scale).unflatten(1, (3, scale**2))
+        phases = phases - phases.mean(dim=2, keepdim=True)
+        window = min(GRID_WINDOW, *phases.shape[-2:])
+        return functional.avg_pool2d(phases.flatten(1, 2), window, GRID_WINDOW // 2)
+
+    with torch.no_grad():
+        target = pattern(hr)
+    return (pattern(sr) - target).abs().mean()
+
+
+def spectrum_loss(sr: Tensor, hr: Tensor) -> Tensor:
+    """mean(max(D, 0)^2) over all frequencies, D being by how much the power of SR by that of HR
+    is greater at a frequency than around it, in nats.
+
+    Of texture that it cannot know a generator makes little, and that at a few frequencies, also
+    where no grid of pixels suggests them: leather, ripples. What changes smoothly with frequency
+    costs little, as that SR has less of the high ones: more would be noise. (Durall et al. 2020,
+    arXiv:2003.01826, compare the spectra themselves.)
+
+    Power: of the mean of R, G and B, in windows of 32 x 32 pixels that overlap by half, each
+    less its mean and with a Hann window, the mean over a picture's windows; its logarithm is
+    averaged over the batch. Around: the mean over 9 x 9 frequencies.
+    """
+
+    def power(picture: Tensor) -> Tensor:
+        gray = picture.float().mean(1)
+        side = min(SPECTRUM_WINDOW, *gray.shape[-2:])
+        windows = gray.unfold(1, side, side // 2).unfold(2, side, side // 2)
+        windows = windows - windows.mean((-2, -1), keepdim=True)
+        hann = torch.hann_window(side, periodic=False, device=gray.device)
+        spectra = torch.fft.fft2(windows * hann * hann[:, None]) / hann.square().sum()
+        return (spectra.abs().square().mean((1, 2)) + UNSEEN).log().mean(0)
+
+    with torch.no_grad():
+        target = power(hr)
+    ratio = (power(sr) - target)[None, None]
+    padded = functional.pad(ratio, (NEIGHBOURS // 2,) * 4, "circular")
+    return (ratio - functional.avg_pool2d(padded, NEIGHBOURS, 1)).relu().square().mean()
+
+
+def relativistic(logits: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """How far the logits of each head are above those of the same places in the other picture.
+
+    In the adversarial losses instead of the logits themselves they make the relativistic GAN
+    (RSGAN of Jolicoeur-Martineau 2019, arXiv:1807.00734): a discriminator that says of SR and its
+    HR which one is the truth. It cannot go by what the picture shows, which is the same in both.
+    """
+    return [x.float() - y.float() for x, y in zip(logits, others, strict=True)]
+
+
+def generator_adversarial_loss(logits_sr: Sequence[Tensor]) -> Tensor:
+    """mean(-log(sigmoid(D(SR)))): how far SR is from passing for HR (equation 6).
+
+    BCE with logits against the label 1. Equation 6 sums over the batch; this is its mean.
+
+    Args:
+        logits_sr: one tensor for each head of the discriminator; heads weigh the same.
+    """
+    return _cross_entropy(logits_sr, label=1)
+
+
+def discriminator_loss(logits_hr: Sequence[Tensor], logits_sr: Sequence[Tensor]) -> Tensor:
+    """mean(-log(sigmoid(D(HR)))) + mean(-log(1 - sigmoid(D(SR)))) (equation 2, negated).
+
+    BCE with logits, HR labelled 1 and SR 0. The sum of both halves, as in equation 2, not
+    their mean: a discriminator that knows nothing has the loss 2 log 2.
+
+    Args:
+        logits_hr, logits_sr: one tensor for each head; heads weigh the same.
+    """
+    return _cross_entropy(logits_hr, label=1) + _cross_entropy(logits_sr, label=0)
+
+
+def probability(logits: Sequence[Tensor]) -> Tensor:
+    """How sure a discriminator is, in the mean, that it sees HR."""
+    return torch.stack([head.float().sigmoid().mean() for head in logits]).mean()
+
+
+def _cross_entropy(logits: Sequence[Tensor], label: float) -> Tensor:
+    losses = []
+    for head in map(Tensor.float, logits):
+        labels = torch.full_like(head, label)
+        losses.append(functional.binary_cross_entropy_with_logits(head, labels))
+    return torch.stack(losses).mean()

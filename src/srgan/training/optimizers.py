@@ -1,0 +1,253 @@
+"""Muon, or the natural gradient, for 3x3 kernels and Adam for the rest, in one optimizer.
+
+Muon moves a weight matrix along its orthogonalised momentum: every singular value of the
+update is about 1 (Jordan 2024, https://kellerjordan.github.io/posts/muon/). A kernel is the
+matrix out x (in * 9).
+
+The natural gradient is the momentum divided by the curvature of the loss. Batches are small and
+the pixels' error cannot be foreseen, so that gradients are noise above all, whose covariance is
+that curvature times a constant. It is taken to be diagonal in the eigenbases of E[G G^T] and
+E[G^T G], G a kernel's gradient (EK-FAC: George et al. 2018, arXiv:1806.03884; the bases by
+gradients alone: Vyas et al. 2024, arXiv:2409.11321, who divide by the root).
+"""
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.adam import adam
+
+from srgan.engines.processor import bf16_is_slow
+from srgan.training.options import OptimizerKind
+
+MOMENTUM = 0.95
+STEPS = 5
+# Jordan's quintic: f(x) = a x + b x^3 + c x^5, repeated, takes (0, 1] to about [0.7, 1.2].
+QUINTIC = (3.4445, -4.7750, 2.0315)
+EPSILON = 1e-8
+TINY = 1e-30  # what nothing is divided by
+MEMORY = 0.99  # decay an update of the gradients' second moments
+DAMPING = 0.03  # added to them, as a part of their mean
+NEW_BASES = (10, 30, 60)  # the first updates with new bases; then every
+NEW_BASES_EVERY = 100
+COVARIANCES_EVERY = 4  # updates, after the first 60: they change slowly
+
+
+def build_optimizer(
+    network: nn.Module,
+    kind: OptimizerKind = "muon",
+    *,
+    rate: float = 5e-4,
+    muon_rate: float = 0.01,
+    betas: tuple[float, float] = (0.9, 0.99),
+) -> Optimizer:
+    """The optimizer of a network: "adam" for all, "muon" or "natural" for its 3x3 kernels.
+
+    A generator's 3x3 kernels are those of its residual blocks, trunk and upsampling; its 9x9
+    head and tail, biases, BN and PReLU are Adam's with all kinds.
+
+    Args:
+        rate: Adam's learning rate.
+        muon_rate: learning rate of the 3x3 kernels; unused with "adam".
+        betas: Adam's decay rates of the first and second moment.
+    """
+    parameters = list(network.parameters())
+    optimizer: Optimizer
+    if kind != "adam":
+        kernels = [p for p in parameters if p.shape[2:] == (3, 3)]
+        others = [p for p in parameters if p.shape[2:] != (3, 3)]
+        method = Muon if kind == "muon" else Natural
+        optimizer = method(kernels, others, kernel_rate=muon_rate, rate=rate, betas=betas)
+    else:
+        # One pass over memory instead of ten: the discriminator has 23.6 million parameters.
+        optimizer = Adam(parameters, lr=rate, betas=betas, eps=EPSILON, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
+
+
+def scale_rates(optimizer: Optimizer, factor: float) -> None:
+    """Set every learning rate to `factor` times what `build_optimizer` was given."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["initial_lr"]
+
+
+class KernelOptimizer(Optimizer, ABC):
+    """A subclass's method for `kernels` (4-D), Adam for `others`; what has no gradient stays.
+
+    The state is per parameter: of a kernel what the subclass keeps; of the others what torch's
+    Adam does, "exp_avg", "exp_avg_sq" and "step".
+    """
+
+    def __init__(
+        self,
+        kernels: Iterable[Tensor],
+        others: Iterable[Tensor],
+        *,
+        kernel_rate: float,
+        rate: float,
+        betas: tuple[float, float],
+    ) -> None:
+        groups: list[dict[str, Any]] = [
+            {"params": list(kernels), "method": "kernels", "lr": kernel_rate},
+            # "fused" has load_state_dict put the step counts where fused Adam wants them.
+            {"params": list(others), "method": "adam", "lr": rate, "betas": betas, "fused": True},
+        ]
+        super().__init__(groups, {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter once; returns what `closure` does, as torch's optimizers."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            update = self._adam_step if group["method"] == "adam" else self._kernel_step
+            update(group, [p for p in group["params"] if p.grad is not None])
+        return loss
+
+    @abstractmethod
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None: ...
+
+    def _adam_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+        adam(
+            parameters,
+            [_gradient(p) for p in parameters],
+            [self.state[p]["exp_avg"] for p in parameters],
+            [self.state[p]["exp_avg_sq"] for p in parameters],
+            [],
+            [self.state[p]["step"] for p in parameters],
+            fused=group["fused"],
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=0,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+
+class Muon(KernelOptimizer):
+    """Muon for kernels, whose state is their "momentum"."""
+
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
+        alike: dict[Any, list[Tensor]] = defaultdict(list)
+        for kernel in kernels:
+            alike[kernel.shape, kernel.device].append(kernel)
+        for same_shape in alike.values():
+            matrices = torch.stack([self._nesterov(kernel).flatten(1) for kernel in same_shape])
+            rows, columns = matrices.shape[1:]
+            rate = group["lr"] * max(1, rows / columns) ** 0.5
+            for kernel, update in zip(same_shape, orthogonalise(matrices), strict=True):
+                kernel.add_(update.view(kernel.shape), alpha=-rate)
+
+    def _nesterov(self, kernel: Tensor) -> Tensor:
+        """Take the kernel's gradient into its momentum, and look one step ahead."""
+        state = self.state[kernel]
+        if not state:
+            state["momentum"] = torch.zeros_like(kernel)
+        gradient = _gradient(kernel)
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(momentum, MOMENTUM)
+
+
+class Natural(KernelOptimizer):
+    """The natural gradient for kernels; its updates have the length of Muon's, for the same rates.
+
+    A kernel's state: "left" and "right", the covariances of its gradients; "left_basis" and
+    "right_basis", their eigenvectors; "momentum" and the "variance" of its gradients, both in
+    these bases; "updates"; 3 MB for 64 to 64 channels. In the first ten updates, before there are
+    bases, kernels stay.
+    """
+
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
+        for kernel in kernels:
+            state = self._observed(kernel)
+            if "left_basis" not in state:
+                continue
+            variance = state["variance"]
+            damped = variance + DAMPING * variance.mean()
+            update = state["momentum"] / damped.clamp_min(TINY)
+            update = state["left_basis"] @ update @ state["right_basis"].mT
+            length = torch.linalg.matrix_norm(update).clamp_min(TINY)
+            update *= len(update) ** 0.5 / length
+            kernel.add_(update.view(kernel.shape), alpha=-group["lr"])
+
+    def _observed(self, kernel: Tensor) -> dict[str, Any]:
+        """The kernel's state with its gradient taken in."""
+        gradient = _gradient(kernel).flatten(1)
+        state = self.state[kernel]
+        if not state:
+            rows, columns = gradient.shape
+            state["updates"] = 0
+            state["momentum"] = torch.zeros_like(gradient)
+            state["variance"] = torch.zeros_like(gradient)
+            state["left"] = gradient.new_zeros(rows, rows)
+            state["right"] = gradient.new_zeros(columns, columns)
+        state["updates"] += 1
+        every = 1 if state["updates"] <= NEW_BASES[-1] else COVARIANCES_EVERY
+        if state["updates"] % every == 0:
+            state["left"].lerp_(gradient @ gradient.mT, 1 - MEMORY**every)
+            state["right"].lerp_(gradient.mT @ gradient, 1 - MEMORY**every)
+        if state["updates"] in NEW_BASES or state["updates"] % NEW_BASES_EVERY == 0:
+            self._turn(state)
+        if "left_basis" in state:
+            gradient = state["left_basis"].mT @ gradient @ state["right_basis"]
+            state["variance"].lerp_(gradient.square(), 1 - MEMORY)
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return state
+
+    def _turn(self, state: dict[str, Any]) -> None:
+        """New bases, by the covariances; the momentum turns with them."""
+        momentum = state["momentum"]
+        if "left_basis" in state:
+            momentum = state["left_basis"] @ momentum @ state["right_basis"].mT
+        for side in ("left", "right"):
+            state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
+        state["momentum"] = state["left_basis"].mT @ momentum @ state["right_basis"]
+
+
+def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """About U V^T of every matrix U S V^T in B x rows x columns, whatever their scale.
+
+    Five Newton-Schulz steps on all matrices at once. Singular values come out in about
+    [0.7, 1.2]; those below some thousandths of a matrix's norm come out smaller.
+
+    Args:
+        dtype: of the products; the default is bfloat16 where that is fast, which the rough
+            result allows, else float32. The result has the dtype of `matrices`.
+    """
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalise(matrices.mT, dtype).mT
+    a, b, c = QUINTIC
+    norms = torch.linalg.matrix_norm(matrices, keepdim=True)
+    x = (matrices / norms.clamp_min(1e-12)).to(dtype or _product_dtype(matrices.device))
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.to(matrices.dtype)
+
+
+def _product_dtype(device: torch.device) -> torch.dtype:
+    native = device.type == "cuda" or (
+        device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and not bf16_is_slow()
+    )
+    return torch.bfloat16 if native else torch.float32
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None  # step() has sorted the others out
+    return parameter.grad

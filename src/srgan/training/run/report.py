@@ -1,0 +1,94 @@
+"""What a run tells while it trains: means over an interval, to the display and the logbook."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from srgan.training.run.display import TrainingDisplay
+from srgan.training.run.logbook import Logbook
+
+
+class Interval:
+    """Collects the figures of some iterations; reading them takes one look at the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._iterations = 0
+        self._waited = 0.0
+        self._start = time.monotonic()
+
+    def next(self, batches: Iterator[Tensor]) -> Tensor:
+        """The next batch; the time it takes counts as waiting for data."""
+        start = time.monotonic()
+        batch = next(batches)
+        self._waited += time.monotonic() - start
+        return batch
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Take in the scalars of an iteration."""
+        self._iterations += 1
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def means(self, accelerator: Accelerator, batch_size: int) -> dict[str, float]:
+        """Means over the iterations and over all processes, and speeds.
+
+        Every process must call it.
+        """
+        sums = accelerator.reduce(torch.stack(list(self._sums.values())), "mean")
+        assert isinstance(sums, Tensor)
+        means = [value / self._iterations for value in sums.tolist()]
+        seconds = time.monotonic() - self._start
+        return {
+            **dict(zip(self._sums, means, strict=True)),
+            "speed/iterations_per_second": self._iterations / seconds,
+            "speed/patches_per_second": batch_size * self._iterations / seconds,
+            "speed/data_wait": self._waited / seconds,
+        }
+
+
+class Report:
+    """Display and logbook of the main process; the other processes' stay silent."""
+
+    def __init__(
+        self, folder: Path, title: str, iteration: int, total: int | None, main: bool
+    ) -> None:
+        self._stack = ExitStack()
+        self._display: TrainingDisplay | None = None
+        if main:
+            self._logbook = self._stack.enter_context(Logbook(folder, iteration))
+            self._display = self._stack.enter_context(TrainingDisplay(title, total=total))
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def tick(self, iteration: int, progress: float) -> None:
+        """Tell how far the run is; cheap enough for every iteration."""
+        if self._display:
+            self._display.update(iteration, progress, {})
+
+    def figures(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
+        """Log the figures of an interval."""
+        if self._display:
+            self._logbook.write(iteration, values)
+            self._display.update(iteration, progress, values)
+            self._display.line(iteration, progress, values)
+
+    def message(self, text: str) -> None:
+        """Say something in a line."""
+        if self._display:
+            self._display.message(text)
+
+    def picture(self, iteration: int, image: np.ndarray) -> None:
+        """Log the sample grid, uint8 (H, W, 3)."""
+        if self._display:
+            self._logbook.picture(iteration, "samples", image)

@@ -1,0 +1,365 @@
+"""Bulk upscaling: what is done, skipped, refused, and what survives a worker's death."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from PIL import Image
+
+from srgan.cluster.bulk import BulkReport, _Actor, _Desk, bulk_upscale
+from srgan.cluster.options import ClusterOptions
+from srgan.cluster.plan import ERRORS, SourcePicture, plan
+from srgan.cluster.worker import BulkJob, Worker
+from srgan.engines.options import EngineOptions
+from srgan.errors import OptionError
+from srgan.pictures import jobs
+from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
+from srgan.pictures.shards import Member, parquet_bytes
+from srgan.pictures.stores import StoreError, open_store
+from srgan.upscaling import batch
+from srgan.upscaling.auto import ModelChooser
+from srgan.upscaling.batch import Upscaled
+from srgan.upscaling.options import AUTO
+from tests.support.processes import wait_until_gone
+
+pytestmark = pytest.mark.xdist_group("cluster")  # its fixtures are made once
+
+ENGINE = EngineOptions(threads=1, precision="fp32")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    """Eleven photographs in a tree, and a file that is none."""
+    folder = tmp_path / "in"
+    (folder / "inner").mkdir(parents=True)
+    for number in range(11):
+        name = f"inner/{number:02d}.png" if number % 3 == 0 else f"{number:02d}.jpg"
+        Image.fromarray(astronaut[number : number + 60]).save(folder / name)
+    (folder / "bad.png").write_text("no picture")
+    (folder / "notes.txt").write_text("passed over")
+    (folder / ".hidden.png").write_bytes((folder / "01.jpg").read_bytes())
+    return folder
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A URL that this process alone can see, so that no cluster is needed."""
+    fs = fsspec.filesystem("memory")
+    yield "memory://bulk"
+    fs.rm("/", recursive=True)
+
+
+def make_job(source: object, destination: object, model: object, **options: Any) -> BulkJob:
+    return BulkJob(
+        open_store(str(source)),
+        open_store(str(destination)),
+        ModelChooser(str(model), None, ENGINE),
+        ResultOptions(**options),
+        DEFAULT_MAX_PIXELS,
+    )
+
+
+def run(source: object, destination: object, model: Path, **options: Any) -> BulkReport:
+    return bulk_upscale(make_job(source, destination, model, **options), ClusterOptions())
+
+
+def expected(folder: Path, out: Path, model: object, **options: Any) -> dict[str, bytes]:
+    """What `srgan upscale FOLDER -o OUT` writes."""
+    models = ModelChooser(str(model), None, EngineOptions(precision="fp32"))
+    result = ResultOptions(**options)
+    for job in jobs.plan([str(folder)], str(out), result, models.scale):
+        if job.source.name != "bad.png":
+            picture, size = batch.inspect(job, result, models.scale, DEFAULT_MAX_PIXELS)
+            upscaler = models.upscaler(models.choose(picture).model)
+            batch.run(picture, size, job.target, upscaler, result)
+    return contents(out)
+
+
+def contents(folder: object) -> dict[str, bytes]:
+    store = open_store(str(folder))
+    return {name: store.read(name) for name in store.names()}
+
+
+def test_a_folder_becomes_what_srgan_upscale_makes_of_it(
+    pictures: Path, memory: str, tmp_path: Path, small_model: Path
+) -> None:
+    report = run(pictures, memory, small_model, format="webp", quality=50)
+    assert str(report) == f"11 of 12 pictures done, 1 failed: {memory}/{ERRORS}"
+    found = contents(memory)
+    error = json.loads(found.pop(ERRORS))
+    assert error["input"] == f"{pictures}/bad.png"
+    assert error["reason"].startswith(f"{pictures}/bad.png: not a picture")
+    assert found == expected(pictures, tmp_path / "out", small_model, format="webp", quality=50)
+
+
+def test_a_second_run_does_the_rest(
+    pictures: Path, memory: str, small_model: Path, astronaut: np.ndarray
+) -> None:
+    run(pictures, memory, small_model)
+    before = contents(memory)
+    store = open_store(memory)
+    store.remove("inner/03.png")
+    store.write("01.jpg", b"what is there is not touched")
+    Image.fromarray(astronaut[:60]).save(pictures / "bad.png")
+    report = run(pictures, memory, small_model)
+    assert (report.done, report.kept, report.failed) == (2, 10, 0)
+    after = contents(memory)
+    assert after["inner/03.png"] == before["inner/03.png"]
+    assert after["01.jpg"] == b"what is there is not touched"
+    assert ERRORS not in after
+    again = run(pictures, memory, small_model, overwrite=True)
+    assert (again.done, again.kept) == (12, 0)
+    assert contents(memory)["01.jpg"] == before["01.jpg"]
+
+
+def test_parquet_in_and_out(pictures: Path, memory: str, tmp_path: Path, small_model: Path) -> None:
+    members = [
+        Member(path.name, path.read_bytes())
+        for path in sorted(pictures.rglob("*"))
+        if path.suffix in (".png", ".jpg") and not path.name.startswith(".")
+    ]
+    source, large = open_store(f"{memory}/shards"), f"{memory}/large.parquet"
+    source.write("a/one.parquet", parquet_bytes(members[:7]))
+    source.write("two.parquet", parquet_bytes([Member("x.jpg", m.data) for m in members[7:]]))
+    report = run(source.url, large, small_model)
+    assert (report.done, report.kept, report.failed) == (11, 0, 1)
+    found: dict[str, bytes] = {}
+    for name, data in contents(large).items():
+        if name != ERRORS:
+            rows = pq.read_table(fsspec.filesystem("memory").open(f"/bulk/large.parquet/{name}"))
+            assert data
+            found |= {row["path"]: row["bytes"] for row in rows["image"].to_pylist()}
+    files = expected(pictures, tmp_path / "out", small_model)
+    by_name = {Path(name).name: data for name, data in files.items()}
+    first = {f"a/one/{m.name}": by_name[m.name] for m in members[:7] if m.name != "bad.png"}
+    # Names that are not unique: rows count. Their suffix is not known, so they become PNG.
+    second = {f"two/{row:06d}.png" for row in range(5) if members[7 + row].name != "bad.png"}
+    assert {name: data for name, data in found.items() if name.startswith("a/")} == first
+    assert {name for name in found if name.startswith("two/")} == second
+    again = run(source.url, large, small_model)
+    assert (again.done, again.kept, again.failed) == (0, 11, 1)
+
+
+def test_two_pictures_with_one_result(pictures: Path, memory: str, small_model: Path) -> None:
+    (pictures / "01.png").write_bytes((pictures / "01.jpg").read_bytes())
+    report = run(pictures, memory, small_model, format="png")
+    assert (report.done, report.failed) == (11, 2)
+    assert b"its result 01.png would be that of 01.jpg too" in contents(memory)[ERRORS]
+
+
+def test_a_picture_that_kills_workers_is_given_up(
+    pictures: Path, memory: str, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It alone: those before it are not done again, or where they were not written, once more."""
+
+    class Killed(BaseException):
+        pass
+
+    def dying(self: Worker, picture: SourcePicture, data: bytes) -> Upscaled:
+        if picture.target == "04.jpg":
+            raise Killed
+        begun.append(picture.target)
+        return upscale(self, picture, data)
+
+    job = make_job(pictures, memory, small_model)
+    upscale, begun = Worker._upscale, []
+    monkeypatch.setattr(Worker, "_upscale", dying)
+    todo = plan(job.source, job.destination, job.result).todo
+    task = [each for each in todo if each.target in ("01.jpg", "02.jpg", "04.jpg", "05.jpg")]
+    desk = _Desk(job)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            Worker(job, desk).upscale(task)
+    job.destination.remove("02.jpg")  # as if it had not been written when the worker died
+    reasons = [outcome.reason for outcome in Worker(job, desk).upscale(task)]
+    assert reasons[:2] == [None, None] and reasons[3] is None
+    assert reasons[2] and "04.jpg: 3 workers died of it" in reasons[2]
+    assert begun == ["01.jpg", "02.jpg", "02.jpg", "05.jpg"]
+    assert sorted(contents(memory)) == ["01.jpg", "02.jpg", "05.jpg"]
+    assert desk.begin("01.jpg") == 1  # the task is forgotten
+
+
+def test_what_cannot_be_is_said(pictures: Path, memory: str, small_model: Path) -> None:
+    with pytest.raises(OptionError, match="results would lie among the pictures"):
+        run(pictures, f"{pictures}/", small_model)
+    with pytest.raises(OptionError, match="gifx: srgan writes no such format"):
+        run(pictures, memory, small_model, format="gifx")
+    with pytest.raises(StoreError, match="no pictures and no parquet files"):
+        run(f"{memory}/nothing", f"{memory}/out", small_model)
+    with pytest.raises(StoreError, match="foo://x: Protocol not known"):
+        run("foo://x", memory, small_model)
+    open_store(memory).write("x.parquet", b"text")
+    with pytest.raises(StoreError, match=r"x\.parquet: it is no parquet file"):
+        run(memory, f"{memory}/out", small_model)
+
+
+def test_results_that_cannot_be_written_end_the_job(
+    pictures: Path, memory: str, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", full)
+    with pytest.raises(StoreError, match=r"memory://bulk/.*: cannot be written \(no space left\)"):
+        run(pictures, memory, small_model)
+
+
+@pytest.mark.parametrize("fault", ["engine", "destination"])
+def test_what_ends_a_job_is_handed_over_by_an_actor(
+    pictures: Path, memory: str, small_model: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Raised in an actor, it would have Ray print pages and start the actor again."""
+    monkeypatch.setattr("ray.get", lambda value: value)
+    if fault == "engine":
+        models = ModelChooser(str(small_model), None, EngineOptions(compile=True))
+        job = replace(make_job(pictures, memory, small_model), models=models)
+        reason = "--compile is for the torch engine; add --engine torch"
+    else:
+        (pictures.parent / "file").write_text("no folder")
+        job = make_job(pictures, pictures.parent / "file" / "out", small_model)
+        reason = f"{job.destination.root}: its folder is a file: choose another folder with -o"
+    desk = Mock()
+    desk.job.remote.return_value = job
+    desk.begin.remote.return_value = 1
+    todo = plan(job.source, job.destination, job.result).todo[:2]
+    table = _Actor(desk)(pa.Table.from_pylist([picture._asdict() for picture in todo]))
+    assert [row["fatal"] for row in table.to_pylist()] == [reason]
+
+
+def test_results_inside_the_source_are_no_pictures(
+    pictures: Path, tmp_path: Path, small_model: Path
+) -> None:
+    job = make_job(pictures, pictures / "large", small_model)
+    (pictures / "large").mkdir()
+    Image.new("RGB", (20, 20)).save(pictures / "large" / "old.png")
+    todo = plan(job.source, job.destination, job.result).todo
+    assert len(todo) == 12 and not [each for each in todo if each.file.startswith("large")]
+
+
+def start(folder: Path, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "srgan.cli", "cluster", "upscale", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def actors(driver: int) -> list[int]:
+    """The worker processes of a local cluster that upscale."""
+    return [
+        pid
+        for pid in descendants(driver)
+        if b"MapWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes below another one; those that end meanwhile are passed over."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            child = int(path.parent.name)
+            found += [child, *descendants(child)]
+    return found
+
+
+def wait_for(condition: Any, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+needs_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
+
+
+@needs_linux
+def test_a_killed_worker_loses_nothing(tmp_path: Path, astronaut: np.ndarray) -> None:
+    """The shipped model, so that there is time to kill one of the two."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(16):
+        Image.fromarray(astronaut[number : number + 64]).save(folder / f"{number:02d}.jpg")
+    (folder / "bad.jpg").write_text("no picture")
+    process = start(tmp_path, folder, out, "--num-actors", 2, "--precision", "fp32")
+    wait_for(lambda: len(list(out.glob("*.jpg"))) >= 3, process)
+    killed = actors(process.pid)
+    assert len(killed) == 2
+    os.kill(killed[0], signal.SIGKILL)
+    below = descendants(process.pid)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said.endswith(f"16 of 17 pictures done, 1 failed: {out}/{ERRORS}\n"), said
+    results = contents(out)
+    errors = results.pop(ERRORS).decode().splitlines()
+    assert [json.loads(line)["input"] for line in errors] == [f"{folder}/bad.jpg"]
+    (folder / "bad.jpg").unlink()
+    assert results == expected(folder, tmp_path / "again", AUTO)
+    parts = [path for path in out.iterdir() if path.name.startswith(".")]
+    assert len(parts) <= 1  # what the killed one was writing: it cannot take it away
+    wait_until_gone(below)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server of its own on the loopback."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("shop")
+    yield "s3://shop"
+    server.stop()
+
+
+@needs_linux
+def test_s3_and_a_stop(pictures: Path, tmp_path: Path, bucket: str) -> None:
+    model = AUTO
+    job = make_job(f"{bucket}/in", f"{bucket}/out", model)
+    for path in pictures.rglob("*"):
+        if path.is_file() and not path.name.startswith("."):
+            job.source.write(path.relative_to(pictures).as_posix(), path.read_bytes())
+    options = ("--num-actors", 1, "--precision", "fp32")
+    process = start(tmp_path, f"{bucket}/in", f"{bucket}/out", *options)
+    wait_for(lambda: len(job.destination.names()) >= 2, process)
+    below = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    wait_until_gone(below)
+    found = contents(job.destination.url)
+    assert 2 <= len(found) < 11
+    rest = plan(job.source, job.destination, job.result)
+    assert rest.kept == len(found.keys() - {ERRORS})
+    outcomes = Worker(job).upscale(rest.todo)
+    assert [each.name for each in outcomes if each.reason is not None] == ["bad.png"]
+    results = contents(job.destination.url)
+    results.pop(ERRORS, None)
+    assert results == expected(pictures, tmp_path / "again", model)

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from srgan.engines import processor
+from srgan.engines.processor import bf16_is_slow, processor_flags
+
+CPUINFO = """\
+processor\t: 0
+vendor_id\t: {vendor}
+model name\t: {vendor} processor
+flags\t\t: fpu avx2 avx512f avx512_bf16 {more}
+
+processor\t: 1
+vendor_id\t: {vendor}
+flags\t\t: fpu
+"""
+
+
+@pytest.mark.parametrize(
+    ("vendor", "more", "slow"),
+    [
+        ("GenuineIntel", "avx512_fp16", True),
+        ("GenuineIntel", "amx_bf16 amx_tile", False),
+        ("AuthenticAMD", "avx512_vnni", False),
+    ],
+)
+def test_bf16_is_slow_on_intel_without_amx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str, more: str, slow: bool
+) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(CPUINFO.format(vendor=vendor, more=more))
+    monkeypatch.setattr(processor, "CPUINFO", path)
+    assert processor_flags() == {"fpu", "avx2", "avx512f", "avx512_bf16", *more.split()}
+    assert bf16_is_slow() is slow
+
+
+def test_nothing_is_known_where_the_system_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
+    assert processor_flags() == set()
+    assert not bf16_is_slow()

@@ -1,0 +1,229 @@
+"""Training pictures in shards, buckets and streams."""
+
+import itertools
+import logging
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import torch
+from PIL import Image
+from skimage import data as photographs
+from torch import Tensor
+
+from srgan.errors import OptionError
+from srgan.pictures.stores import open_store
+from srgan.training.data import crops as data
+from srgan.training.data import streams
+from srgan.training.data.crops import CropLoader, split
+from srgan.training.data.prepare import prepare
+from srgan.training.data.sources import find_source, open_stream
+from srgan.training.data.stored import DataError, Pictures, digest, find_pictures
+from srgan.training.data.streams import StreamLoader
+from srgan.training.trainer import Trainer, train
+from tests.support.training import assert_same_model, small_config
+
+CROP = 24
+
+
+@pytest.fixture(autouse=True)
+def small_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rounds of 32 crops from 8 pictures, and no cache left behind."""
+    monkeypatch.setattr(data, "CROPS_PER_ROUND", 32)
+    monkeypatch.setattr(data, "CROPS_PER_PICTURE", 4)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sub-images of four photographs, in each of the formats."""
+    root = tmp_path_factory.mktemp("prepared")
+    (root / "in").mkdir()
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        Image.fromarray(getattr(photographs, name)()[:200, :300]).save(root / "in" / f"{name}.png")
+    (root / "in" / "bad.png").write_text("no picture")
+    for format in ("png", "parquet", "webdataset"):
+        report = prepare(
+            *(root / "in", root / format), size=100, step=100, format=format, workers=1
+        )
+        assert (report.written, len(report.skipped)) == (24, 1)
+        again = prepare(*(root / "in", root / format), size=100, step=100, format=format, workers=1)
+        assert (again.written, again.kept) == (0, 24)
+    return root
+
+
+def first(pictures: Pictures, count: int, **options: Any) -> Tensor:
+    loader = CropLoader(pictures, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
+    try:
+        return torch.stack(list(itertools.islice(loader, count)))
+    finally:
+        loader.close()
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_shards_give_the_crops_of_the_folder(prepared: Path, format: str) -> None:
+    files, found = find_pictures(prepared / "png"), find_source(str(prepared / format))
+    assert [each.name for each in found] == [path.name for path in files]
+    assert torch.equal(first(found, 20), first(files, 20))
+    workers = 2 if format == "parquet" else 0  # that of webdataset travels as well
+    assert torch.equal(first(found, 4, workers=workers, first_batch=9), first(files, 13)[9:])
+    training, held_out = split(found, 5, seed=3)
+    as_files = split(files, 5, seed=3)
+    assert [each.name for each in held_out] == [each.name for each in as_files[1]]
+    assert torch.equal(first(training, 8), first(as_files[0], 8))
+    assert digest(training) == digest(split(found, 5, seed=3)[0])
+    assert len({digest(each) for each in (found, training, split(found, 5, seed=4)[0])}) == 3
+    shard = next((prepared / format).iterdir())
+    assert len(find_source(str(shard))) == 24
+
+
+def test_a_bucket_gives_the_crops_of_the_folder(prepared: Path) -> None:
+    store = open_store("memory://train")
+    files = find_pictures(prepared / "png")
+    for path in files:
+        store.write(f"a/{path.name}", path.read_bytes())
+    found = find_source("memory://train")
+    assert torch.equal(first(found, 12), first(files, 12))
+    assert digest(found) == digest(find_source("memory://train"))
+    store.write("a/astronaut_s001.png", b"no picture")
+    assert len(first(found, 12)) == 12  # passed over
+    fs = fsspec.filesystem("memory")
+    fs.rm("/train", recursive=True)
+
+
+def test_a_store_that_fails_stops_training(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of the pictures, and to go on without them would change the run."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    open_store("memory://train").write("a.png", next((prepared / "png").iterdir()).read_bytes())
+    found = find_source("memory://train")
+
+    def failing(*_: object, **__: object) -> bytes:
+        raise ConnectionError("connection reset")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", failing)
+    with pytest.raises(DataError, match=r"^memory://train/a\.png: cannot be read \(connection res"):
+        first(found, 1)
+
+
+def test_what_is_no_source(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"nothing: this folder cannot be read \(No such file"):
+        find_source(str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match="no pictures and no shards"):
+        find_source("memory://nothing")
+    with pytest.raises(DataError, match="foo://x: Protocol not known"):
+        find_source("foo://x")
+    (tmp_path / "x.parquet").write_text("text")
+    with pytest.raises(DataError, match=r"x\.parquet: cannot be loaded"):
+        find_source(str(tmp_path / "x.parquet"))
+    with pytest.raises(DataError, match="holds pictures, not shards"):
+        open_stream(str(prepared / "png"))
+
+
+def test_a_name_of_the_hub(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no network here: what `datasets` is asked for, and what it answers offline."""
+    import datasets
+
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="owner/photos: no such folder, and no dataset of the hub"):
+        find_source("owner/photos")
+    load = datasets.load_dataset
+
+    def hub(name: str, **options: Any) -> Any:
+        assert name == "owner/photos" and options["data_files"] is None
+        return load("parquet", data_files=str(prepared / "parquet/*.parquet"), split="train")
+
+    monkeypatch.setattr(datasets, "load_dataset", hub)
+    files = find_pictures(prepared / "png")
+    assert torch.equal(first(find_source("owner/photos"), 4), first(files, 4))
+
+
+def streamed(prepared: Path, count: int, **options: Any) -> tuple[Tensor, list[int]]:
+    source = open_stream(str(prepared))
+    loader = StreamLoader(source, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
+    shards, batches = [], []
+    for batch in itertools.islice(loader, count):
+        batches.append(batch)
+        shards.append(loader.shard)
+    loader.close()
+    return torch.stack(batches), shards
+
+
+@pytest.fixture(scope="module")
+def three_shards(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 8 pictures, each a round; one has a picture that cannot be used."""
+    from srgan.pictures.shards import Member, parquet_bytes
+
+    folder = tmp_path_factory.mktemp("shards")
+    files = [Member(path.name, path.read_bytes()) for path in sorted((prepared / "png").iterdir())]
+    for number in range(3):
+        members = files[8 * number : 8 * number + 8]
+        members.append(Member("bad.png", b"no picture"))
+        (folder / f"{number}.parquet").write_bytes(parquet_bytes(members))
+    return folder
+
+
+def test_a_stream(three_shards: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "srgan"):
+        batches, shards = streamed(three_shards, 30)
+    assert len([r for r in caplog.records if "bad.png: not a picture" in r.getMessage()]) == 1
+    assert torch.equal(streamed(three_shards, 30, workers=1)[0], batches)
+    assert shards == [n // 6 for n in range(30)]  # 6 batches a round, a shard a round
+    assert len({batch.numpy().tobytes() for batch in batches}) == 30
+    resumed, at = streamed(three_shards, 12, first_shard=2)
+    assert torch.equal(resumed, batches[12:24]) and at[0] == 2
+    # Two processes read different shards.
+    halves = [streamed(three_shards, 6, streams=2, own=(rank,))[0] for rank in (0, 1)]
+    assert not torch.equal(halves[0], halves[1])
+
+
+def test_a_stream_of_nothing_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from srgan.pictures.shards import Member, parquet_bytes
+
+    monkeypatch.setattr(streams, "MOST_BAD", 10)
+    (tmp_path / "x.parquet").write_bytes(parquet_bytes([Member("a.png", b"x")] * 3))
+    with pytest.raises(DataError, match=r"^10 pictures in a row cannot be used: .*a\.png: not a"):
+        streamed(tmp_path, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_training_from_shards_stops_and_resumes(
+    prepared: Path,
+    tmp_path: Path,
+    stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = small_config(prepared / "parquet", iterations=5)
+    options = replace(config.data, stream=stream)
+    config = replace(config, data=options, run=replace(config.run, validate_every=100))
+    update = Trainer.update
+
+    def stopping(self: Trainer, hr: Tensor) -> dict[str, Tensor]:
+        if self._iteration == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(self, hr)
+
+    monkeypatch.setattr(Trainer, "update", stopping)
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / "stopped", resume=False)
+    monkeypatch.setattr(Trainer, "update", update)
+    train(config, tmp_path / "stopped", resume=True)
+    assert ("a stream does not go on to the bit" in caplog.text) == stream
+    assert "have changed" not in caplog.text
+    if not stream:
+        train(config, tmp_path / "whole", resume=False)
+        models = (tmp_path / name / "last.safetensors" for name in ("stopped", "whole"))
+        assert_same_model(*models)
+
+
+def test_a_stream_has_no_epochs(prepared: Path, tmp_path: Path) -> None:
+    config = small_config(prepared / "parquet", epochs=1)
+    config = replace(config, data=replace(config.data, stream=True))
+    with pytest.raises(OptionError, match="give --iterations"):
+        train(config, tmp_path / "run", resume=False)

@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from benchmarks.auto import CLEAN as CLEAN_KIND
+from benchmarks.auto import Sample, fitted
+from srgan.engines.options import EngineOptions
+from srgan.models.file import CheckpointError
+from srgan.upscaling.auto import BLURRY, ModelChooser, Thresholds, read_thresholds
+from srgan.upscaling.condition import Condition
+from srgan.upscaling.options import DEFAULT_MODEL
+from tests.support.command import Command
+
+CLEAN = Condition(quality=None, traces=0.0, blur=0.9, noise=0.5)
+
+
+def blurred(photo: np.ndarray) -> np.ndarray:
+    return gaussian_filter(photo.astype(np.float32), (2, 2, 0)).round().astype(np.uint8)
+
+
+def models(model: str = "auto") -> ModelChooser:
+    return ModelChooser(model, None, EngineOptions("openvino", "fp32"))
+
+
+def test_a_picture_beyond_a_limit_gets_the_blurry_model(astronaut: np.ndarray) -> None:
+    loaded = models()
+    choice = loaded.choose(astronaut)
+    assert choice.model == DEFAULT_MODEL
+    assert choice.why.startswith("clean: no JPEG, ")
+    choice = loaded.choose(blurred(astronaut))
+    assert choice.model == BLURRY
+    assert "blur of" in choice.why
+
+
+def test_the_chosen_model_upscales(astronaut: np.ndarray) -> None:
+    loaded = models()
+    for picture, name in ((astronaut, DEFAULT_MODEL), (blurred(astronaut), BLURRY)):
+        np.testing.assert_array_equal(loaded(picture), models(name)(picture))
+    assert (loaded(astronaut) != models(BLURRY)(astronaut)).any()
+
+
+def test_detail_is_for_both_models(astronaut: np.ndarray) -> None:
+    loaded = ModelChooser("auto", 0, EngineOptions("openvino", "fp32"))
+    pictures = ((astronaut, "srresnet-x4"), (blurred(astronaut), "srresnet-blurry-x4"))
+    for picture, partner in pictures:
+        difference = loaded(picture).astype(int) - models(partner)(picture)
+        assert np.abs(difference).max() <= 1
+
+
+def test_a_picture_of_the_same_size_is_to_be_sharper(astronaut: np.ndarray) -> None:
+    assert models().choose(astronaut, same_size=True).model == BLURRY
+
+
+def test_a_named_model_is_taken_as_it_is(astronaut: np.ndarray) -> None:
+    for name in (DEFAULT_MODEL, BLURRY):
+        for picture in (astronaut, blurred(astronaut)):
+            assert models(name).choose(picture, same_size=True).model == name
+    with pytest.raises(CheckpointError, match="no such model"):
+        models("nothing")
+
+
+@pytest.mark.parametrize(
+    ("beyond", "reason"),
+    [
+        ({"quality": 79}, "JPEG of quality 79"),
+        ({"traces": 0.3}, "traces of JPEG, 0.30"),
+        ({"blur": 1.5}, "blur of 1.5 pixels"),
+        ({"noise": 3.0}, "noise of 3.0 levels"),
+        ({"quality": 95, "traces": 0.3}, None),  # of a file the tables say more
+        ({}, None),
+    ],
+)
+def test_limits(beyond: dict[str, float], reason: str | None) -> None:
+    limits = Thresholds(quality=80, traces=0.2, blur=1.2, noise=2.0)
+    found = limits.passed_by(Condition(**{**vars(CLEAN), **beyond}))
+    assert found == ([reason] if reason else [])
+
+
+def test_the_shipped_limits_leave_a_clean_picture_to_the_clean_model() -> None:
+    limits = read_thresholds()
+    assert limits.passed_by(CLEAN) == []
+    assert limits.passed_by(Condition(quality=30, traces=0.5, blur=2.5, noise=12.0))
+
+
+def test_limits_are_fitted_to_what_the_models_score() -> None:
+    """JPEG below 70 and blur above 1.3 are for the blurry model; noise tells nothing, so its
+    limit is where hardly a clean picture is."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(400):
+        quality = int(rng.integers(40, 100)) if i % 2 else None
+        blur, noise = rng.uniform(0.7, 2), rng.uniform(0, 5)
+        better = (quality is not None and quality < 70) or blur > 1.3
+        condition = Condition(quality, 0.0, blur, noise)
+        samples.append(Sample(CLEAN_KIND, condition, 0.3, 0.2 if better else 0.4))
+    limits = fitted(samples)
+    right = [bool(limits.passed_by(s.condition)) == (s.blurry < s.clean) for s in samples]
+    assert np.mean(right) > 0.97
+    assert limits.blur == pytest.approx(1.3, abs=0.06)
+    assert limits.quality == pytest.approx(70, abs=3)
+    assert limits.noise == pytest.approx(4.9, abs=0.1)
+
+
+def test_the_command_says_which_model_and_why(photo: Path, tmp_path: Path, srgan: Command) -> None:
+    """In words with --verbose, and always in JSON; a dry run looks, too."""
+    Image.fromarray(blurred(np.asarray(Image.open(photo)))).save(tmp_path / "blurry.png")
+    done = srgan("upscale", photo, "blurry.png", "--verbose", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["model"] == DEFAULT_MODEL
+    assert second["model"] == BLURRY
+    for record in (first, second):
+        assert record["notes"][0].startswith(f"model {record['model']}: ")
+    quiet = srgan("upscale", photo, "--model", DEFAULT_MODEL, "--dry-run")
+    assert "model" not in quiet.stdout
