@@ -3,10 +3,12 @@ FROM python:3.12-slim
 
 RUN useradd --system --uid 10001 srgan
 WORKDIR /srgan
+# Every dependency at one version and with its hash: the same image from the same commit.
+COPY requirements/serve.txt ./requirements/
+RUN pip install --no-cache-dir --require-hashes --requirement requirements/serve.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-# hadolint ignore=DL3013
-RUN pip install --no-cache-dir ".[serve]"
+RUN pip install --no-cache-dir --no-deps .
 
 USER 10001
 EXPOSE 7860

@@ -7,7 +7,7 @@ PARALLEL = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup 
 # A browser beside a server needs the processor to itself, or clicks come too late.
 BROWSER = $(BIN)/pytest tests/serve/test_page.py
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench lock clean
 
 demo: .venv/base  ## upscale examples/ with the shipped weights into demo/
 	$(BIN)/srgan upscale examples/ -o demo/ --overwrite
@@ -25,12 +25,20 @@ check: .venv/dev  ## what CI runs: format, lint, types, tests
 	$(PARALLEL)
 	$(BROWSER)
 
+docs: .venv/dev  ## the documentation as a site, in site/; a broken link is an error
+	$(BIN)/mkdocs build --strict
+
 bench: .venv/dev  ## speed on this machine, side by side
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/files.py
 
+# Not from .venv/dev: that cannot be installed while pins and pyproject.toml disagree.
+lock: .venv/python  ## pin what pyproject.toml asks for; LOCK=--upgrade takes the newest releases
+	$(BIN)/python -m pip install --quiet uv
+	.ci/lock $(LOCK)
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srgan needs Python 3.11 or newer")'
@@ -41,6 +49,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/dev: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+# The versions that CI tested, all of them.
+.venv/dev: .venv/python pyproject.toml requirements/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable '.[dev]'
 	touch $@ .venv/base
