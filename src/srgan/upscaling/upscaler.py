@@ -48,14 +48,19 @@ ImageLike = TypeVar("ImageLike", np.ndarray, Image.Image)
 
 
 class Upscaler:
-    """A model ready to upscale pictures. Holds its engines; not for two threads at once.
+    """A model ready to upscale pictures. It holds its engines, and serves one thread at a time.
 
-    >>> upscaler = Upscaler.load("srresnet-x4")
-    >>> sr = upscaler(lr)  # path, PIL image or numpy array
+    Examples:
+        >>> upscaler = Upscaler.load("srresnet-x4")
+        >>> sr = upscaler(lr)  # a path, a PIL image or an array
     """
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions | None = None) -> None:
-        """Build the engine at once, so that what cannot run here fails before any work.
+        """Build the engine at once, so that an unsupported one fails before any work.
+
+        Args:
+            checkpoint: the network, from `load_checkpoint`.
+            options: engine, precision, threads and tiles.
 
         Raises:
             EngineError: the engine is not installed, or lacks the precision.
@@ -70,11 +75,17 @@ class Upscaler:
     def load(
         cls, model: str | Path = DEFAULT_MODEL, *, detail: float | None = None, **options: Any
     ) -> "Upscaler":
-        """Load a shipped model by name or a model file by path.
+        """Load a model.
 
         Args:
-            detail: 0 (faithful) to 1 (vivid), for models with a partner: see `with_detail`.
-            options: as `EngineOptions`.
+            model: the name of a shipped model, the path of a model file, or hf:USER/NAME.
+            detail: 0 (faithful) to 1 (vivid), for the models whose file names a partner:
+                srgan-x4, srgan-blurry-x4. The default is the model's own.
+            options: the fields of `EngineOptions`.
+
+        Raises:
+            CheckpointError: the model does not exist, or its file is damaged.
+            EngineError: the engine is not installed, or lacks the precision.
         """
         return cls(with_detail(load_checkpoint(model), detail), EngineOptions(**options))
 
@@ -85,14 +96,14 @@ class Upscaler:
         return self._engines[precision]
 
     def engine_for(self, dtype: np.dtype) -> Engine:
-        """The engine that pictures of `dtype` run on: bf16 keeps too few levels for 16 bits."""
+        """The engine for pictures of `dtype`: bf16 keeps too few levels for 16 bits."""
         engine = self._engine(self.options.precision)
         if self.options.precision == "auto" and dtype != np.uint8 and engine.precision != "fp32":
             return self._engine("fp32")
         return engine
 
     def target(self, height: int, width: int, scale: float | None = None) -> tuple[int, int]:
-        """Height and width of the result for `scale`, by default the model's own."""
+        """Height and width of the result; the default of `scale` is the model's own."""
         factor = self.scale if scale is None else scale
         if not 0 < factor <= MAX_SCALE:
             raise ValueError(f"scale must be above 0 and at most {MAX_SCALE}, not {factor}")
@@ -116,15 +127,16 @@ class Upscaler:
         """Upscale a whole picture in memory.
 
         Args:
-            image: path (gives an array), PIL image (gives a PIL image) or numpy array
-                (H, W) or (H, W, C) with 1 to 4 bands, uint8, uint16 or float in [0, 1]
-                (gives the same kind).
-            scale: target pixels per pixel; by default the model's own.
+            image: a path (gives an array), a PIL image (gives a PIL image), or an array (H, W)
+                or (H, W, C) with 1 to 4 bands of uint8, uint16 or float in [0, 1] (gives an
+                array of the same type).
+            scale: result pixels per pixel; the default is the model's own.
             tta: average over the 8 flips and turns: 8 times the work, a little more PSNR.
 
         Raises:
             PictureError: the path cannot be read.
-            TypeError, ValueError: an array of another kind.
+            TypeError: an array of another type.
+            ValueError: an array of another shape, or `scale` is out of range.
         """
         if isinstance(image, str | Path):
             picture = open_picture(Path(image))
@@ -148,18 +160,20 @@ class Upscaler:
         tta: bool = False,
         progress: Callable[[float], None] = lambda _fraction: None,
     ) -> Generator[np.ndarray, None, None]:
-        """Upscale in bands: everybody who needs progress, cancelling or streaming uses this.
+        """Upscale in bands of rows, for progress, cancelling and streaming.
 
         Args:
             image: (H, W, bands): gray, gray and alpha, RGB, or RGBA with straight alpha.
-            size: (height, width) of the result; by default the model's scale. Other sizes are
-                made by resizing the network's result.
+            size: (height, width) of the result; the default is the model's scale. For other
+                sizes the network's result is resized.
+            tta: average over the 8 flips and turns: 8 times the work, a little more PSNR.
             progress: called after every tile with the fraction of the network's work that is
-                done; what it raises ends the work. Tiles are finer than the bands yielded.
+                done; an exception that it raises ends the work. Tiles are finer than bands.
 
         Yields:
             Finished rows of SR from top to bottom, (rows, width, bands), of the image's dtype
-            (float32 for floats); together they are the picture. Memory does not grow with it.
+            (float32 for floats); together they are the picture. Memory does not grow with the
+            picture.
         """
         if isinstance(image, np.ndarray):
             image = check_array(image)
@@ -312,9 +326,23 @@ def upscale(
     *,
     scale: float | None = None,
 ) -> np.ndarray | Image.Image:
-    """Upscale one image; see `Upscaler.__call__`. The model stays loaded for the next one.
+    """Upscale one picture. The model stays loaded for the next one; threads take turns.
 
-    Threads take turns.
+    Args:
+        image: a path (gives an array), a PIL image (gives a PIL image) or an array, as in
+            `Upscaler.__call__`.
+        model: the name of a shipped model, the path of a model file, or hf:USER/NAME.
+        scale: result pixels per pixel; the default is the model's own, 4 for the shipped ones.
+
+    Returns:
+        The picture, of the same kind as `image`.
+
+    Raises:
+        PictureError: the path cannot be read.
+        CheckpointError: the model does not exist, or its file is damaged.
+
+    Examples:
+        >>> sr = srgan.upscale("photo.jpg")
     """
     with _turn:
         return _loaded(model)(image, scale=scale)
