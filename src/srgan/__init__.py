@@ -8,15 +8,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from srgan.models.load import load_checkpoint
     from srgan.upscaling.upscaler import Upscaler, upscale
 
 __all__ = ["Upscaler", "__version__", "load_checkpoint", "upscale"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: `srgan --help` should not wait for numpy and openvino."""
+    """Import on first use: `srgan --help` must not wait for numpy and openvino."""
     if name == "load_checkpoint":
         from srgan.models.load import load_checkpoint
 
@@ -25,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from srgan.upscaling import upscaler
 
         return getattr(upscaler, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("srgan")
     raise AttributeError(f"module 'srgan' has no attribute {name!r}")

@@ -5,9 +5,9 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
-import srgan
 from srgan.evaluation.registry import Figure
 from srgan.evaluation.results import Evaluation
 from srgan.evaluation.tables import KNOWN, protocol_of, title_of
@@ -29,7 +29,7 @@ def write_json(
         PictureError: the file exists or cannot be written.
     """
     content = {
-        "srgan": srgan.__version__,
+        "srgan": version("srgan"),
         "facts": dict(facts),
         "figures": {name: _description(KNOWN.get(name), name) for name in evaluation.figures},
         "unavailable": evaluation.unavailable,

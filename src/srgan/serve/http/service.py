@@ -1,5 +1,6 @@
 """The HTTP service as an application: /v1, its description, health and metrics."""
 
+from importlib.metadata import version
 from typing import Any
 
 import fastapi_swagger
@@ -11,7 +12,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-import srgan
 from srgan.serve.front import problem_response
 from srgan.serve.http.metrics import Metrics
 from srgan.serve.http.routes import CLIENT_CLOSED_REQUEST, make_router
@@ -37,7 +37,7 @@ def make_service(
     """secured: requests need a token; it is checked before they come here."""
     app = FastAPI(
         title="srgan",
-        version=srgan.__version__,
+        version=version("srgan"),
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
