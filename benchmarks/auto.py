@@ -22,7 +22,7 @@ from rich.table import Table
 from srgan.cli.console import counting
 from srgan.cli.run import run_script
 from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
-from srgan.evaluation.registry import Measure, make_measures
+from srgan.evaluation.registry import MetricFunction, load_metrics
 from srgan.pictures.images import open_picture
 from srgan.training.data.crops import read_rgb
 from srgan.training.data.stored import find_pictures
@@ -76,14 +76,14 @@ def main(
     files = [
         files[i] for i in np.linspace(0, len(files) - 1, min(pictures, len(files))).astype(int)
     ]
-    measures, unavailable = make_measures(["lpips_alex"], lpips_weights)
+    functions, unavailable = load_metrics(["lpips_alex"], lpips_weights)
     if unavailable:
         raise SystemExit("; ".join(unavailable.values()))
     upscalers = Upscaler.load(clean), Upscaler.load(blurry)
     kinds = (CLEAN, SAVED, *DEGRADED) if fit else (CLEAN, "degraded")
     samples = []
     with counting("pictures") as progress:
-        for sample in _samples(files, kinds, seed, upscalers, measures["lpips_alex"]):
+        for sample in _samples(files, kinds, seed, upscalers, functions["lpips_alex"]):
             samples.append(sample)
             progress(len(samples), len(files) * sum(len(_qualities(kind)) for kind in kinds))
     limits = fitted(samples) if fit else read_thresholds()
@@ -99,7 +99,7 @@ def _samples(
     kinds: Sequence[str],
     seed: int,
     upscalers: tuple[Upscaler, Upscaler],
-    lpips: Measure,
+    lpips: MetricFunction,
 ) -> Iterator[Sample]:
     for index, path in enumerate(files):
         hr = _middle(path)

@@ -17,7 +17,7 @@ from rich.table import Table
 from srgan.cli.console import counting
 from srgan.cli.run import run_script
 from srgan.evaluation.evaluate import evaluate, find_benchmark
-from srgan.evaluation.registry import make_measures
+from srgan.evaluation.registry import load_metrics
 from srgan.evaluation.results import Evaluation
 from srgan.upscaling.upscaler import Upscaler
 
@@ -45,11 +45,11 @@ def main(
     upscalers = {f"{step:g}": Upscaler.load(model, detail=step, precision="fp32") for step in steps}
     scale = next(iter(upscalers.values())).scale
     benchmarks = [find_benchmark(folder, scale) for folder in folders]
-    measures, unavailable = make_measures(METRICS, lpips_weights)
+    functions, unavailable = load_metrics(METRICS, lpips_weights)
     if unavailable:
         raise SystemExit("; ".join(unavailable.values()))
     with counting("pictures") as progress:
-        found = evaluate(benchmarks, upscalers, {}, measures, scale=scale, progress=progress)
+        found = evaluate(benchmarks, upscalers, {}, functions, scale=scale, progress=progress)
     table = Table(title=f"{model}: PSNR-Y in dB / LPIPS AlexNet")
     for column in ("detail", *found.sets):
         table.add_column(column)

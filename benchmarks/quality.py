@@ -16,7 +16,7 @@ from srgan.cli.run import run_script
 from srgan.engines.base import EngineError
 from srgan.engines.options import EngineName, Precision
 from srgan.evaluation.evaluate import evaluate, find_benchmark
-from srgan.evaluation.registry import make_measures
+from srgan.evaluation.registry import load_metrics
 from srgan.upscaling.options import DEFAULT_MODEL
 from srgan.upscaling.upscaler import Upscaler
 
@@ -45,8 +45,8 @@ def main(
 def mean_psnr_y(upscaler: Upscaler, folder: Path) -> float:
     """As `srgan evaluate` prints it."""
     benchmark = find_benchmark(folder, upscaler.scale)
-    measures, _ = make_measures(["psnr_y"], None)
-    evaluation = evaluate([benchmark], {"model": upscaler}, {}, measures, scale=upscaler.scale)
+    metrics, _ = load_metrics(["psnr_y"], None)
+    evaluation = evaluate([benchmark], {"model": upscaler}, {}, metrics, scale=upscaler.scale)
     return evaluation.means(benchmark.name, "model")["psnr_y"]
 
 

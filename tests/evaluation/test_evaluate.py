@@ -16,12 +16,12 @@ from srgan.evaluation.evaluate import (
     read_8bit,
     read_pair,
 )
-from srgan.evaluation.registry import make_measures
+from srgan.evaluation.registry import load_metrics
 from srgan.evaluation.results import BICUBIC
 from srgan.pictures.resample import bicubic_8bit
 from tests.support.command import Command
 
-MEASURES, _ = make_measures(["psnr_y", "ssim_y"], None)
+MEASURES, _ = load_metrics(["psnr_y", "ssim_y"], None)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_model_is_measured_on_every_picture_once(benchmark_folder: Path) -> No
     means = [evaluation.means("Set", method)["psnr_y"] for method in evaluation.methods]
     assert means[0] > means[1] > 15
     scores = evaluation.select("Set", "nearest")
-    assert means[1] == pytest.approx(np.mean([score.figures["psnr_y"] for score in scores]))
+    assert means[1] == pytest.approx(np.mean([score.values["psnr_y"] for score in scores]))
     assert [list(example.crops) for example in evaluation.examples] == 2 * [
         ["HR", BICUBIC, "nearest"]
     ]
@@ -118,7 +118,7 @@ def test_results_of_others(benchmark_folder: Path, tmp_path: Path) -> None:
         scale=4,
     )
     (score,) = evaluation.select("Set", "theirs")
-    assert score.figures == {"psnr_y": float("inf"), "ssim_y": pytest.approx(1)}
+    assert score.values == {"psnr_y": float("inf"), "ssim_y": pytest.approx(1)}
     reasons = [problem.reason for problem in evaluation.problems]
     assert "120 x 92 pixels, not 120 x 96 as HR" in reasons[0]
     assert "no picture 2 of set Set" in reasons[1]
@@ -132,8 +132,8 @@ def test_a_gray_file_is_its_own_y(tmp_path: Path, astronaut: np.ndarray) -> None
         (tmp_path / name).mkdir()
         Image.fromarray(picture).save(tmp_path / name / "a.png")
     sets = [find_benchmark(tmp_path / name, 4) for name in ("gray", "rgb")]
-    measures, _ = make_measures(["psnr_y", "psnr_rgb", "colour_drift"], None)
-    evaluation = evaluate(sets, {}, {}, measures, scale=4, examples=1)
+    metrics, _ = load_metrics(["psnr_y", "psnr_rgb", "colour_drift"], None)
+    evaluation = evaluate(sets, {}, {}, metrics, scale=4, examples=1)
     own, rgb = (evaluation.means(name, BICUBIC) for name in ("gray", "rgb"))
     assert rgb["psnr_y"] - own["psnr_y"] == pytest.approx(20 * np.log10(255 / 219), abs=0.05)
     assert rgb["psnr_rgb"] == pytest.approx(own["psnr_rgb"])

@@ -158,13 +158,13 @@ def test_consistency_is_psnr_of_the_reduced_picture(pair: tuple[np.ndarray, np.n
     assert expected < 45
 
 
-def test_every_figure_has_a_protocol_in_one_line() -> None:
+def test_every_metric_has_a_protocol_in_one_line() -> None:
     names = "psnr_y ssim_y psnr_rgb ssim_rgb lpips_alex lpips_vgg colour_drift consistency"
-    assert list(registry.PROTOCOLS) == names.split()
-    for figure in registry.FIGURES:
-        assert figure.protocol and "\n" not in figure.protocol
-        assert figure.higher_is_better == (
-            "lpips" not in figure.name and "drift" not in figure.name
+    assert [metric.name for metric in registry.METRICS] == names.split()
+    for metric in registry.METRICS:
+        assert metric.protocol and "\n" not in metric.protocol
+        assert metric.higher_is_better == (
+            "lpips" not in metric.name and "drift" not in metric.name
         )
 
 

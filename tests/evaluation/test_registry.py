@@ -9,26 +9,26 @@ import pytest
 
 from srgan.errors import OptionError
 from srgan.evaluation.metrics import psnr_y
-from srgan.evaluation.registry import FIGURES, make_measures
+from srgan.evaluation.registry import METRICS, load_metrics
 
 
-def test_all_are_measures_of_a_picture(astronaut: np.ndarray, tmp_path: Path) -> None:
-    measures, unavailable = make_measures(["all"], tmp_path)
-    assert [*measures, *unavailable] == [
-        *(figure.name for figure in FIGURES if not figure.name.startswith("lpips")),
+def test_all_metrics_can_be_computed(astronaut: np.ndarray, tmp_path: Path) -> None:
+    functions, unavailable = load_metrics(["all"], tmp_path)
+    assert [*functions, *unavailable] == [
+        *(figure.name for figure in METRICS if not figure.name.startswith("lpips")),
         "lpips_alex",
         "lpips_vgg",
     ]
     sr = astronaut // 2 * 2
     lr = astronaut[::4, ::4]
-    figures = {name: measure(sr, astronaut, lr, 4) for name, measure in measures.items()}
-    assert figures["psnr_y"] == psnr_y(sr, astronaut, 4)
-    assert all(np.isfinite(value) for value in figures.values())
+    values = {name: function(sr, astronaut, lr, 4) for name, function in functions.items()}
+    assert values["psnr_y"] == psnr_y(sr, astronaut, 4)
+    assert all(np.isfinite(value) for value in values.values())
 
 
 def test_lpips_without_its_weights_says_what_to_give(tmp_path: Path) -> None:
-    measures, unavailable = make_measures(["lpips_alex"], tmp_path)
-    assert not measures
+    functions, unavailable = load_metrics(["lpips_alex"], tmp_path)
+    assert not functions
     assert str(tmp_path) in unavailable["lpips_alex"]
 
 
@@ -37,7 +37,7 @@ def test_without_torch_lpips_says_what_to_install(
 ) -> None:
     monkeypatch.delitem(sys.modules, "srgan.evaluation.lpips", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    _, unavailable = make_measures(["lpips_alex"], tmp_path)
+    _, unavailable = load_metrics(["lpips_alex"], tmp_path)
     monkeypatch.delitem(sys.modules, "srgan.evaluation.lpips", raising=False)
     assert "pip install" in unavailable["lpips_alex"]
 
@@ -61,9 +61,9 @@ def test_pyiqas_metrics_with_and_without_reference(
         return Metric("FR" if name == "dists" else "NR")
 
     monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=create_metric))
-    measures, unavailable = make_measures(["pyiqa:dists", "pyiqa:niqe", "pyiqa:beauty"], None)
+    functions, unavailable = load_metrics(["pyiqa:dists", "pyiqa:niqe", "pyiqa:beauty"], None)
     values = {
-        name: measure(astronaut, astronaut, astronaut, 4) for name, measure in measures.items()
+        name: function(astronaut, astronaut, astronaut, 4) for name, function in functions.items()
     }
     assert values == {"pyiqa:dists": 2, "pyiqa:niqe": 1}
     assert "no metric beauty" in unavailable["pyiqa:beauty"]
@@ -71,9 +71,9 @@ def test_pyiqas_metrics_with_and_without_reference(
 
 def test_where_pyiqa_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    assert make_measures(["pyiqa:niqe"], None)[1] == {"pyiqa:niqe": "pip install pyiqa"}
+    assert load_metrics(["pyiqa:niqe"], None)[1] == {"pyiqa:niqe": "pip install pyiqa"}
 
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(OptionError, match=r"psnr_y.*not beauty"):
-        make_measures(["beauty"], None)
+        load_metrics(["beauty"], None)

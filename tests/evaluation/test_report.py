@@ -11,7 +11,7 @@ from PIL import Image
 
 from srgan.evaluation import scatter as evaluation_scatter
 from srgan.evaluation.report import write_report
-from srgan.evaluation.results import Evaluation, Example, MissingResult, Score
+from srgan.evaluation.results import Evaluation, Example, MissingResult, PictureResult
 from srgan.pictures.images import PictureError
 
 VOID = {"meta", "img", "br", "link"}
@@ -53,10 +53,10 @@ class Page(HTMLParser):
 def evaluation(astronaut: np.ndarray) -> Evaluation:
     result = Evaluation(["bicubic", "mine", "theirs"], ["psnr_y", "ssim_y", "lpips_alex"])
     for number, method in enumerate(result.methods):
-        figures = {"psnr_y": 27.125 + number, "ssim_y": 0.811 + number / 100, "lpips_alex": 0.4}
-        result.scores.append(Score("Set1", "astronaut.png", method, figures))
-    figures = {"psnr_y": 20.0, "ssim_y": 0.5, "lpips_alex": 0.5}
-    result.scores += [Score("Set1", "x.png", m, dict(figures)) for m in ("bicubic", "mine")]
+        values = {"psnr_y": 27.125 + number, "ssim_y": 0.811 + number / 100, "lpips_alex": 0.4}
+        result.results.append(PictureResult("Set1", "astronaut.png", method, values))
+    values = {"psnr_y": 20.0, "ssim_y": 0.5, "lpips_alex": 0.5}
+    result.results += [PictureResult("Set1", "x.png", m, dict(values)) for m in ("bicubic", "mine")]
     result.problems = [MissingResult("Set1", "x.png", "theirs", "no such picture")]
     result.unavailable = {"lpips_vgg": "pip install 'srgan[train]'"}
     crops = {"HR": astronaut, "bicubic": astronaut[::-1], "mine": astronaut // 2}
@@ -123,10 +123,10 @@ def test_tables_say_what_their_headings_head(evaluation: Evaluation, tmp_path: P
 
 def test_hostile_names_are_text(astronaut: np.ndarray, tmp_path: Path) -> None:
     evaluation = Evaluation(["bicubic", HOSTILE], ["psnr_y", "lpips_alex", f"pyiqa:{HOSTILE}"])
-    figures = dict.fromkeys(evaluation.figures, 1.0)
-    evaluation.scores = [Score(HOSTILE, HOSTILE, m, figures) for m in evaluation.methods]
+    values = dict.fromkeys(evaluation.metrics, 1.0)
+    evaluation.results = [PictureResult(HOSTILE, HOSTILE, m, values) for m in evaluation.methods]
     evaluation.problems = [MissingResult(HOSTILE, HOSTILE, HOSTILE, HOSTILE)]
-    evaluation.unavailable = {HOSTILE: HOSTILE}
+    evaluation.unavailable = {f"pyiqa:{HOSTILE}": HOSTILE}
     evaluation.examples = [Example(HOSTILE, HOSTILE, {"HR": astronaut, HOSTILE: astronaut})]
     write_report(evaluation, tmp_path / "out.html", HOSTILE, {HOSTILE: HOSTILE})
     page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
@@ -154,9 +154,9 @@ def test_scatter_has_a_labelled_point_a_method(evaluation: Evaluation, tmp_path:
 
 @pytest.mark.parametrize("missing", ["lpips_alex", "psnr_y"])
 def test_no_scatter_without_both(evaluation: Evaluation, tmp_path: Path, missing: str) -> None:
-    evaluation.figures.remove(missing)
-    for score in evaluation.scores:
-        del score.figures[missing]
+    evaluation.metrics.remove(missing)
+    for score in evaluation.results:
+        del score.values[missing]
     page = write(evaluation, tmp_path)
     assert not page.all("svg")
     assert "Perception against distortion" not in page.texts
@@ -164,7 +164,7 @@ def test_no_scatter_without_both(evaluation: Evaluation, tmp_path: Path, missing
 
 
 def test_results_that_equal_hr(evaluation: Evaluation, tmp_path: Path) -> None:
-    evaluation.scores[2].figures.update(psnr_y=math.inf, lpips_alex=0.0)
+    evaluation.results[2].values.update(psnr_y=math.inf, lpips_alex=0.0)
     page = write(evaluation, tmp_path)
     assert "inf" in page.texts
     assert len(page.all("circle")) == 2
@@ -172,7 +172,7 @@ def test_results_that_equal_hr(evaluation: Evaluation, tmp_path: Path) -> None:
 
 def test_one_method(tmp_path: Path) -> None:
     evaluation = Evaluation(["bicubic"], ["psnr_y", "lpips_alex"])
-    evaluation.scores = [Score("a", "b", "bicubic", {"psnr_y": 0.0, "lpips_alex": 0.0})]
+    evaluation.results = [PictureResult("a", "b", "bicubic", {"psnr_y": 0.0, "lpips_alex": 0.0})]
     page = write(evaluation, tmp_path)
     assert len(page.all("circle")) == 1
     assert "None: every picture counts." in page.texts

@@ -9,8 +9,8 @@ import pytest
 
 import srgan
 from srgan.evaluation.files import write_csv, write_json
-from srgan.evaluation.registry import FIGURES
-from srgan.evaluation.results import Evaluation, MissingResult, Score
+from srgan.evaluation.registry import METRICS
+from srgan.evaluation.results import Evaluation, MissingResult, PictureResult
 from srgan.evaluation.tables import mean_rows
 from srgan.evaluation.terminal import print_tables
 from srgan.pictures.images import PictureError
@@ -22,7 +22,7 @@ FACTS = {"python": "3.12", "mine": "openvino bf16"}
 def evaluation() -> Evaluation:
     """Set5 whole; of Set14 zebra has no LR, and `mine` failed on the difficult baboon."""
     result = Evaluation(["bicubic", "mine"], ["psnr_y", "ssim_y", "lpips_alex"])
-    for set, picture, method, figures in [
+    for set, picture, method, values in [
         ("Set5", "baby.png", "bicubic", (31.781, 0.85, 0.41)),
         ("Set5", "baby.png", "mine", (33.412, 0.90, 0.20)),
         ("Set5", "bird.png", "bicubic", (30.180, 0.84, 0.43)),
@@ -31,8 +31,8 @@ def evaluation() -> Evaluation:
         ("Set14", "lenna.png", "bicubic", (30.0, 0.8, 0.4)),
         ("Set14", "lenna.png", "mine", (32.0, 0.9, 0.3)),
     ]:
-        named = dict(zip(result.figures, figures, strict=True))
-        result.scores.append(Score(set, picture, method, named))
+        named = dict(zip(result.metrics, values, strict=True))
+        result.results.append(PictureResult(set, picture, method, named))
     result.problems = [
         MissingResult("Set14", "zebra.png", None, "LR is 100 x 100,\nHR 400 x 398"),
         MissingResult("Set14", "baboon.png", "mine", "no such picture"),
@@ -57,8 +57,8 @@ def test_means_of_each_set(evaluation: Evaluation, capsys: pytest.CaptureFixture
         ["mine", "32.00", "0.9000", "0.3000", "1", "of", "3"],
     ]
     assert "Set5" in text and "Set14" in text and "baby.png" not in text
-    for name in evaluation.figures:
-        title = next(figure.title for figure in FIGURES if figure.name == name)
+    for name in evaluation.metrics:
+        title = next(figure.title for figure in METRICS if figure.name == name)
         assert lines_of(text, f"{title} "), f"no protocol of {title}"
     assert "higher is better" in text and "lower is better" in text
     assert lines_of(text, "LPIPS-VGG") == [
@@ -91,9 +91,9 @@ def test_a_mean_over_fewer_pictures_is_not_the_best(evaluation: Evaluation) -> N
 
 def test_values_shown_alike_are_both_best() -> None:
     evaluation = Evaluation(["bicubic", "mine"], ["psnr_y"])
-    evaluation.scores = [
-        Score("a", "b", "bicubic", {"psnr_y": 30.001}),
-        Score("a", "b", "mine", {"psnr_y": 30.002}),
+    evaluation.results = [
+        PictureResult("a", "b", "bicubic", {"psnr_y": 30.001}),
+        PictureResult("a", "b", "mine", {"psnr_y": 30.002}),
     ]
     assert [row.best for row in mean_rows(evaluation, "a")] == [[True], [True]]
 
@@ -122,10 +122,10 @@ def test_bold_on_a_terminal_alone(
     assert not re.search(r"\x1b\[1m *30\.98", text)
 
 
-def test_all_figures_fit_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    evaluation = Evaluation(["bicubic", "srresnet-x4-better"], [f.name for f in FIGURES])
-    figures = {f.name: 25.99 if f.decimals == 2 else 0.8104 for f in FIGURES}
-    evaluation.scores = [Score("Set5", "a.png", m, figures) for m in evaluation.methods]
+def test_all_metrics_fit_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation = Evaluation(["bicubic", "srresnet-x4-better"], [f.name for f in METRICS])
+    values = {f.name: 25.99 if f.decimals == 2 else 0.8104 for f in METRICS}
+    evaluation.results = [PictureResult("Set5", "a.png", m, values) for m in evaluation.methods]
     print_tables(evaluation, per_image=False)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
@@ -135,8 +135,8 @@ def test_no_width_breaks_a_number_in_a_pipe(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     evaluation = Evaluation(["bicubic", "m" * 90], ["psnr_y", "pyiqa:niqe"])
-    figures = {"psnr_y": 123.456, "pyiqa:niqe": -5.25}
-    evaluation.scores = [Score("Set5", "a.png", m, figures) for m in evaluation.methods]
+    values = {"psnr_y": 123.456, "pyiqa:niqe": -5.25}
+    evaluation.results = [PictureResult("Set5", "a.png", m, values) for m in evaluation.methods]
     print_tables(evaluation, per_image=False)
     text = capsys.readouterr().out
     assert ["m" * 90, "123.46", "-5.2500", "1"] in [line.split() for line in text.splitlines()]
@@ -147,7 +147,7 @@ def test_no_width_breaks_a_number_in_a_pipe(
 def test_hostile_names(capsys: pytest.CaptureFixture[str]) -> None:
     method, picture = "[red]m[/]\x1b[2J", "a\nb\udcff.png"
     evaluation = Evaluation(["bicubic", method], ["psnr_y"])
-    evaluation.scores = [Score("[b]", picture, method, {"psnr_y": 1.0})]
+    evaluation.results = [PictureResult("[b]", picture, method, {"psnr_y": 1.0})]
     evaluation.problems = [MissingResult("[b]", picture, "bicubic", "bad")]
     print_tables(evaluation, per_image=True)
     captured = capsys.readouterr()
@@ -172,8 +172,10 @@ def refuse(constant: str) -> None:
 
 
 def test_json(evaluation: Evaluation, tmp_path: Path) -> None:
-    evaluation.scores.append(
-        Score("Set5", "é.png", "mine", {"psnr_y": math.inf, "ssim_y": 1.0, "lpips_alex": 0.0})
+    evaluation.results.append(
+        PictureResult(
+            "Set5", "é.png", "mine", {"psnr_y": math.inf, "ssim_y": 1.0, "lpips_alex": 0.0}
+        )
     )
     write_json(evaluation, tmp_path / "e.json", FACTS)
     content = json.loads((tmp_path / "e.json").read_text(), parse_constant=refuse)
@@ -198,12 +200,12 @@ def test_json(evaluation: Evaluation, tmp_path: Path) -> None:
 
 
 def test_csv(evaluation: Evaluation, tmp_path: Path) -> None:
-    figures = {"psnr_y": np.float64(math.inf), "ssim_y": 1 / 3, "lpips_alex": 0.0}
-    evaluation.scores.append(Score("Set5", 'a,"b".png', "mine", figures))
+    values = {"psnr_y": np.float64(math.inf), "ssim_y": 1 / 3, "lpips_alex": 0.0}
+    evaluation.results.append(PictureResult("Set5", 'a,"b".png', "mine", values))
     write_csv(evaluation, tmp_path / "e.csv")
     with (tmp_path / "e.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == len(evaluation.scores)
+    assert len(lines) == len(evaluation.results)
     assert list(lines[0]) == ["set", "picture", "method", "psnr_y", "ssim_y", "lpips_alex"]
     assert lines[0]["psnr_y"] == "31.781"
     assert lines[-1]["picture"] == 'a,"b".png'

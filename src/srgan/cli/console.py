@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -54,7 +54,7 @@ class _LogHandler(logging.Handler):
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def counting(what: str) -> Generator[Callable[[int, int], None]]:
     """A progress bar on stderr, if that is a terminal; the body calls it with (done, total)."""
     bar = Progress(
         TextColumn(what),
@@ -151,7 +151,7 @@ class Reporter:
             print(f"{self._done} of {self._total} pictures {self._verb}{failed}", file=sys.stderr)
 
     @contextmanager
-    def job(self, job: PictureJob) -> Iterator[JobReport]:
+    def job(self, job: PictureJob) -> Generator[JobReport]:
         """One picture of the batch: whatever it raises is reported and goes no further."""
         report = JobReport(job, self._bar)
         try:

@@ -87,7 +87,7 @@ def evaluate(
     from srgan.evaluation import report as evaluation_report
     from srgan.evaluation.evaluate import evaluate as measure
     from srgan.evaluation.evaluate import find_benchmark
-    from srgan.evaluation.registry import DEFAULT, make_measures
+    from srgan.evaluation.registry import DEFAULT, load_metrics
 
     for path in (json, csv, report):
         if path is not None and path.exists() and not overwrite:
@@ -96,7 +96,7 @@ def evaluate(
     models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     scale = _scale(models, scale)
     benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
-    measures, unavailable = make_measures(metrics or DEFAULT, lpips_weights)
+    measures, unavailable = load_metrics(metrics or DEFAULT, lpips_weights)
     with counting("pictures") as progress:
         evaluation = measure(
             benchmarks,
@@ -121,7 +121,7 @@ def evaluate(
 
 
 def _named_folders(results: Sequence[str]) -> dict[str, Path]:
-    folders = {}
+    folders: dict[str, Path] = {}
     for entry in results:
         name, equals, folder = entry.partition("=")
         if not (name and equals and folder):
@@ -149,7 +149,9 @@ def _load(
 
 
 def _scale(models: "Mapping[str, ModelChooser]", scale: int | None) -> int:
-    scales = {each.scale for each in models.values()} | ({scale} if scale else set())
+    scales = {each.scale for each in models.values()}
+    if scale:
+        scales.add(scale)
     if len(scales) > 1:
         raise OptionError(f"one scale at a time, not {sorted(scales)}")
     return scales.pop() if scales else 4

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.errors import UserError
-from srgan.evaluation.registry import Measure
-from srgan.evaluation.results import BICUBIC, Evaluation, Example, MissingResult, Score
+from srgan.evaluation.registry import MetricFunction
+from srgan.evaluation.results import BICUBIC, Evaluation, Example, MissingResult, PictureResult
 from srgan.pictures.images import PICTURE_SUFFIXES, PictureError, open_picture
 from srgan.pictures.pixels import rgb_uint8
 from srgan.pictures.resample import bicubic, bicubic_8bit, round_to
@@ -61,24 +61,24 @@ def evaluate(
     benchmarks: Sequence[Benchmark],
     models: Mapping[str, SuperResolve],
     results: Mapping[str, Path],
-    measures: Mapping[str, Measure],
+    metrics: Mapping[str, MetricFunction],
     *,
     scale: int,
     examples: int = 0,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
-    """Figures of bicubic, every model and every folder of results on every picture.
+    """Values of bicubic, every model and every folder of results on every picture.
 
     A picture that cannot be read, or whose sizes do not match, is a problem of the evaluation;
     the others still count. Every picture is read once.
 
     Args:
         results: folders of SR pictures, see `find_result`.
-        measures: by name, in the order of the table.
+        metrics: functions by name, in the order of the table.
         examples: pictures of each set whose most detailed part is kept for the report.
         progress: called with the pictures done and the pictures in all.
     """
-    evaluation = Evaluation([BICUBIC, *models, *results], list(measures))
+    evaluation = Evaluation([BICUBIC, *models, *results], list(metrics))
     total = sum(len(benchmark.hr) for benchmark in benchmarks)
     done = 0
     for benchmark in benchmarks:
@@ -91,7 +91,7 @@ def evaluate(
                     MissingResult(benchmark.name, path.name, None, str(error))
                 )
             else:
-                made = _score(evaluation, benchmark.name, path, pair, models, results, measures)
+                made = _score(evaluation, benchmark.name, path, pair, models, results, metrics)
                 if kept < examples:
                     evaluation.examples.append(_example(benchmark.name, path.name, pair.hr, made))
                     kept += 1
@@ -100,7 +100,7 @@ def evaluate(
     return evaluation
 
 
-class ScoredPair(NamedTuple):
+class PictureResultdPair(NamedTuple):
     """uint8: HR (scale * h, scale * w, 3), or 1 band of a gray file, and LR (h, w, 3)."""
 
     hr: np.ndarray
@@ -108,7 +108,7 @@ class ScoredPair(NamedTuple):
     scale: int
 
 
-def read_pair(path: Path, lr_folder: Path | None, scale: int) -> ScoredPair:
+def read_pair(path: Path, lr_folder: Path | None, scale: int) -> PictureResultdPair:
     """An HR picture, cropped to a multiple of the scale, and its LR: a file, or our bicubic.
 
     Raises:
@@ -121,7 +121,7 @@ def read_pair(path: Path, lr_folder: Path | None, scale: int) -> ScoredPair:
         raise EvaluationError(f"{path}: smaller than {scale} x {scale} pixels")
     cropped = hr[: height * scale, : width * scale]
     if lr_folder is None:
-        return ScoredPair(cropped, rgb_uint8(bicubic_8bit(cropped, height, width)), scale)
+        return PictureResultdPair(cropped, rgb_uint8(bicubic_8bit(cropped, height, width)), scale)
     lr_path = _same_stem(lr_folder, path, ("", f"x{scale}"))
     if lr_path is None:
         raise EvaluationError(f"{path}: no LR picture of that name in {lr_folder}")
@@ -131,7 +131,7 @@ def read_pair(path: Path, lr_folder: Path | None, scale: int) -> ScoredPair:
             f"{lr_path}: {lr.shape[1]} x {lr.shape[0]} pixels, not {width} x {height} as HR's "
             f"{hr.shape[1]} x {hr.shape[0]} divided by {scale}"
         )
-    return ScoredPair(cropped, lr, scale)
+    return PictureResultdPair(cropped, lr, scale)
 
 
 def find_result(folder: Path, set: str, hr: Path, scale: int) -> Path:
@@ -176,12 +176,12 @@ def _score(
     evaluation: Evaluation,
     set: str,
     path: Path,
-    pair: ScoredPair,
+    pair: PictureResultdPair,
     models: Mapping[str, SuperResolve],
     results: Mapping[str, Path],
-    measures: Mapping[str, Measure],
+    metrics: Mapping[str, MetricFunction],
 ) -> dict[str, np.ndarray]:
-    """Add every method's figures of a picture; returns SR by method."""
+    """Add every method's values for a picture; returns SR by method."""
     made: dict[str, np.ndarray] = {}
     for method in evaluation.methods:
         try:
@@ -196,11 +196,11 @@ def _score(
                     f"{sr.shape[1]} x {sr.shape[0]} pixels, not {pair.hr.shape[1]} x "
                     f"{pair.hr.shape[0]} as HR"
                 )
-            figures = {name: measure(sr, *pair) for name, measure in measures.items()}
+            values = {name: metric(sr, *pair) for name, metric in metrics.items()}
         except (PictureError, EvaluationError, ValueError) as error:
             evaluation.problems.append(MissingResult(set, path.name, method, str(error)))
             continue
-        evaluation.scores.append(Score(set, path.name, method, figures))
+        evaluation.results.append(PictureResult(set, path.name, method, values))
         made[method] = sr
     return made
 

@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from srgan.evaluation.registry import Figure
-from srgan.evaluation.results import Evaluation
-from srgan.evaluation.tables import KNOWN, protocol_of, title_of
+from srgan.evaluation.registry import find_metric
+from srgan.evaluation.results import Evaluation, PictureResult
+from srgan.evaluation.tables import protocol_of, title_of
 from srgan.pictures.files import new_file, write_error
 
 
 def write_json(
     evaluation: Evaluation, path: Path, facts: Mapping[str, str], *, overwrite: bool = False
 ) -> None:
-    """Write everything but the examples as JSON; a figure that is not finite is null.
+    """Write everything but the examples as JSON; a value that is not finite is null.
 
     PSNR is infinite where SR equals HR.
 
     Args:
-        facts: what it was computed with, such as versions and engine.
+        facts: the versions, the engine and the command that computed it.
         overwrite: replace an existing file.
 
     Raises:
@@ -31,21 +31,30 @@ def write_json(
     content = {
         "srgan": version("srgan"),
         "facts": dict(facts),
-        "figures": {name: _description(KNOWN.get(name), name) for name in evaluation.figures},
+        "figures": {name: _description(name) for name in evaluation.metrics},
         "unavailable": evaluation.unavailable,
         "methods": evaluation.methods,
         "sets": {set: _means(evaluation, set) for set in evaluation.sets},
-        "pictures": [{**vars(s), "figures": _finite(s.figures)} for s in evaluation.scores],
+        "pictures": [_picture(result) for result in evaluation.results],
         "problems": [vars(problem) for problem in evaluation.problems],
     }
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
 
 
-def _description(figure: Figure | None, name: str) -> dict[str, object]:
+def _description(name: str) -> dict[str, object]:
     return {
         "title": title_of(name),
         "protocol": protocol_of(name),
-        "higher_is_better": figure.higher_is_better if figure else None,
+        "higher_is_better": find_metric(name).higher_is_better,
+    }
+
+
+def _picture(result: PictureResult) -> dict[str, object]:
+    return {
+        "set": result.set,
+        "picture": result.picture,
+        "method": result.method,
+        "figures": _finite(result.values),
     }
 
 
@@ -59,12 +68,12 @@ def _means(evaluation: Evaluation, set: str) -> dict[str, object]:
     }
 
 
-def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {n: float(v) if math.isfinite(v) else None for n, v in figures.items()}
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {n: float(v) if math.isfinite(v) else None for n, v in values.items()}
 
 
 def write_csv(evaluation: Evaluation, path: Path, *, overwrite: bool = False) -> None:
-    """Write a line for each picture and method: set, picture, method, figures; all digits.
+    """Write a line for each picture and method: set, picture, method, values; all digits.
 
     Args:
         overwrite: replace an existing file.
@@ -74,20 +83,20 @@ def write_csv(evaluation: Evaluation, path: Path, *, overwrite: bool = False) ->
     """
     buffer = io.StringIO()
     lines = csv.writer(buffer, lineterminator="\n")
-    lines.writerow(["set", "picture", "method", *evaluation.figures])
-    for score in evaluation.scores:
-        figures = [float(score.figures[name]) for name in evaluation.figures]
-        lines.writerow([score.set, score.picture, score.method, *figures])
+    lines.writerow(["set", "picture", "method", *evaluation.metrics])
+    for result in evaluation.results:
+        values = [float(result.values[name]) for name in evaluation.metrics]
+        lines.writerow([result.set, result.picture, result.method, *values])
     write_text(path, buffer.getvalue(), overwrite=overwrite)
 
 
 def write_text(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a UTF-8 file, whole or not at all.
+    """Write a UTF-8 file; it appears whole or not at all.
 
     Raises:
         PictureError: the file exists and is not to be overwritten, or cannot be written.
     """
-    # File names that are not Unicode reach us with lone surrogates.
+    # A file name that is not Unicode holds lone surrogates.
     content = text.encode("utf-8", errors="backslashreplace")
     with new_file(path, overwrite) as part:
         try:

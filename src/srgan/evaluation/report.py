@@ -133,7 +133,7 @@ def _section(heading: str, body: str) -> str:
 
 
 def _lead(evaluation: Evaluation) -> str:
-    pictures = {(score.set, score.picture) for score in evaluation.scores}
+    pictures = {(score.set, score.picture) for score in evaluation.results}
     sets = ", ".join(evaluation.sets) or "no set"
     methods = ", ".join(evaluation.methods)
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
@@ -141,7 +141,7 @@ def _lead(evaluation: Evaluation) -> str:
 
 
 def _tables(evaluation: Evaluation) -> str:
-    if not evaluation.scores:
+    if not evaluation.results:
         return "<p>No picture was evaluated; see the problems.</p>"
     note = (
         '<p class="note">Means over the pictures of a set; the best of a column is bold. A mean '
@@ -183,7 +183,7 @@ def _heading(text: str) -> str:
 
 def _headings(evaluation: Evaluation, first: Sequence[str]) -> list[str]:
     headings = [_heading(text) for text in first]
-    for name in evaluation.figures:
+    for name in evaluation.metrics:
         arrow = {"higher is better": " ↑", "lower is better": " ↓"}.get(direction_of(name), "")
         sign = f'<span role="img" aria-label="{direction_of(name)}">{arrow}</span>' if arrow else ""
         headings.append(f'<th scope="col">{escaped(title_of(name))}{sign}</th>')
@@ -201,8 +201,8 @@ def _cells(row: Row) -> str:
 
 def _plots(evaluation: Evaluation) -> str:
     """PSNR-Y against LPIPS, a plot a set; nothing where either was not computed."""
-    lpips = next((name for name in evaluation.figures if name.startswith("lpips")), None)
-    if lpips is None or "psnr_y" not in evaluation.figures:
+    lpips = next((name for name in evaluation.metrics if name.startswith("lpips")), None)
+    if lpips is None or "psnr_y" not in evaluation.metrics:
         return ""
     plots = []
     for set in evaluation.sets:
@@ -237,8 +237,8 @@ def _examples(evaluation: Evaluation) -> str:
 
 def _example(evaluation: Evaluation, example: Example) -> str:
     figures = {
-        score.method: score.figures
-        for score in evaluation.scores
+        score.method: score.values
+        for score in evaluation.results
         if (score.set, score.picture) == (example.set, example.picture)
     }
     zoom = 3 if len(example.crops) <= ROW else 2
@@ -267,7 +267,7 @@ def _png(image: np.ndarray) -> str:
 
 def _protocols(evaluation: Evaluation) -> str:
     entries = []
-    for name in evaluation.figures:
+    for name in evaluation.metrics:
         # `scale` in backticks is code.
         protocol = re.sub(r"`(\w+)`", r"<code>\1</code>", escaped(protocol_of(name)))
         direction = f"; {direction_of(name)}" if direction_of(name) else ""
@@ -280,7 +280,7 @@ def _protocols(evaluation: Evaluation) -> str:
 
 def _problems(evaluation: Evaluation) -> str:
     if not evaluation.problems:
-        return "<p>None: every picture counts.</p>" if evaluation.scores else ""
+        return "<p>None: every picture counts.</p>" if evaluation.results else ""
     lines = [f"<li>{escaped(problem_line(problem))}</li>" for problem in evaluation.problems]
     return f"<p>These pictures do not count:</p>\n<ul>{''.join(lines)}</ul>"
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures by set, picture and method, and why some are missing."""
+"""The result of an evaluation: values by set, picture and method, and why some are missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,20 +9,20 @@ BICUBIC = "bicubic"
 
 
 @dataclass(frozen=True)
-class Score:
-    """Figures of one picture by one method.
+class PictureResult:
+    """The values of one picture by one method.
 
     Attributes:
         set: name of the benchmark set, such as Set5.
         picture: file name of the HR picture, such as baby.png.
         method: "bicubic", a model's name, or that of a folder of results.
-        figures: by name, such as psnr_y; see `srgan.evaluation.registry.PROTOCOLS`.
+        values: by the metric's name, such as psnr_y; see `srgan.evaluation.registry.METRICS`.
     """
 
     set: str
     picture: str
     method: str
-    figures: dict[str, float]
+    values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -50,32 +50,34 @@ class Evaluation:
 
     Attributes:
         methods: in the order in which they are shown.
-        figures: names of the figures that were computed, in that order.
-        unavailable: figures that could not be computed here, and what to install.
+        metrics: names of the metrics that were computed, in that order.
+        results: one for each picture and method that count.
+        problems: one for each picture that does not count.
+        unavailable: metrics that could not be computed here, and what to install.
         examples: parts of chosen pictures, for the report.
     """
 
     methods: list[str]
-    figures: list[str]
-    scores: list[Score] = field(default_factory=list)
-    problems: list[MissingResult] = field(default_factory=list)
-    unavailable: dict[str, str] = field(default_factory=dict)
-    examples: list[Example] = field(default_factory=list)
+    metrics: list[str]
+    results: list[PictureResult] = field(default_factory=list[PictureResult])
+    problems: list[MissingResult] = field(default_factory=list[MissingResult])
+    unavailable: dict[str, str] = field(default_factory=dict[str, str])
+    examples: list[Example] = field(default_factory=list[Example])
 
     @property
     def sets(self) -> list[str]:
         """Names of the benchmark sets, in the order in which they were evaluated."""
-        return list(dict.fromkeys(entry.set for entry in [*self.scores, *self.problems]))
+        return list(dict.fromkeys(entry.set for entry in [*self.results, *self.problems]))
 
-    def select(self, set: str, method: str) -> Sequence[Score]:
-        """The scores of a method on a set."""
-        return [s for s in self.scores if s.set == set and s.method == method]
+    def select(self, set: str, method: str) -> Sequence[PictureResult]:
+        """The results of a method on a set."""
+        return [each for each in self.results if (each.set, each.method) == (set, method)]
 
     def means(self, set: str, method: str) -> dict[str, float]:
-        """Mean of each figure over the pictures that count; empty where none does."""
-        scores = self.select(set, method)
+        """Mean of each metric over the pictures that count; empty where none does."""
+        results = self.select(set, method)
         return {
-            name: float(np.mean([score.figures[name] for score in scores]))
-            for name in self.figures
-            if scores
+            name: float(np.mean([result.values[name] for result in results]))
+            for name in self.metrics
+            if results
         }

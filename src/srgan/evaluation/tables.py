@@ -4,22 +4,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from srgan.evaluation.registry import FIGURES
+from srgan.evaluation.registry import find_metric
 from srgan.evaluation.results import Evaluation, MissingResult
-
-KNOWN = {figure.name: figure for figure in FIGURES}
-
 
 MISSING = "-"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a table shows of a method.
+    """A method's row of a table.
 
     Attributes:
-        cells: a text for each figure of the evaluation.
-        best: whether that figure is the best of those it may be compared with.
+        cells: a text for each metric of the evaluation.
+        best: whether the value in that cell is the best of those it may be compared with.
         pictures: how many count: "14", or "13 of 14".
     """
 
@@ -36,7 +33,7 @@ def mean_rows(evaluation: Evaluation, set: str) -> list[Row]:
     difficult ones.
     """
     counts = {method: len(evaluation.select(set, method)) for method in evaluation.methods}
-    entries = [*evaluation.scores, *evaluation.problems]
+    entries = [*evaluation.results, *evaluation.problems]
     total = len({entry.picture for entry in entries if entry.set == set})
     means = {method: evaluation.means(set, method) for method in evaluation.methods}
     full = [method for method, count in counts.items() if count == max(counts.values())]
@@ -45,31 +42,31 @@ def mean_rows(evaluation: Evaluation, set: str) -> list[Row]:
 
 
 def picture_rows(evaluation: Evaluation, set: str) -> dict[str, list[Row]]:
-    """By picture of a set: a row for each method that has figures of it."""
-    figures: dict[str, dict[str, dict[str, float]]] = {}
-    for score in evaluation.scores:
-        if score.set == set:
-            figures.setdefault(score.picture, {})[score.method] = score.figures
+    """By picture of a set: a row for each method that has values for it."""
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for result in evaluation.results:
+        if result.set == set:
+            values.setdefault(result.picture, {})[result.method] = result.values
     return {
         picture: _rows(evaluation, methods, list(methods), dict.fromkeys(methods, "1"))
-        for picture, methods in figures.items()
+        for picture, methods in values.items()
     }
 
 
 def _rows(
     evaluation: Evaluation,
-    figures: Mapping[str, Mapping[str, float]],
+    values: Mapping[str, Mapping[str, float]],
     compared: list[str],
     pictures: Mapping[str, str],
 ) -> list[Row]:
     rows: dict[str, Row] = {
         method: Row(method, [], [], pictures[method])
         for method in evaluation.methods
-        if method in figures
+        if method in values
     }
-    for name in evaluation.figures:
-        shown = {m: shown_value(name, figures[m].get(name)) for m in rows}
-        best = _best(name, [figures[m][name] for m in compared if name in figures[m]])
+    for name in evaluation.metrics:
+        shown = {method: shown_value(name, values[method].get(name)) for method in rows}
+        best = _best(name, [values[method][name] for method in compared if name in values[method]])
         for method, row in rows.items():
             row.cells.append(shown[method])
             row.best.append(method in compared and shown[method] == best)
@@ -77,45 +74,43 @@ def _rows(
 
 
 def _best(name: str, values: list[float]) -> str | None:
-    """The best value as it is shown; None for a figure of which we do not know the direction."""
+    """The best value as it is shown; None where the metric's direction is unknown."""
     values = [value for value in values if not math.isnan(value)]
-    if not values or name not in KNOWN:
+    higher_is_better = find_metric(name).higher_is_better
+    if not values or higher_is_better is None:
         return None
-    return shown_value(name, max(values) if KNOWN[name].higher_is_better else min(values))
+    return shown_value(name, max(values) if higher_is_better else min(values))
 
 
 def shown_value(name: str, value: float | None) -> str:
-    """A figure with the decimals that it is given with."""
-    if value is None:
-        return MISSING
-    return f"{value:.{KNOWN[name].decimals if name in KNOWN else 4}f}"
+    """A metric's value with the metric's decimals."""
+    return MISSING if value is None else f"{value:.{find_metric(name).decimals}f}"
 
 
 def title_of(name: str) -> str:
-    """The heading of a figure's column."""
-    return KNOWN[name].title if name in KNOWN else printable(name)
+    """The heading of a metric's column."""
+    return printable(find_metric(name).title)
 
 
 def protocol_of(name: str) -> str:
-    """How a figure is computed, in one line."""
-    if name in KNOWN:
-        return KNOWN[name].protocol
-    return f"{printable(name.partition(':')[2] or name)} as pyiqa computes it: RGB, 8 bit"
+    """How a metric is computed, in one line."""
+    return printable(find_metric(name).protocol)
 
 
 def direction_of(name: str) -> str:
-    """Which values of a figure are better, in words; empty where we do not know."""
-    if name not in KNOWN:
+    """Which values of a metric are better, in words; empty where that is unknown."""
+    higher_is_better = find_metric(name).higher_is_better
+    if higher_is_better is None:
         return ""
-    return "higher is better" if KNOWN[name].higher_is_better else "lower is better"
+    return "higher is better" if higher_is_better else "lower is better"
 
 
 def problem_line(problem: MissingResult) -> str:
-    """Which picture does not count, for which method, and why."""
+    """A picture that does not count, for which method, and why, in one line."""
     method = f" by {problem.method}" if problem.method is not None else ""
     return printable(f"{problem.set}/{problem.picture}{method}: {' '.join(problem.reason.split())}")
 
 
 def printable(text: str) -> str:
-    """Without what would break a line or steer a terminal: file names may hold anything."""
+    """Text with "?" for characters that break a line or steer a terminal: file names hold any."""
     return "".join(character if character.isprintable() else "?" for character in text)

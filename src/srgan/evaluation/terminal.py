@@ -20,11 +20,11 @@ from srgan.evaluation.tables import (
     title_of,
 )
 
-WIDE = 5  # with more figures than this, headings take two lines, to fit 100 columns
+WIDE = 5  # with more metrics than this, headings take two lines, to fit 100 columns
 
 
 def print_tables(evaluation: Evaluation, per_image: bool) -> None:
-    """Print a table for each set on stdout, what its figures are, and problems on stderr.
+    """Print a table for each set and the metrics' protocols on stdout, problems on stderr.
 
     Args:
         per_image: before the means of a set, a table with a row for each picture and method.
@@ -70,9 +70,9 @@ def _table(evaluation: Evaluation, title: str, names: list[str]) -> Table:
     )
     for name in names:
         table.add_column(name, overflow="fold")
-    for name in evaluation.figures:
+    for name in evaluation.metrics:
         title = title_of(name)
-        if len(evaluation.figures) > WIDE:
+        if len(evaluation.metrics) > WIDE:
             title = title.replace("-", "\n").replace(" ", "\n")
         table.add_column(Text(title), justify="right", no_wrap=True)
     return table
@@ -86,23 +86,21 @@ def _cells(row: Row) -> list[Text]:
 
 
 def _legend(evaluation: Evaluation) -> Table:
-    """What each figure is, once for all sets, and which could not be computed."""
+    """Each metric's protocol, once for all sets, and metrics that could not be computed."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
-    for name in evaluation.figures:
-        direction = direction_of(name)
-        note = f"{protocol_of(name)}; {direction}" if direction else protocol_of(name)
-        table.add_row(Text(title_of(name)), Text(note))
+    for name in evaluation.metrics:
+        words = filter(None, [protocol_of(name), direction_of(name)])
+        table.add_row(Text(title_of(name)), Text("; ".join(words)))
     for name, remedy in evaluation.unavailable.items():
-        table.add_row(
-            Text(title_of(name)), Text(printable(f"not computed: {' '.join(remedy.split())}"))
-        )
+        note = printable(f"not computed: {' '.join(remedy.split())}")
+        table.add_row(Text(title_of(name)), Text(note))
     return table
 
 
 def _print(console: Console, table: Table) -> None:
-    """Print a table; a pipe or a file has no width that a table would have to fit."""
+    """Print a table; in a pipe or a file, as wide as it needs to be."""
     if not console.is_terminal:
         unlimited = console.options.update(width=10_000)
         if table.columns and table.box is not None:
