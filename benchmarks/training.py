@@ -19,6 +19,7 @@ from turns import Maker, Work, take_turns
 
 from srgan.cli.info import describe
 from srgan.cli.run import run_script
+from srgan.training.config import TrainingConfig
 from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
@@ -28,7 +29,6 @@ from srgan.training.options import (
     SRGANOptions,
     SRGANSchedule,
     SRResNetOptions,
-    TrainingConfig,
 )
 from srgan.training.start import make_accelerator
 from srgan.training.trainer import Trainer

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from srgan.models.load import load_checkpoint
+from srgan.training.config import TrainingConfig
 from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
     RunOptions,
     ScheduleOptions,
     SRResNetOptions,
-    TrainingConfig,
 )
 
 

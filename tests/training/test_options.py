@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from srgan.errors import OptionError
+from srgan.training.config import PRESETS, TrainingConfig, check_resumed
 from srgan.training.ema import EMA
 from srgan.training.options import (
-    PRESETS,
     DataOptions,
     OptimizerOptions,
     RunOptions,
@@ -22,8 +22,6 @@ from srgan.training.options import (
     SRGANOptions,
     SRGANSchedule,
     SRResNetOptions,
-    TrainingConfig,
-    check_resumed,
 )
 from srgan.training.schedule import rate_factor
 from tests.support.command import Command

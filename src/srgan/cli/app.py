@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from srgan.cli.cluster import cluster
 from srgan.cli.evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, evaluate
@@ -19,7 +19,7 @@ from srgan.cli.models import (
     models,
     push,
 )
-from srgan.cli.run import run
+from srgan.cli.run import DEFAULTS, run
 from srgan.cli.serve import SERVE_EXAMPLES, serve
 from srgan.cli.train import PREPARE_EXAMPLES, prepare, train
 from srgan.cli.upscale import UPSCALE_EXAMPLES, upscale
@@ -29,7 +29,7 @@ app = App(
     help="Super-resolution of photographs with SRResNet and SRGAN.",
     version=version("srgan"),
     help_epilogue="Start with: srgan upscale photo.jpg",
-    default_parameter=Parameter(negative=()),
+    default_parameter=DEFAULTS,
 )
 
 app.command(upscale, help_epilogue=UPSCALE_EXAMPLES)

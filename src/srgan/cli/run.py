@@ -10,11 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
+from srgan.cli.help import HelpFormatter
 from srgan.errors import OptionError, one_line
 
 log = logging.getLogger("srgan")
+
+# Only booleans that say so have a --no- form: those that are true by default.
+DEFAULTS = Parameter(negative_bool=(), negative_iterable=(), negative_none=())
+DEBUGGING = Parameter(group=Group("Debugging", sort_key=8))
 
 
 def run_script(function: Callable[..., Any], config: Callable[..., None] | None = None) -> NoReturn:
@@ -26,7 +31,7 @@ def run_script(function: Callable[..., Any], config: Callable[..., None] | None 
     script = App(
         help=function.__doc__,
         version=version("srgan"),
-        default_parameter=Parameter(negative=()),
+        default_parameter=DEFAULTS,
         config=config,
     )
     script.default(function)
@@ -37,19 +42,25 @@ def run(app: App) -> NoReturn:
     """Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal."""
     _leave_cleanly_on_signals()
     _print_whatever_the_streams()
+    app.help_formatter = formatter = HelpFormatter()
 
     @app.meta.default
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        debug: Annotated[bool, Parameter(negative=())] = False,
+        debug: Annotated[bool, DEBUGGING] = False,
+        help_all: Annotated[bool, Parameter(show=False)] = False,
     ) -> int | None:
         """Run a command.
 
         Args:
             debug: Print the traceback of every error.
+            help_all: Show every option of a command.
         """
         if debug:
             log.setLevel(logging.DEBUG)
+        if help_all:
+            formatter.show_all = True
+            tokens = (*tokens, "--help")
         return app(tokens, exit_on_error=False, result_action="return_value")
 
     try:

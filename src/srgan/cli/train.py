@@ -10,6 +10,7 @@ from cyclopts import App, ArgumentCollection, Group, Parameter
 from cyclopts.config import Toml
 
 from srgan.errors import OptionError, need
+from srgan.training.config import TrainingConfig, check_resumed, preset_file
 from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
@@ -21,22 +22,19 @@ from srgan.training.options import (
     SRGANOptions,
     SRGANSchedule,
     SRResNetOptions,
-    TrainingConfig,
-    check_resumed,
-    preset_file,
 )
 
 train = App(name="train", help="Train SRResNet and SRGAN on a folder of pictures.")
 
-METHOD = Parameter(name="*", group=Group("Method", sort_key=1))
-DATA = Parameter(name="*", group=Group("Data", sort_key=2))
-SCHEDULE = Parameter(name="*", group=Group("Schedule", sort_key=3))
-OPTIMIZER = Parameter(name="*", group=Group("Optimizer", sort_key=4))
+DATA = Parameter(name="*", group=Group("Data", sort_key=1))
+SCHEDULE = Parameter(name="*", group=Group("Schedule", sort_key=2))
+MODEL = Parameter(name="*", group=Group("Model", sort_key=3))
 RUN = Parameter(name="*", group=Group("Run", sort_key=5))
 RUN_FOLDER = """\
 The run folder holds config.toml, metrics.jsonl, TensorBoard events, sample grids, the models
 best.safetensors and last.safetensors (use them with srgan upscale --model), and the training
-state. Ctrl-C and SIGTERM save and stop; --resume goes on exactly from there.
+state. --preset takes a TOML file that sets any option by its name. Ctrl-C and SIGTERM save and
+stop; --resume continues exactly.
 
 Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
 """
@@ -54,7 +52,7 @@ Exit codes: 0 all done, 1 a picture was left out, 2 wrong usage.
 
 
 def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
-    """Options that are not on the command line come from the resumed run, or the preset."""
+    """Options that the command line leaves out come from the resumed run or the preset."""
 
     def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         if "--preset" not in arguments:  # those of `run` itself, such as --debug
@@ -85,10 +83,10 @@ SRGAN_CONFIG = _fill_in("srgan")
 @train.command(config=SRRESNET_CONFIG, help_epilogue=RUN_FOLDER)
 def srresnet(
     *,
-    method: Annotated[SRResNetOptions, METHOD] = SRResNetOptions(),
+    method: Annotated[SRResNetOptions, MODEL] = SRResNetOptions(),
     data: Annotated[DataOptions, DATA] = DataOptions(),
     schedule: Annotated[ScheduleOptions, SCHEDULE] = ScheduleOptions(),
-    optimizer: Annotated[OptimizerOptions, OPTIMIZER] = OptimizerOptions(),
+    optimizer: Annotated[OptimizerOptions, SCHEDULE] = OptimizerOptions(),
     run: Annotated[RunOptions, RUN] = RunOptions(),
     preset: str = "fast",  # noqa: ARG001 (fill_in reads it)
     run_folder: Path | None = None,
@@ -97,11 +95,11 @@ def srresnet(
     """Train an SRResNet: srgan train srresnet --data-folder photos/ --minutes 60
 
     Args:
-        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (on from srresnet-x4,
-            for pictures out of focus, noisy or compressed), or a TOML file of options.
-        run_folder: Where the run is kept; by default runs/srresnet, runs/srresnet-2, ...
-        resume: Go on with a run, the newest one or --run-folder's, with its own options; those
-            on the command line replace them.
+        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (continues
+            srresnet-x4 for blurry, noisy and compressed pictures), or a TOML file of options.
+        run_folder: Folder of the run. Default: runs/srresnet, runs/srresnet-2, ...
+        resume: Continue a run with its own options: the newest one, or that of --run-folder.
+            Options on the command line replace its own.
     """
     config = TrainingConfig(data, schedule, optimizer, run, method)
     _train(config, run_folder, resume)
@@ -110,10 +108,10 @@ def srresnet(
 @train.command(config=SRGAN_CONFIG, help_epilogue=RUN_FOLDER)
 def srgan(
     *,
-    method: Annotated[SRGANOptions, METHOD] = SRGANOptions(),
+    method: Annotated[SRGANOptions, MODEL] = SRGANOptions(),
     data: Annotated[SRGANData, DATA] = SRGANData(),
     schedule: Annotated[SRGANSchedule, SCHEDULE] = SRGANSchedule(),
-    optimizer: Annotated[SRGANOptimizer, OPTIMIZER] = SRGANOptimizer(),
+    optimizer: Annotated[SRGANOptimizer, SCHEDULE] = SRGANOptimizer(),
     run: Annotated[RunOptions, RUN] = RunOptions(),
     preset: str = "fast",  # noqa: ARG001 (fill_in reads it)
     run_folder: Path | None = None,
@@ -122,11 +120,11 @@ def srgan(
     """Train an SRGAN: srgan train srgan --data-folder photos/ --srresnet srresnet-x4
 
     Args:
-        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (after srresnet's
-            preset blurry), or a TOML file of options.
-        run_folder: Where the run is kept; by default runs/srgan, runs/srgan-2, ...
-        resume: Go on with a run, the newest one or --run-folder's, with its own options; those
-            on the command line replace them.
+        preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (continues an
+            SRResNet of the preset blurry), or a TOML file of options.
+        run_folder: Folder of the run. Default: runs/srgan, runs/srgan-2, ...
+        resume: Continue a run with its own options: the newest one, or that of --run-folder.
+            Options on the command line replace its own.
     """
     if method.srresnet is None and not method.from_scratch and not resume:
         method = replace(method, srresnet=_newest_srresnet())
@@ -184,18 +182,18 @@ def prepare(
     format: PreparedFormat = "png",
     workers: int | None = None,
 ) -> int:
-    """Cut large pictures into sub-images for training: decoding them is then no bottleneck.
+    """Cut large pictures into sub-images, which training decodes faster.
 
-    A run that was interrupted goes on when it is started again.
+    Start an interrupted run again to continue it.
 
     Args:
         folder: Pictures, searched recursively.
-        output: Folder for the sub-images, as PNG; the tree is kept.
-        format: png for files; parquet or webdataset for few large files that hold them, which
-            copy faster and are read from object stores as well.
+        output: Folder for the sub-images; subfolders are kept.
         size: Side of the sub-images in pixels; smaller pictures stay whole.
         step: Pixels from one sub-image to the next.
-        workers: Processes; by default as many as there are cores.
+        format: png writes a file for each; parquet and webdataset write a few large files, which
+            copy faster and can be read from object stores.
+        workers: Processes. Default: one for each core.
     """
     from srgan.cli.console import counting
     from srgan.training.data.prepare import prepare

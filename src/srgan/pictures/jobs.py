@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from srgan.errors import OptionError
+from srgan.pictures.folders import picture_names
 from srgan.pictures.images import (
     FORMATS,
-    PICTURE_SUFFIXES,
     Picture,
     PictureError,
     output_format,
@@ -52,7 +52,7 @@ def plan(
     unique = {_key(found.path): found for name in inputs for found in _find(name, results)}
     if file is not None and (len(unique) != 1 or any(f.root for f in unique.values())):
         raise OptionError(f"{output}: one file cannot hold several pictures; name a folder")
-    jobs = []
+    jobs: list[PictureJob] = []
     taken: dict[str, Path] = {}
     for key, found in unique.items():
         target = file or _target(found, folder, options, model_scale)
@@ -128,15 +128,11 @@ def _find(name: str, results: Path | None) -> Iterator[_Found]:
 
 def _search(root: Path, results: Path | None) -> Iterator[_Found]:
     unreadable: list[OSError] = []
+    without = [] if results is None else [results]
     empty = True
-    for folder, folders, files in os.walk(root, onerror=unreadable.append):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        if results is not None and Path(folder).resolve().is_relative_to(results):
-            continue
-        for file in sorted(files):
-            if Path(file).suffix.lower() in PICTURE_SUFFIXES and not file.startswith("."):
-                empty = False
-                yield _Found(Path(folder, file), root)
+    for name in picture_names(root, unreadable=unreadable.append, without=without):
+        empty = False
+        yield _Found(Path(name), root)
     for error in unreadable:
         path = Path(error.filename)
         yield _Found(path, problem=f"{path}: this folder cannot be read ({error.strerror})")

@@ -1,13 +1,14 @@
 """Pixel, content and adversarial losses (Ledig et al. 2017, arXiv:1609.04802, section 2.2).
 
-Pictures are RGB in [0, 1], N x 3 x H x W. Every loss is a float32 scalar, a
-mean over the batch, computed in float32 whatever autocast makes of the networks.
+Pictures are RGB in [0, 1], N x 3 x H x W. Every loss is a float32 scalar, a mean over the batch,
+and computed in float32 also under autocast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from srgan.degradation.bicubic import reduced
@@ -22,13 +23,16 @@ NEIGHBOURS = 9  # frequencies, side of a square
 UNSEEN = 1e-5  # power of noise of 0.8 8-bit levels
 TINY = 1e-6  # squared length of a feature, or of a difference of colours, of nothing
 
+_fft: Any = torch.fft  # it has no types
+
 
 def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
     """Mean over all samples of a function of d = SR - HR.
 
     "mse": d^2 (equation 4). "l1": |d|. "charbonnier": sqrt(d^2 + e^2), e = 1e-3 (Lai et al.
-    2017, arXiv:1704.03915, equation 2). "rmse" is nearer to PSNR-Y, which is taken picture by
-    picture: the mean over crops of the root of luma's mean d^2 and a fifth of RGB's.
+    2017, arXiv:1704.03915, equation 2). "rmse": the mean over crops of
+    sqrt(mean(luma d^2) + mean(RGB d^2) / 5). It follows PSNR-Y more closely, which is also
+    computed picture by picture.
     """
     difference = sr.float() - hr.float()
     if kind == "mse":
@@ -43,13 +47,13 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
 
 
 def content_loss(sr: Sequence[Tensor], hr: Sequence[Tensor], kind: ContentLoss = "mse") -> Tensor:
-    """How far VGG's features phi(SR) are from phi(HR), the mean over layers of N x C x H x W.
+    """Distance of VGG's features phi(SR) and phi(HR), each N x C x H x W; the mean over layers.
 
     "mse": mean((phi(SR) - phi(HR))^2) over a layer's N, C, H and W (equation 5). "unit": the
     same of features that have the length 1 over C, summed over C, 0 to 2 in every layer (LPIPS
     without learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1).
     """
-    losses = []
+    losses: list[Tensor] = []
     for features, target in zip(sr, hr, strict=True):
         if kind == "mse":
             losses.append((features.float() - target.float()).square().mean())
@@ -59,19 +63,18 @@ def content_loss(sr: Sequence[Tensor], hr: Sequence[Tensor], kind: ContentLoss =
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Features of the length 1 over C, in float32; those of nothing stay 0."""
+    """Features scaled to the length 1 over C, in float32; features of length 0 stay 0."""
     features = features.float()
     return features / (features.square().sum(1, keepdim=True) + TINY).sqrt()
 
 
 def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """mean(|C(R(SR)) - C(R(HR))|) / 100, R being the bicubic reduction, C CIELAB: 1 is from black
-    to white.
+    """mean(|C(R(SR)) - C(R(HR))|) / 100, with R the bicubic reduction and C CIELAB.
 
-    Of all HR with the same reduction none is preferred: it holds colours and brightness, and
-    leaves texture to the other losses. The eye sees a change of hue sooner than one of
-    brightness: by RGB values, hues drift by more than brightness does before it costs much.
-    R(HR) is the bicubic LR; a blurry one would teach blur.
+    1 is the distance from black to white. The loss holds colours and brightness at LR's size, and
+    leaves texture to the other losses. CIELAB, since the eye sees a change of hue sooner than one
+    of brightness; distances of RGB values let hues drift. R(HR) is the bicubic LR also where
+    training uses a blurry one, which would teach blur.
     """
     with torch.no_grad():
         target = _cielab(reduced(hr.float(), scale))
@@ -80,10 +83,10 @@ def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
 
 
 def _cielab(picture: Tensor) -> Tensor:
-    """As `metrics.cielab`, of RGB from 0 to 1 and a little beyond; N x 3 x H x W."""
+    """As `pictures.colour.cielab`, for RGB in [0, 1] and slightly beyond; N x 3 x H x W."""
     bright = ((picture.clamp(min=0) + 0.055) / 1.055) ** 2.4
     linear = torch.where(picture > 0.04045, bright, picture / 12.92)
-    matrix = torch.from_numpy(XYZ_FROM_RGB / WHITE[:, None]).to(linear)
+    matrix = torch.as_tensor(XYZ_FROM_RGB / WHITE[:, None]).to(linear)
     xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
     root = xyz.clamp(min=BEND) ** (1 / 3)
     x, y, z = torch.where(xyz > BEND, root, SLOPE * xyz + OFFSET).unbind(1)
@@ -91,17 +94,19 @@ def _cielab(picture: Tensor) -> Tensor:
 
 
 def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """mean(|P(SR) - P(HR)|), P being the fixed pattern of scale x scale pixels around each place.
+    """mean(|P(SR) - P(HR)|), with P the pattern that repeats in every LR pixel.
 
-    Pixel shuffling computes the scale x scale pixels of an LR pixel by kernels of their own, and
-    texture that is the same in each LR pixel, a grid, is the first that a generator finds.
-    P: how far each of the scale x scale pixels of an LR pixel is from their mean, on average
-    over 6 x 6 LR pixels (or as many as there are), every third, so that of natural texture
-    little is left.
+    PixelShuffle computes each of the scale x scale SR pixels of an LR pixel by a kernel of its
+    own. A texture that repeats in every LR pixel, a grid, is the first that a generator finds.
+    P is the difference of each of the scale x scale pixels from their mean, averaged over windows
+    of 6 x 6 LR pixels (fewer in small crops) at every third LR pixel. The average removes most of
+    the natural texture.
     """
 
     def pattern(picture: Tensor) -> Tensor:
-        phases = functional.pixel_unshuffle(picture.float(), scale).unflatten(1, (3, scale**2))
+        unshuffled: Tensor = nn.PixelUnshuffle(scale)(picture.float())
+        count, _, height, width = unshuffled.shape
+        phases = unshuffled.view(count, 3, scale**2, height, width)
         phases = phases - phases.mean(dim=2, keepdim=True)
         window = min(GRID_WINDOW, *phases.shape[-2:])
         return functional.avg_pool2d(phases.flatten(1, 2), window, GRID_WINDOW // 2)
@@ -112,17 +117,17 @@ def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
 
 
 def spectrum_loss(sr: Tensor, hr: Tensor) -> Tensor:
-    """mean(max(D, 0)^2) over all frequencies, D being by how much the power of SR by that of HR
-    is greater at a frequency than around it, in nats.
+    """mean(max(D, 0)^2) over all frequencies; D compares a frequency with its surroundings.
 
-    Of texture that it cannot know a generator makes little, and that at a few frequencies, also
-    where no grid of pixels suggests them: leather, ripples. What changes smoothly with frequency
-    costs little, as that SR has less of the high ones: more would be noise. (Durall et al. 2020,
-    arXiv:2003.01826, compare the spectra themselves.)
+    D is the ratio of the powers of SR and HR at a frequency, in nats, less the mean of this ratio
+    over the 9 x 9 frequencies around it. A generator makes unknown texture at a few frequencies
+    only, which shows as leather or ripples. A ratio that changes smoothly with frequency costs
+    little: SR has less of the high frequencies, and more of them would be noise. Durall et al.
+    2020 (arXiv:2003.01826) compare the spectra themselves.
 
-    Power: of the mean of R, G and B, in windows of 32 x 32 pixels that overlap by half, each
-    less its mean and with a Hann window, the mean over a picture's windows; its logarithm is
-    averaged over the batch. Around: the mean over 9 x 9 frequencies.
+    The power is that of the mean of R, G and B, in windows of 32 x 32 pixels that overlap by half
+    (each minus its mean, times a Hann window), averaged over a picture's windows; its logarithm
+    is averaged over the batch.
     """
 
     def power(picture: Tensor) -> Tensor:
@@ -131,7 +136,7 @@ def spectrum_loss(sr: Tensor, hr: Tensor) -> Tensor:
         windows = gray.unfold(1, side, side // 2).unfold(2, side, side // 2)
         windows = windows - windows.mean((-2, -1), keepdim=True)
         hann = torch.hann_window(side, periodic=False, device=gray.device)
-        spectra = torch.fft.fft2(windows * hann * hann[:, None]) / hann.square().sum()
+        spectra: Tensor = _fft.fft2(windows * hann * hann[:, None]) / hann.square().sum()
         return (spectra.abs().square().mean((1, 2)) + UNSEEN).log().mean(0)
 
     with torch.no_grad():
@@ -141,18 +146,27 @@ def spectrum_loss(sr: Tensor, hr: Tensor) -> Tensor:
     return (ratio - functional.avg_pool2d(padded, NEIGHBOURS, 1)).relu().square().mean()
 
 
-def relativistic(logits: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
-    """How far the logits of each head are above those of the same places in the other picture.
+# SRGAN's loss terms that compare SR with HR alone: (SR, HR, scale) to a float32 scalar, by the
+# name that `SRGANOptions` gives a weight to.
+PICTURE_TERMS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "consistency": consistency_loss,
+    "grid": grid_loss,
+    "spectrum": lambda sr, hr, _scale: spectrum_loss(sr, hr),
+}
 
-    In the adversarial losses instead of the logits themselves they make the relativistic GAN
-    (RSGAN of Jolicoeur-Martineau 2019, arXiv:1807.00734): a discriminator that says of SR and its
-    HR which one is the truth. It cannot go by what the picture shows, which is the same in both.
+
+def relativistic(logits: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """Difference of each head's logits and those at the same places of the other picture.
+
+    Used instead of the logits, they give the relativistic GAN (RSGAN, Jolicoeur-Martineau 2019,
+    arXiv:1807.00734): the discriminator decides which of SR and its HR is real. The content of the
+    picture does not help it, since both show the same.
     """
     return [x.float() - y.float() for x, y in zip(logits, others, strict=True)]
 
 
 def generator_adversarial_loss(logits_sr: Sequence[Tensor]) -> Tensor:
-    """mean(-log(sigmoid(D(SR)))): how far SR is from passing for HR (equation 6).
+    """mean(-log(sigmoid(D(SR)))): the generator's loss against the discriminator (equation 6).
 
     BCE with logits against the label 1. Equation 6 sums over the batch; this is its mean.
 
@@ -165,8 +179,8 @@ def generator_adversarial_loss(logits_sr: Sequence[Tensor]) -> Tensor:
 def discriminator_loss(logits_hr: Sequence[Tensor], logits_sr: Sequence[Tensor]) -> Tensor:
     """mean(-log(sigmoid(D(HR)))) + mean(-log(1 - sigmoid(D(SR)))) (equation 2, negated).
 
-    BCE with logits, HR labelled 1 and SR 0. The sum of both halves, as in equation 2, not
-    their mean: a discriminator that knows nothing has the loss 2 log 2.
+    BCE with logits; the label of HR is 1, that of SR 0. The two halves are added, as in
+    equation 2: a discriminator that guesses has the loss 2 log 2.
 
     Args:
         logits_hr, logits_sr: one tensor for each head; heads weigh the same.
@@ -175,12 +189,12 @@ def discriminator_loss(logits_hr: Sequence[Tensor], logits_sr: Sequence[Tensor])
 
 
 def probability(logits: Sequence[Tensor]) -> Tensor:
-    """How sure a discriminator is, in the mean, that it sees HR."""
+    """Mean probability that the discriminator gives to its input being HR."""
     return torch.stack([head.float().sigmoid().mean() for head in logits]).mean()
 
 
 def _cross_entropy(logits: Sequence[Tensor], label: float) -> Tensor:
-    losses = []
+    losses: list[Tensor] = []
     for head in map(Tensor.float, logits):
         labels = torch.full_like(head, label)
         losses.append(functional.binary_cross_entropy_with_logits(head, labels))

@@ -19,13 +19,16 @@ from srgan.models.load import load_checkpoint
 from srgan.networks import winograd
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.networks.generator import Generator
+from srgan.training.adversarial_step import AdversarialStep
+from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import split
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
-from srgan.training.options import DataOptions, SRGANOptions, SRResNetOptions, TrainingConfig
+from srgan.training.options import DataOptions, SRGANOptions, SRResNetOptions
+from srgan.training.pixel_step import PixelStep
 from srgan.training.process import keep_freed_memory
 from srgan.training.run.folder import RUNS
-from srgan.training.steps import AdversarialStep, PixelStep, Step
+from srgan.training.step import Step
 
 # Options with names of somebody's files: no model file tells them.
 PRIVATE = ("data_folder", "validation_folder", "features", "srresnet", "init")

@@ -19,12 +19,12 @@ from srgan.engines.base import EngineError
 from srgan.errors import OptionError
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.pictures.files import remove_parts
+from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import CropLoader
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import Pictures, digest
 from srgan.training.data.streams import open_loader
 from srgan.training.ema import EMA
-from srgan.training.options import TrainingConfig
 from srgan.training.process import StopSignals
 from srgan.training.run import folder as run_folder
 from srgan.training.run.logbook import RunError
@@ -38,7 +38,7 @@ from srgan.training.start import (
     trained_checkpoint,
     with_iterations,
 )
-from srgan.training.steps import Batch
+from srgan.training.step import Batch
 from srgan.training.validation import ValidationPair, read_pairs, validate
 
 BAD_IN_A_ROW = 5  # updates skipped because a gradient was not finite, before the run stops

@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from srgan.errors import UserError
-from srgan.pictures.images import PICTURE_SUFFIXES, Picture, open_picture
+from srgan.pictures.folders import picture_names
+from srgan.pictures.images import Picture, open_picture
 
 
 class DataError(UserError):
@@ -29,19 +30,10 @@ def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: the folder or a part of it cannot be read, or it has no pictures.
     """
-    found = []
-    left_out = {path.resolve() for path in without}
-    for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if left_out:
-            folders[:] = [name for name in folders if Path(parent, name).resolve() not in left_out]
-        for name in files:
-            suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a Path each takes four times as long
-            if suffix.lower() in PICTURE_SUFFIXES and not name.startswith("."):
-                found.append(os.path.join(parent, name))  # noqa: PTH118
-    if not found:
+    names = sorted(picture_names(folder, unreadable=_raise_unreadable, without=without))
+    if not names:
         raise DataError(f"{folder}: no pictures in this folder: give another one")
-    return [Path(name) for name in sorted(found)]
+    return [Path(name) for name in names]
 
 
 def _raise_unreadable(error: OSError) -> None:

@@ -19,6 +19,7 @@ from srgan.networks.architecture import Architecture
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
+from srgan.training.adversarial_step import AdversarialStep
 from srgan.training.losses import (
     consistency_loss,
     content_loss,
@@ -28,7 +29,8 @@ from srgan.training.losses import (
 )
 from srgan.training.network import NetworkInTraining, placed
 from srgan.training.options import OptimizerOptions, PixelLoss, SRGANOptions, SRResNetOptions
-from srgan.training.steps import AdversarialStep, Batch, PixelStep
+from srgan.training.pixel_step import PixelStep
+from srgan.training.step import Batch
 from tests.support.weights import random_weights
 
 SMALL = Architecture(blocks=1, channels=8)

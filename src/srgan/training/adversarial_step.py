@@ -1,13 +1,11 @@
-"""One update of the networks: SRResNet's and SRGAN's methods, each in one place.
+"""One update of SRGAN: a generator against a discriminator, both trained (Ledig et al. 2017).
 
-A step takes a batch and returns the mean of every loss and figure worth a curve, by name. It
-owns its networks and optimizers; the trainer never asks which step it has. SRGAN's terms have
-their gradients taken one by one at SR, or at VGG's features of it, where their norms tell the
-terms' shares; their sum goes on through VGG and the generator: one backward pass.
+The gradients of the loss terms are taken one by one at SR, or at VGG's features of SR, where their
+norms give the shares of the terms. Their sum then passes VGG and the generator backwards, once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -17,29 +15,21 @@ from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
 from srgan.training.losses import (
-    consistency_loss,
+    PICTURE_TERMS,
     content_loss,
     discriminator_loss,
     generator_adversarial_loss,
-    grid_loss,
     pixel_loss,
     probability,
     relativistic,
-    spectrum_loss,
 )
 from srgan.training.network import NetworkInTraining, placed
 from srgan.training.optimizers import scale_rates
-from srgan.training.options import OptimizerOptions, PixelLoss, SRGANOptions, SRResNetOptions
+from srgan.training.options import OptimizerOptions, SRGANOptions
+from srgan.training.step import Batch, Means, with_last
 
-WON = 0.98  # mean probability that the discriminator gives the truth
-COLLAPSED = 0.01  # difference of the probabilities of HR and SR
-
-
-class Batch(NamedTuple):
-    """LR (N, 3, h, w) and HR (N, 3, scale * h, scale * w), RGB float32 in [0, 1]."""
-
-    lr: Tensor
-    hr: Tensor
+WON = 0.98  # mean probability of the right answer, from which the discriminator has won
+COLLAPSED = 0.01  # difference of its probabilities for HR and SR, below which it knows nothing
 
 
 class _Seen(NamedTuple):
@@ -52,88 +42,8 @@ class _Seen(NamedTuple):
         return _Seen(self.picture.detach(), [layer.detach() for layer in self.features])
 
 
-class Step(Protocol):
-    """What the trainer knows of a method.
-
-    Attributes:
-        generator: the bare network.
-        criterion: the validation figure that says which model is best; the higher the better,
-            or with a leading "-" the lower.
-    """
-
-    generator: Generator
-    criterion: str
-
-    def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
-        """Update the networks once with the mean gradient of the micro-batches.
-
-        Returns float32 scalars on the device, among them "finite": 0 where a gradient was not
-        finite and the update was skipped, else 1.
-        """
-        ...
-
-    def scale_rates(self, factor: float) -> None:
-        """Set every learning rate to `factor` times its own."""
-        ...
-
-    def measure(self, sr: Tensor, hr: Tensor) -> dict[str, float]:
-        """Validation figures of this method for a picture, 1 x 3 x H x W."""
-        ...
-
-    def warning(self, means: Mapping[str, float]) -> str | None:
-        """What is wrong with the run, in a line, by the means of the last iterations."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-class PixelStep:
-    """SRResNet: the generator follows the pixel loss."""
-
-    criterion = "psnr_y"
-
-    def __init__(
-        self,
-        generator: Generator,
-        method: SRResNetOptions,
-        optimizer: OptimizerOptions,
-        accelerator: Accelerator,
-    ) -> None:
-        self.generator = generator
-        self._loss: PixelLoss = method.pixel_loss
-        self.trained = NetworkInTraining(generator, optimizer, accelerator)
-
-    def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
-        values = Means(len(batches))
-        for last, batch in _with_last(batches):
-            with self.trained.accumulating(last):
-                sr = self.trained(batch.lr)
-                loss = pixel_loss(sr, batch.hr, self._loss)
-                values.add("loss/pixel", loss)
-                self.trained.backward(loss / len(batches))
-        values["finite"] = self.trained.update()
-        return values
-
-    def scale_rates(self, factor: float) -> None:
-        scale_rates(self.trained.optimizer, factor)
-
-    def measure(self, sr: Tensor, hr: Tensor) -> dict[str, float]:  # noqa: ARG002
-        return {}
-
-    def warning(self, means: Mapping[str, float]) -> str | None:  # noqa: ARG002
-        return None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"generator": self.trained.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.trained.load_state_dict(state["generator"])
-
-
 class AdversarialStep:
-    """SRGAN: the generator follows VGG features and a discriminator, which learns beside it."""
+    """SRGAN's update: first the generator, by its loss terms, then the discriminator."""
 
     criterion = "-content"
 
@@ -166,12 +76,12 @@ class AdversarialStep:
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
         values = Means(len(batches))
-        judged = []
-        for last, batch in _with_last(batches):
+        judged: list[tuple[_Seen, _Seen]] = []
+        for last, batch in with_last(batches):
             with self.trained.accumulating(last):
                 judged.append(self._generator_backward(batch, values))
         finite = self.trained.update()
-        for (last, _), (sr, hr) in zip(_with_last(batches), judged, strict=True):
+        for (last, _), (sr, hr) in zip(with_last(batches), judged, strict=True):
             with self._discriminator.accumulating(last):
                 self._discriminator_backward(sr, hr, values)
         values["finite"] = torch.minimum(finite, self._discriminator.update())
@@ -179,11 +89,15 @@ class AdversarialStep:
         return values
 
     def _generator_backward(self, batch: Batch, values: "Means") -> tuple[_Seen, _Seen]:
-        """Add to the generator's gradients; returns what the losses saw of SR, detached, and HR."""
+        """Add a micro-batch to the generator's gradients.
+
+        Returns:
+            SR, detached, and HR, as the losses saw them.
+        """
         sr = self.trained(batch.lr)
         outputs = [sr, *self._needed_features(self._window(sr))]
-        # The terms are computed on copies: their gradients go to SR or to the features, no
-        # further, and neither VGG nor the discriminator gets one. In fp32, as fp16 is too coarse.
+        # The terms are computed on copies: their gradients stop at SR or at the features, so that
+        # VGG and the discriminator get none. In fp32, since fp16 is too coarse.
         copies = [output.detach().float().requires_grad_() for output in outputs]
         seen_sr = _Seen(self._window(copies[0]), copies[1:])
         with torch.no_grad():
@@ -205,7 +119,7 @@ class AdversarialStep:
     ) -> list[tuple[str, float, Tensor]]:
         """Name, weight and loss of the generator's terms."""
         method = self._method
-        terms = []
+        terms: list[tuple[str, float, Tensor]] = []
         if method.content_weight:
             loss = content_loss(seen_sr.features, seen_hr.features, method.content_loss)
             terms.append(("content", method.content_weight, loss))
@@ -215,13 +129,9 @@ class AdversarialStep:
         if method.pixel_weight:
             terms.append(("pixel", method.pixel_weight, pixel_loss(sr, hr, method.pixel_loss)))
         scale = self.generator.architecture.scale
-        if method.consistency_weight:
-            loss = consistency_loss(sr, hr, scale)
-            terms.append(("consistency", method.consistency_weight, loss))
-        if method.grid_weight:
-            terms.append(("grid", method.grid_weight, grid_loss(sr, hr, scale)))
-        if method.spectrum_weight:
-            terms.append(("spectrum", method.spectrum_weight, spectrum_loss(sr, hr)))
+        for name, loss in PICTURE_TERMS.items():
+            if method.weight(name):
+                terms.append((name, method.weight(name), loss(sr, hr, scale)))
         return terms
 
     def _adversarial_loss(self, sr: _Seen, hr: _Seen) -> Tensor:
@@ -233,11 +143,12 @@ class AdversarialStep:
         return generator_adversarial_loss(logits)
 
     def _window(self, picture: Tensor) -> Tensor:
-        """What VGG and the discriminator see of SR or HR in this iteration.
+        """The part of SR or HR that VGG and the discriminator see in this iteration.
 
-        Poolings and strides of 2 have a grid of their own, which lies on the generator's (pixel
-        shuffling's) in the same way in every crop: a fixed pattern of SR that flatters it costs
-        nothing. Seen from another of the scale x scale pixels in every iteration, it does.
+        Their poolings and strides of 2 form a grid. In every crop it lies in the same way on the
+        grid of the generator's PixelShuffle, so that SR could hold a fixed pattern that this grid
+        does not see. The view starts at another one of the scale x scale pixels in every
+        iteration, which makes such patterns costly.
         """
         if not self._method.jitter:
             return picture
@@ -247,7 +158,7 @@ class AdversarialStep:
         return picture[..., top : top + height, left : left + width]
 
     def _needed_features(self, picture: Tensor) -> list[Tensor]:
-        """None where no loss is computed from them: VGG is a third of the step."""
+        """VGG's features, or an empty list where no loss needs them: VGG is a third of the step."""
         method = self._method
         needed = method.content_weight or method.discriminator == "features"
         return self._features(picture) if needed else []
@@ -257,7 +168,7 @@ class AdversarialStep:
             return self.extractor(picture)
 
     def _logits(self, discriminator: Callable[[Any], Any], seen: _Seen) -> Sequence[Tensor]:
-        """Those of each head."""
+        """The discriminator's logits, one tensor for each of its heads."""
         if self._method.discriminator == "features":
             return discriminator(seen.features)
         return [discriminator(seen.picture)]
@@ -309,21 +220,3 @@ class AdversarialStep:
         self.trained.load_state_dict(state["generator"])
         self._discriminator.load_state_dict(state["discriminator"])
         self._updates = state["updates"]
-
-
-class Means(dict[str, Tensor]):
-    """Means over the micro-batches of an iteration, by name."""
-
-    def __init__(self, parts: int) -> None:
-        super().__init__()
-        self.parts = parts
-
-    def add(self, name: str, value: Tensor) -> None:
-        """Add a micro-batch's value to the mean of that name."""
-        part = value.detach().float() / self.parts
-        self[name] = self[name] + part if name in self else part
-
-
-def _with_last(batches: list[Batch]) -> list[tuple[bool, Batch]]:
-    """Every batch, and whether it is the last one."""
-    return [(i == len(batches) - 1, batch) for i, batch in enumerate(batches)]

@@ -1,0 +1,107 @@
+"""A run's whole configuration: from the command line, a preset, or the run that is resumed.
+
+One flat TOML table holds all options of a run by their names, in a preset as in the `config.toml`
+of a run folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from srgan.errors import OptionError
+from srgan.training.options import (
+    DataOptions,
+    OptimizerOptions,
+    RunOptions,
+    ScheduleOptions,
+    SRGANOptions,
+    SRResNetOptions,
+)
+
+PRESETS = Path(__file__).parent / "presets"
+# A resumed run cannot change these: they decide its networks and its samples.
+FIXED = (
+    "blocks",
+    "channels",
+    "scale",
+    "discriminator",
+    "layer",  # the discriminator has a head for each
+    "seed",
+    "crop",
+    "candidates",
+    "degradation",
+    "batch_size",
+    "validation_pictures",
+    "optimizer",
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides the results of a run."""
+
+    data: DataOptions
+    schedule: ScheduleOptions
+    optimizer: OptimizerOptions
+    run: RunOptions
+    method: SRResNetOptions | SRGANOptions
+
+    def __post_init__(self) -> None:
+        method = self.method
+        if isinstance(method, SRGANOptions) and method.from_scratch and self.optimizer.freeze_bn:
+            raise OptionError("--from-scratch has no BN statistics to keep: add --no-freeze-bn")
+
+    @property
+    def name(self) -> str:
+        """The method: srresnet or srgan."""
+        return "srresnet" if isinstance(self.method, SRResNetOptions) else "srgan"
+
+    def table(self) -> dict[str, Any]:
+        """All options by name, as TOML values; options that are None are left out."""
+        options: dict[str, Any] = {}
+        for part in (self.method, self.data, self.schedule, self.optimizer, self.run):
+            for field in fields(part):
+                value = getattr(part, field.name)
+                if value is not None:
+                    options[field.name] = _plain(value)
+        return options
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in cast(tuple[Any, ...], value)]
+    return value
+
+
+def preset_file(method: str, preset: str) -> Path | None:
+    """The TOML file of a preset; None for "fast", which is the defaults.
+
+    Raises:
+        OptionError: there is no such preset and no such file.
+    """
+    if preset == "fast":
+        return None
+    for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
+        if path.is_file():
+            return path
+    raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
+
+
+def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
+    """Check that a resumed run keeps its networks and its data.
+
+    Args:
+        saved: the options that the run was started with.
+
+    Raises:
+        OptionError: an option of `FIXED` differs.
+    """
+    for name in FIXED:
+        if name in saved and saved[name] != config.table().get(name):
+            raise OptionError(
+                f"--{name.replace('_', '-')} of a run cannot change, it is {saved[name]}: start a "
+                "new run"
+            )
