@@ -28,9 +28,9 @@ Examples:
 
   srgan cluster upscale s3://shop/photos gs://large --address auto --gpus-per-actor 0.5
 
-A job that was stopped, or crashed, goes on when it is started again: results that are there are
-not done again. Pictures that fail are in _errors.jsonl in DST, each with its reason, and are tried
-again by the next run. Stores other than folders need their library: s3fs, gcsfs or adlfs.
+Start a job that was stopped or crashed again to continue it: it skips the results that exist.
+DST/_errors.jsonl lists the pictures that failed, with reasons; the next run tries them again.
+Object stores need a library: s3fs, gcsfs or adlfs.
 
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage, 130 or 143 stopped by a signal.
 """
@@ -53,16 +53,16 @@ def upscale(
     """Upscale all pictures of a folder or bucket, with the same results as srgan upscale.
 
     Args:
-        src: A folder or URL (s3://, gs://, az://, file://): pictures, searched recursively, or
-            parquet files with a column of pictures.
-        dst: A folder or URL for the results, tree kept. One that ends in .parquet gets parquet
-            files.
-        model: As of srgan upscale: by default what suits each picture, clean or blurry.
-        detail: From 0, faithful to the picture, to 1, with all the texture that the model
-            invents; by default the model's own, 0.95 of srgan-x4, 1 of srgan-blurry-x4. For models
+        src: A folder or URL (s3://, gs://, az://, file://) of pictures, searched recursively, or
+            of parquet files with a column of pictures.
+        dst: A folder or URL for the results; subfolders are kept. If it ends in .parquet, the
+            results are parquet files.
+        model: The same values as --model of srgan upscale.
+        detail: From 0 (faithful to the picture) to 1 (all the texture that the model invents).
+            Default: the model's own, 0.95 for srgan-x4, 1 for srgan-blurry-x4. Only for models
             whose file names a partner.
-        image_column: Column of the pictures in parquet files; by default the only one.
-        max_pixels: Refuse pictures of more pixels.
+        image_column: Column of the pictures in parquet files. Default: the only one.
+        max_pixels: Refuse pictures with more pixels.
     """
     need("cluster", "srgan cluster")
     from srgan.cluster.bulk import bulk_upscale

@@ -1,4 +1,4 @@
-"""What `srgan upscale` shows: progress on a terminal, a line a picture, JSON for machines."""
+"""The output of commands on many pictures: progress bars, a line per picture, or JSON."""
 
 import json
 import logging
@@ -34,9 +34,10 @@ NAME = Column(max_width=30, no_wrap=True, overflow="ellipsis")
 
 
 class _Pace(ProgressColumn):
-    """Megapixels of SR per second and time left; `megapixels` of a task are those of one unit.
+    """Column with megapixels of SR per second and the time left.
 
-    From the mean since the start: rows come in bursts, which rich's own estimate takes for speed.
+    A task's field `megapixels` gives those of one unit. The speed is the mean since the start:
+    rows come in bursts, which rich's own estimate takes for speed.
     """
 
     def render(self, task: Task) -> Text:
@@ -71,7 +72,7 @@ def counting(what: str) -> Generator[Callable[[int, int], None]]:
 
 
 class JobReport:
-    """Tells of one picture; collects what its line says."""
+    """The report of one picture, collected while it is processed."""
 
     def __init__(self, job: PictureJob, bar: Progress) -> None:
         self.record: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
@@ -82,7 +83,7 @@ class JobReport:
         self._start = time.perf_counter()
 
     def opened(self, picture: Picture, size: tuple[int, int]) -> None:
-        """The picture can be upscaled to `size` = (height, width)."""
+        """The picture is open and can be upscaled to `size` = (height, width)."""
         height, width, _ = picture.shape
         self.record |= {"status": "planned", "size": (width, height), "result_size": size[::-1]}
         self.notes += picture.notes
@@ -90,7 +91,7 @@ class JobReport:
         self._bar.update(self._task, total=size[0], megapixels=size[1] / 1e6)
 
     def chosen(self, model: str, why: str, *, explain: bool) -> None:
-        """The model that the picture gets."""
+        """A model was chosen for the picture."""
         self.record["model"] = model
         if explain:
             self.notes.append(f"model {model}: {why}")
@@ -115,7 +116,7 @@ class JobReport:
 
 
 class Reporter:
-    """Shows a batch; a picture that fails is named with its reason and the batch goes on."""
+    """Shows a batch. A picture that fails is reported with its reason; the batch continues."""
 
     def __init__(self, total: int, *, verb: str, json: bool) -> None:
         self._json, self._total, self._verb = json, total, verb
@@ -152,7 +153,7 @@ class Reporter:
 
     @contextmanager
     def job(self, job: PictureJob) -> Generator[JobReport]:
-        """One picture of the batch: whatever it raises is reported and goes no further."""
+        """One picture of the batch. An exception in the body is reported, not raised."""
         report = JobReport(job, self._bar)
         try:
             yield report

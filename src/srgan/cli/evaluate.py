@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from srgan.pictures.options import Edges, ResultOptions
 from srgan.upscaling.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from srgan.evaluation.results import Evaluation
     from srgan.upscaling.auto import ModelChooser
 
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
@@ -28,8 +30,8 @@ Examples:
 
   srgan evaluate --results theirs=their-pictures/ --benchmark bench/Set5 --metrics psnr_y lpips_alex
 
-A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures; without LRx4/ the LR
-pictures are made by MATLAB-compatible bicubic.
+A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures. Without LRx4/, srgan
+makes the LR pictures by MATLAB-compatible bicubic.
 
 Exit codes: 0 all pictures count, 1 some do not, 2 wrong usage.
 """
@@ -40,7 +42,7 @@ Examples:
 
   srgan degrade bench/BSD100/HR blurry/BSD100/LRx4 --preset blurry --seed 0
 
-The same seed gives the same pictures again, whatever other pictures the folder holds.
+The same seed gives the same pictures again, also in a folder with other pictures.
 
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
 """
@@ -63,61 +65,73 @@ def evaluate(
     overwrite: Annotated[bool, Parameter(group=FILES)] = False,
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
 ) -> int:
-    """Measure models, and anyone's results, on benchmark sets, beside bicubic.
+    """Measure models, and other programs' results, on benchmark sets, beside bicubic.
 
     Args:
-        benchmark: Folders with HR/ and maybe LRx4/, or of HR pictures.
+        benchmark: Folders with HR/ and maybe LRx4/, or folders of HR pictures.
         model: A shipped model, a model file, or auto; repeat it to compare several.
-        detail: Steps from 0, faithful, to 1, vivid, at which each model is measured; for models
+        detail: Values from 0 (faithful) to 1 (vivid) to measure each model at. Only for models
             whose file names a partner.
-        results: NAME=DIR: ready-made SR pictures, named as HR's, in DIR or DIR/SET.
-        metrics: What is measured; by default psnr_y, ssim_y and lpips_alex.
-        lpips_weights: Folder with the weights of LPIPS.
-        scale: Of the benchmark; by default the models'.
-        per_image: A row for every picture, too.
-        json: Write all figures as JSON.
-        csv: Write a line a picture and method.
-        report: Write one self-contained HTML page: tables, perception against distortion, parts of
-            pictures side by side.
+        results: NAME=DIR: another program's SR pictures in DIR or DIR/SET, named like HR's.
+        metrics: Metrics to compute. Default: psnr_y, ssim_y and lpips_alex. all computes all.
+        lpips_weights: Folder with the weights of LPIPS. Default: downloaded once.
+        scale: Scale of the benchmark. Default: the models'.
+        per_image: Print a row for every picture, too.
+        json: Write all values as JSON.
+        csv: Write one line per picture and method.
+        report: Write one HTML page that needs no other file: tables, a plot of perception against
+            distortion, parts of pictures side by side.
         examples: Pictures of each set in the report.
         overwrite: Replace files that exist.
     """
     from srgan.cli.console import counting
-    from srgan.evaluation import files, terminal
-    from srgan.evaluation import report as evaluation_report
     from srgan.evaluation.evaluate import evaluate as measure
     from srgan.evaluation.evaluate import find_benchmark
     from srgan.evaluation.registry import DEFAULT, load_metrics
+    from srgan.evaluation.terminal import print_tables
 
-    for path in (json, csv, report):
-        if path is not None and path.exists() and not overwrite:
-            raise OptionError(f"{path}: exists; use --overwrite")
+    files = _Files(json, csv, report, overwrite)
     folders = _named_folders(results)
     models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     scale = _scale(models, scale)
     benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
-    measures, unavailable = load_metrics(metrics or DEFAULT, lpips_weights)
+    functions, unavailable = load_metrics(metrics or DEFAULT, lpips_weights)
+    shown = examples if report else 0
     with counting("pictures") as progress:
         evaluation = measure(
-            benchmarks,
-            models,
-            folders,
-            measures,
-            scale=scale,
-            examples=examples if report else 0,
-            progress=progress,
+            benchmarks, models, folders, functions, scale=scale, examples=shown, progress=progress
         )
     evaluation.unavailable.update(unavailable)
-    terminal.print_tables(evaluation, per_image)
-    facts = _facts(models)
-    if json is not None:
-        files.write_json(evaluation, json, facts, overwrite=overwrite)
-    if csv is not None:
-        files.write_csv(evaluation, csv, overwrite=overwrite)
-    if report is not None:
-        title = "Evaluation on " + ", ".join(evaluation.sets)
-        evaluation_report.write_report(evaluation, report, title, facts, overwrite=overwrite)
+    print_tables(evaluation, per_image)
+    files.write(evaluation, _facts(models))
     return 1 if evaluation.problems else 0
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files to write; a file that exists is an error before any work."""
+
+    json: Path | None
+    csv: Path | None
+    report: Path | None
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        for path in (self.json, self.csv, self.report):
+            if path is not None and path.exists() and not self.overwrite:
+                raise OptionError(f"{path}: exists; use --overwrite")
+
+    def write(self, evaluation: "Evaluation", facts: dict[str, str]) -> None:
+        from srgan.evaluation.files import write_csv, write_json
+        from srgan.evaluation.report import write_report
+
+        if self.json is not None:
+            write_json(evaluation, self.json, facts, overwrite=self.overwrite)
+        if self.csv is not None:
+            write_csv(evaluation, self.csv, overwrite=self.overwrite)
+        if self.report is not None:
+            title = "Evaluation on " + ", ".join(evaluation.sets)
+            write_report(evaluation, self.report, title, facts, overwrite=self.overwrite)
 
 
 def _named_folders(results: Sequence[str]) -> dict[str, Path]:
@@ -127,7 +141,7 @@ def _named_folders(results: Sequence[str]) -> dict[str, Path]:
         if not (name and equals and folder):
             raise OptionError(f"--results takes NAME=DIR, not {entry}")
         if not Path(folder).is_dir():
-            raise OptionError(f"--results {entry}: {folder} is no folder")
+            raise OptionError(f"--results {entry}: {folder} is not a folder")
         folders[name] = Path(folder)
     return folders
 
@@ -188,13 +202,13 @@ def degrade(
 
     Args:
         folder: HR pictures, searched recursively.
-        output: Folder for the LR pictures; the tree is kept.
-        preset: bicubic; blurry: out of focus or shaken, noisy, and saved as JPEG; blurry-light; or
-            a TOML file as theirs (needs PyTorch).
-        seed: With the picture's name it decides what blurry does to it.
+        output: Folder for the LR pictures; subfolders are kept.
+        preset: bicubic; blurry (out of focus or shaken, noisy, saved as JPEG); blurry-light; or a
+            TOML file of ranges. All but bicubic need PyTorch.
+        seed: The seed and the picture's name decide the blur, the noise and the JPEG quality.
         scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
-        edges: What lies beyond a picture's edges: replicate makes the published benchmark sets,
-            symmetric is what MATLAB does today.
+        edges: Values beyond a picture's edges: replicate makes the published benchmark sets,
+            symmetric is MATLAB's way today.
         overwrite: Replace files that exist.
     """
     from srgan.cli.console import Reporter

@@ -1,4 +1,4 @@
-"""The `srgan info` command: versions, engines, and what this processor can do."""
+"""The `srgan info` command: versions, engines, and the features of this processor."""
 
 import json as json_lines
 import os
@@ -11,10 +11,10 @@ RELEVANT = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf
 
 
 def info(*, json: bool = False) -> None:
-    """Show versions, engines, and what this processor can do.
+    """Show versions, engines, and the features of this processor.
 
     Args:
-        json: One JSON object on standard output.
+        json: Print one JSON object.
     """
     facts = describe()
     if json:
@@ -27,7 +27,7 @@ def info(*, json: bool = False) -> None:
 
 
 def describe() -> dict[str, str | list[str]]:
-    """Facts by name; nothing is imported that upscaling would not import."""
+    """Facts by name. Imports nothing that upscaling would not import."""
     from srgan.engines.openvino import native_precision, processor_name
     from srgan.engines.processor import processor_flags
     from srgan.models.file import shipped_models

@@ -19,9 +19,9 @@ Examples:
 
   srgan upscale photo.jpg --model mine.safetensors
 
-Known are the SRResNet and SRGAN generators of sgrvinod, Lornatang, BasicSR, KAIR, mmagic,
-leftthomas and dongheehand. Nothing in a file is ever executed. srgan upscale takes the files as
-they are, too; converted, they need no PyTorch.
+It reads the SRResNet and SRGAN generators of sgrvinod, Lornatang, BasicSR, KAIR, mmagic,
+leftthomas and dongheehand, and never executes code from a file. srgan upscale also takes these
+files directly, with PyTorch; a converted file does not need PyTorch.
 """
 MIX_EXAMPLES = """\
 Examples:
@@ -32,9 +32,9 @@ Examples:
 
   srgan mix mine.safetensors=1 gained.safetensors=1 before.safetensors=-1 -o start.safetensors
 
-The first is the mean of a run's states, often better than each of them. The third adds what a
-model has gained since another one: a start to train on from. Only relatives can be mixed: models
-of which one was trained from the other, or all from the same.
+The first writes the mean of a run's states, which is often better than each of them. The third
+adds the progress from before to gained, as a start for more training. Models can be mixed if one
+was trained from the other, or both from the same model.
 """
 EXPORT_EXAMPLES = """\
 Examples:
@@ -45,8 +45,9 @@ Examples:
 
   srgan export srresnet-x4 --format torchscript --uint8
 
-Pictures may have any size. The input is called lr, the output sr. ONNX also runs in chaiNNer.
-A file that does not compute what srgan computes is deleted; the largest difference is printed.
+The exported model takes pictures of any size. Its input is called lr, its output sr. ONNX files
+also run in chaiNNer. srgan compares the result with its own, prints the largest difference, and
+deletes a file that differs too much.
 """
 PUSH_EXAMPLES = """\
 Example:
@@ -63,7 +64,7 @@ def models(*, json: bool = False) -> None:
     """List the models that come with srgan, with their cards.
 
     Args:
-        json: One JSON object a model on standard output.
+        json: Print one JSON object per model.
     """
     from srgan.models.file import shipped_models
     from srgan.models.load import load_checkpoint
@@ -91,12 +92,12 @@ def convert(
     output: Annotated[str | None, Parameter(alias="-o")] = None,
     overwrite: bool = False,
 ) -> None:
-    """Make a model file of another project's SRResNet or SRGAN: srgan convert generator.pth
+    """Convert another project's SRResNet or SRGAN to a model file: srgan convert generator.pth
 
     Args:
-        file: Checkpoint, .pth or .safetensors, whatever is saved beside the generator; or
+        file: Checkpoint, .pth or .safetensors, which may hold more than the generator; or
             hf:USER/NAME/FILE on the Hugging Face hub.
-        output: Model file to write, .safetensors, or a folder/; by default beside FILE.
+        output: Model file to write, .safetensors, or a folder/. Default: beside FILE.
         overwrite: Replace a file that exists.
     """
     from srgan.models.convert import bare_name
@@ -123,12 +124,12 @@ def mix(
     output: Annotated[str, Parameter(alias="-o")],
     overwrite: bool = False,
 ) -> None:
-    """Make a model file of a sum of models' weights: srgan mix a.safetensors=0.7 b.safetensors=0.3
+    """Write a weighted mean of models' weights: srgan mix a.safetensors=0.7 b.safetensors=0.3
 
     Args:
-        models: MODEL=SHARE, or MODEL, whose share is 1. Shares are divided by their sum; one below
-            0 takes a model away. MODEL is whatever --model of srgan upscale takes, or a training
-            state; of a model with a partner it is the vivid end, --detail 1.
+        models: MODEL=SHARE; the default share is 1. Shares are divided by their sum; a negative
+            share subtracts a model. MODEL takes the same values as --model of srgan upscale, or a
+            training state. A model with a partner counts as its vivid end, --detail 1.
         output: Model file to write, .safetensors.
         overwrite: Replace a file that exists.
     """
@@ -180,13 +181,13 @@ def export(
     """Write a model for other programs, and check that it computes the same.
 
     Args:
-        model: A shipped model, a model file, or whatever else --model of srgan upscale takes.
-        format: openvino is a pair of files, .xml and .bin; it needs nothing more installed, the
-            others need: pip install 'srgan[export]'
-        output: File to write, or a folder/; by default MODEL's name in the current folder.
-        detail: From 0 to 1, as of srgan upscale; by default the model's own.
-        precision: fp16 is half as large and not as exact; input and output stay float32.
-        uint8: (N, H, W, 3) uint8 in and out instead of (N, 3, H, W) float32 in [0, 1]; RGB.
+        model: The same values as --model of srgan upscale.
+        format: openvino writes a pair of files, .xml and .bin. The others need:
+            pip install 'srgan[export]'
+        output: File to write, or a folder/. Default: MODEL's name in the current folder.
+        detail: From 0 to 1, as in srgan upscale. Default: the model's own.
+        precision: fp16 is half as large and less exact; input and output stay float32.
+        uint8: Input and output are (N, H, W, 3) uint8 RGB, not (N, 3, H, W) float32 in [0, 1].
         overwrite: Replace a file that exists.
     """
     from srgan.models.convert import bare_name
@@ -209,9 +210,9 @@ def push(model: str, repository: str, /, *, private: bool = False) -> None:
     """Put a model on the Hugging Face hub, with a card: srgan push mine.safetensors USER/NAME
 
     Args:
-        model: A model file, or whatever else --model of srgan upscale takes.
-        repository: USER/NAME; made if it does not exist.
-        private: Make it a private one.
+        model: The same values as --model of srgan upscale.
+        repository: USER/NAME; created if it does not exist.
+        private: Create it as a private repository.
     """
     from srgan.models.hub import push as upload
     from srgan.models.load import load_checkpoint

@@ -26,7 +26,7 @@ def run_script(function: Callable[..., Any], config: Callable[..., None] | None 
     """Run a typed function as a script of its own, as `run` does.
 
     Args:
-        config: fills in options that were not given, as of `cyclopts.App`.
+        config: fills in options that the command line leaves out; see `cyclopts.App`.
     """
     script = App(
         help=function.__doc__,
@@ -39,9 +39,12 @@ def run_script(function: Callable[..., Any], config: Callable[..., None] | None 
 
 
 def run(app: App) -> NoReturn:
-    """Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal."""
+    """Run a command and exit.
+
+    Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 or 143 stopped by a signal.
+    """
     _leave_cleanly_on_signals()
-    _print_whatever_the_streams()
+    _make_streams_usable()
     app.help_formatter = formatter = HelpFormatter()
 
     @app.meta.default
@@ -90,8 +93,8 @@ def _leave_cleanly_on_signals() -> None:
             signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
-def _print_whatever_the_streams() -> None:
-    """They may be closed by who started us, or unable to write a file's name."""
+def _make_streams_usable() -> None:
+    """Make standard output and error usable where they are closed or lack a file name's letters."""
     nowhere = Path(os.devnull)
     sys.stdout = sys.stdout or nowhere.open("w")
     sys.stderr = sys.stderr or nowhere.open("w")

@@ -22,8 +22,8 @@ Examples:
 
   curl --data-binary @photo.jpg -o photo_x4.jpg http://127.0.0.1:7860/v1/upscale
 
-SIGTERM lets pictures be finished and fetched first, Ctrl-C does not. Exit codes: 1 it could not
-start, 2 wrong usage, 130 or 143 stopped by a signal.
+On SIGTERM the server first finishes its pictures and waits for clients to fetch them; on Ctrl-C it
+stops at once. Exit codes: 1 it could not start, 2 wrong usage, 130 or 143 stopped by a signal.
 """
 
 
@@ -38,9 +38,9 @@ def serve(
     """Serve a web page for upscaling pictures, and an HTTP service under /v1.
 
     Args:
-        model: A shipped model, a model file or auto, which chooses for each picture; repeat it
-            for several, the first is the default. By default auto and all shipped models.
-        no_page: The service alone, which starts sooner and needs less memory.
+        model: A shipped model, a model file, or auto, which chooses for each picture. Repeat it
+            to offer several; the first is the default. Default: auto and all shipped models.
+        no_page: Serve /v1 alone, which starts faster and needs less memory.
     """
     import logging
     import sys

@@ -43,20 +43,20 @@ def upscale(
     """Upscale pictures: photo.jpg becomes photo_x4.jpg.
 
     Args:
-        inputs: Pictures, folders (searched recursively, tree kept) or globs.
-        output: A file for one picture, or a folder, made if it does not exist. Without it the
-            result lies beside the picture as photo_x4.jpg, beside a folder as FOLDER_x4.
+        inputs: Pictures, globs, or folders, which are searched recursively; subfolders are kept.
+        output: A file for one picture, or a folder; it is created if it does not exist. Default:
+            photo_x4.jpg beside photo.jpg, FOLDER_x4 beside a folder.
         model: A shipped model (see `srgan models`), a model file, another project's SRResNet
             checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
-            at each picture: blurry, noisy and compressed ones get the model made for them.
-        detail: From 0, faithful to the picture, to 1, with all the texture that the model
-            invents; by default the model's own, 0.95 of srgan-x4, 1 of srgan-blurry-x4. For models
+            at each picture and uses the blurry model for blurry, noisy and compressed ones.
+        detail: From 0 (faithful to the picture) to 1 (all the texture that the model invents).
+            Default: the model's own, 0.95 for srgan-x4, 1 for srgan-blurry-x4. Only for models
             whose file names a partner.
-        tta: Average over the 8 flips and turns: 8 times slower, a little better.
-        max_pixels: Refuse pictures of more pixels.
-        dry_run: Say what would be done, and do nothing.
-        verbose: Say which model each picture gets, and why.
-        json: One JSON object a picture on standard output, for machines.
+        tta: Average over the 8 flips and rotations: 8 times slower, slightly better.
+        max_pixels: Refuse pictures with more pixels.
+        dry_run: Print the plan and write nothing.
+        verbose: Print which model each picture gets, and why.
+        json: Print one JSON object per picture, for other programs.
     """
     from srgan.cli.console import Reporter
     from srgan.pictures import jobs
