@@ -187,7 +187,7 @@ def test_the_command(
         (("--benchmark", "Set", "--metrics", "beauty"), "--metrics must be of"),
         (("--benchmark", "Set", "--model", "nothing"), "no such model"),
         (("--benchmark", "Set", "--results", "theirs"), "NAME=DIR"),
-        (("--benchmark", "Set", "--results", "theirs=nowhere"), "is no folder"),
+        (("--benchmark", "Set", "--results", "theirs=nowhere"), "is not a folder"),
         (("--benchmark", "Set", "--scale", "2"), "one scale at a time"),
     ],
 )
