@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from srgan.errors import UserError, need
+from srgan.networks.tensors import TensorFileError, read_safetensors
 
 # Convolutions of each block; a max pooling that halves both sides lies between two blocks.
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -138,13 +138,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise FeaturesError(f"{path}: no such file; {ADVICE}")
     if path.suffix == ".safetensors":
         try:
-            with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith("features.")]  # noqa: SIM118
-                return {name: file.get_tensor(name) for name in names}
-        except (SafetensorError, OSError) as error:
-            raise FeaturesError(
-                f"{path}: not readable as safetensors ({error}); {ADVICE}"
-            ) from error
+            return read_safetensors(path, "pt", prefix="features.")[0]
+        except TensorFileError as error:
+            raise FeaturesError(f"{error}; {ADVICE}") from error
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything here

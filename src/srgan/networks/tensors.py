@@ -1,0 +1,41 @@
+"""The one reader of safetensors files: named arrays and string metadata, never a pickle."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from srgan.errors import UserError
+
+
+class TensorFileError(UserError):
+    """A file that is missing or is not a readable safetensors file: one line with the reason."""
+
+
+def read_safetensors(
+    path: Path, framework: Literal["numpy", "pt"], *, prefix: str = ""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the tensors and the metadata of a safetensors file.
+
+    Args:
+        framework: "numpy" for NumPy arrays, "pt" for torch tensors on the CPU. Only "pt" imports
+            torch.
+        prefix: read only the tensors whose names start with it.
+
+    Returns:
+        The tensors by name, in the shapes and data types of the file, and its metadata, which is
+        empty if the file has none.
+
+    Raises:
+        TensorFileError: the file is missing, is damaged, or holds a data type that NumPy lacks
+            (bfloat16, float8). The text is "PATH: not a readable safetensors file (reason)".
+    """
+    try:
+        opened: Any = safe_open(path, framework=framework)
+        with opened as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    # safetensors raises TypeError for bfloat16 in NumPy, and AttributeError for float8.
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise TensorFileError(f"{path}: not a readable safetensors file ({reason})") from error
