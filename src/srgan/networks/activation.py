@@ -12,26 +12,23 @@ from torch.nn import functional
 class PReLU(nn.PReLU):
     """`nn.PReLU()`: max(x, 0) + slope * min(x, 0), with the same parameter, value and gradients.
 
-    On a CPU, torch 2.15 takes 15 to 30 times longer for PReLU's gradient than for LeakyReLU's,
-    which was a sixth of the generator's training step. With one slope the two are the same
-    function of x, and the slope's gradient is a product and a sum. On other devices this is
-    torch's own.
+    On a CPU, the gradient of torch 2.15's PReLU takes 15 to 30 times as long as LeakyReLU's. It
+    was a sixth of the generator's training step. With one slope, PReLU and LeakyReLU are the same
+    function of x, and the slope's gradient is a product and a sum. Other devices run torch's
+    PReLU.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, input: Tensor) -> Tensor:
-        # The slope becomes a number below; reading it would make another device wait, and a
-        # trace (TorchScript) cannot hold a Python function.
-        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        # The fast path reads the slope as a Python number: a GPU would have to wait for it.
+        # A TorchScript trace cannot hold a Python function.
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] - documented
         if input.device.type != "cpu" or tracing:
             return super().forward(input)
         return _OneSlope.apply(input, self.weight)
 
 
 class _OneSlope(Function):
-    """PReLU by LeakyReLU's kernels, in the data type of x also under autocast."""
+    """PReLU by LeakyReLU's kernels. The result has the data type of x, also under autocast."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -40,12 +37,12 @@ class _OneSlope(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - from torch's decorator
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor, Tensor]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
         grad_x = torch.ops.aten.leaky_relu_backward(grad, x, weight.item(), False)
-        # torch adds bf16 up in float32.
+        # torch sums bf16 in float32.
         grad_weight = x.clamp(max=0).mul_(grad).sum()
         return grad_x, grad_weight.to(weight.dtype).view_as(weight)

@@ -7,9 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 SCALES = (2, 4, 8)
-MOST = 1024  # blocks or channels: beyond it a file is damaged
+MOST = 1024  # blocks or channels; a file that states more is damaged
 LARGEST_KERNEL = 31
-
 
 Tensors = dict[str, np.ndarray]
 InputRange = Literal["unit", "symmetric", "imagenet"]
@@ -21,25 +20,28 @@ Output = Literal["tanh", "clamp"]
 class Architecture:
     """Hyperparameters of the SRResNet generator (Ledig et al. 2017, section 2.1.1, figure 4).
 
-    From `kernel` on, the defaults are the paper's network, and the only one that training
-    makes; the other values are what other implementations do (`srgan.models.layouts`).
+    The defaults from `kernel` on are the paper's network. Training makes only that network. The
+    other values describe networks of other implementations (`srgan.models.layouts`).
 
     Args:
-        blocks: residual blocks (B in the paper).
-        channels: feature maps of every hidden convolution.
+        blocks: number of residual blocks (B in the paper), 1 to 1024.
+        channels: feature maps of every hidden convolution, 1 to 1024.
         scale: SR pixels per LR pixel along each axis, one of 2, 4, 8.
-        kernel: side of the hidden convolutions' kernels, odd as all of them.
+        kernel: side of the hidden convolutions' kernels. All kernel sides are odd, 1 to 31.
         head_kernel: side of the first convolution's kernel.
         tail_kernel: side of the last convolution's kernel.
-        input: what the head reads: LR in [0, 1] as it is, mapped to [-1, 1], or with ImageNet's
-            mean and standard deviation taken out.
-        batch_norm: of both convolutions of a block.
-        trunk: what follows the convolution after the blocks; "none" leaves out that
-            convolution and the skip around the blocks, too.
-        shuffle_prelu: an activation after each PixelShuffle.
-        hr_conv: one more hidden convolution with PReLU at the size of SR.
-        bilinear: the network's output is added to LR enlarged bilinearly.
-        output: (tanh(x) + 1) / 2, or x clamped to [0, 1].
+        input: how LR in [0, 1] enters the head. "unit" leaves it unchanged, "symmetric" maps it
+            to [-1, 1], "imagenet" subtracts ImageNet's mean and divides by its deviation.
+        batch_norm: both convolutions of a block have a BN.
+        trunk: the layer after the convolution that follows the blocks. "none" also leaves out
+            that convolution and the skip connection around the blocks.
+        shuffle_prelu: each PixelShuffle is followed by a PReLU.
+        hr_conv: one more hidden convolution with PReLU runs at the size of SR.
+        bilinear: the network's output is added to the bilinearly enlarged LR.
+        output: "tanh" is (tanh(x) + 1) / 2, "clamp" is x clamped to [0, 1].
+
+    Raises:
+        ValueError: a value is outside its range or of a wrong type.
     """
 
     blocks: int = 16
@@ -76,22 +78,23 @@ class Architecture:
 
     @property
     def upsamplings(self) -> int:
-        """Number of sub-pixel blocks, each doubling both sides."""
+        """Number of sub-pixel blocks. Each block doubles both sides."""
         return self.scale.bit_length() - 1
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A generator as plain arrays.
+    """A generator as plain arrays, as read from a model file.
 
-    `tensors` are float32, named and shaped as `expected_shapes(architecture)`. `info` holds
-    what else the file says of itself, as JSON values: name, description, licence, training
-    summary, metrics, int8 calibration.
+    Attributes:
+        tensors: float32, with the names and shapes of `expected_shapes(architecture)`.
+        info: the other metadata of the file as JSON values: name, description, licence, training
+            summary, metrics, int8 ranges.
     """
 
     architecture: Architecture
     tensors: Tensors
-    info: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
@@ -134,7 +137,7 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def parameters(checkpoint: Checkpoint) -> int:
-    """Number of trainable values."""
+    """Number of trainable values. BN's running statistics do not count."""
     return sum(t.size for name, t in checkpoint.tensors.items() if ".running_" not in name)
 
 
@@ -143,7 +146,13 @@ def mismatch(
     tensors: Tensors,
     named: Callable[[str], str] = str,
 ) -> str | None:
-    """The first thing wrong with `tensors`, in words, or None; `named` says what to call them."""
+    """The first way in which `tensors` differ from `expected`, in words; None if they fit.
+
+    They differ if a tensor is missing, unexpected, of another shape, or not finite.
+
+    Args:
+        named: maps the name of a tensor to the name that the text shows.
+    """
     for name, shape in expected.items():
         if name not in tensors:
             return f"tensor {named(name)} is missing"

@@ -1,4 +1,4 @@
-"""Discriminators: the paper's, which sees pictures, and one that sees VGG's features of them."""
+"""The discriminators: the paper's judges pictures, the other one judges VGG's features."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 CHANNELS = (64, 128, 128, 256, 256, 512, 512)
 POOLED = 6
 SLOPE = 0.2
-WIDTH = 64  # of a head of the feature discriminator
-LARGE = 128  # features of at most so many channels are halved in their head
-TINY = 1e-6  # mean feature of a black picture
+WIDTH = 64  # channels inside a head of the feature discriminator
+LARGE = 128  # layers with at most this many channels are large: their head halves both sides
+TINY = 1e-6  # smallest divisor: the features of a black picture can have mean 0
 
 
 class ConvolutionBlock(nn.Module):
-    """3x3 convolution, BN, LeakyReLU; a stride of 2 halves both sides, rounded up."""
+    """3x3 convolution, BN, LeakyReLU. A stride of 2 halves both sides, rounded up."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class ConvolutionBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """N x 3 x H x W, RGB in [0, 1], to N x 1 logits: positive says HR, negative says SR.
+    """Pictures, N x 3 x H x W, RGB in [0, 1], to logits, N x 1: positive is HR, negative is SR.
 
-    The paper's (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4). Any H and W:
-    the features are averaged to 6 x 6, which for 96 x 96 is what they are. The input is mapped to
-    [-1, 1], zero-centred as the paper's, here and nowhere else. It has 23,579,329 parameters:
-    every convolution has a bias, also those before a BN.
+    The paper's network (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4). H and W
+    are free: the last features are averaged to 6 x 6, their size for 96 x 96 pictures. This class
+    alone maps the input to [-1, 1], zero-centred as in the paper. It has 23,579,329 parameters:
+    every convolution has a bias, also before a BN.
     """
 
     def __init__(self) -> None:
@@ -57,12 +57,15 @@ class Discriminator(nn.Module):
 
 
 class FeatureDiscriminator(nn.Module):
-    """VGG's features, one N x C x h x w of each layer, to logits, one N x 1 x h' x w' of each.
+    """VGG's features, N x C x h x w for each layer, to logits, N x 1 x h' x w' for each layer.
 
-    Every place of every layer is judged by what is around it: positive says HR, negative says
-    SR. The features are those of the content loss, so that a head of three convolutions is
-    enough, and learns fast: a projected discriminator (Sauer et al. 2021, arXiv:2111.01007).
-    They are divided by their mean, in which layers differ by orders of magnitude.
+    A projected discriminator (Sauer et al. 2021, arXiv:2111.01007). Each logit judges one place
+    of one layer by its surroundings: positive is HR, negative is SR. The features are the ones of
+    the content loss. Three convolutions per layer are enough to judge them, and learn fast. Each
+    layer's features are divided by their mean, because layers differ by orders of magnitude.
+
+    Args:
+        channels: C of each layer, as in `FeatureExtractor.channels`.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:

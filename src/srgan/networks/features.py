@@ -1,14 +1,14 @@
 """The frozen VGG behind the content loss (Ledig et al. 2017, section 2.2.1, equation 5).
 
-Simonyan and Zisserman 2015 (arXiv:1409.1556), configurations D (VGG16) and E (VGG19), in the
-layout of torchvision's files: `features.N.weight` and `features.N.bias`.
+VGG is Simonyan and Zisserman 2015 (arXiv:1409.1556), configurations D (VGG16) and E (VGG19).
+Weights are in the layout of torchvision's files: `features.N.weight` and `features.N.bias`.
 """
 
 import pickle
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from srgan.errors import UserError, need
 from srgan.networks.tensors import TensorFileError, read_safetensors
 
-# Convolutions of each block; a max pooling that halves both sides lies between two blocks.
+# Convolutions in each block. A max pooling between two blocks halves both sides.
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
 # torchvision's index 17 is a convolution of VGG16 and an activation of VGG19.
@@ -25,31 +25,32 @@ ADVICE = "use --features FILE with a VGG19 or VGG16 in torchvision's layout, wit
 
 
 class FeaturesError(UserError):
-    """VGG weights that cannot be had: one line with the source, the reason and what to do."""
+    """VGG weights that cannot be loaded: one line with the source, the reason and what to do."""
 
 
 class FeatureExtractor(nn.Module):
-    """N x 3 x H x W, RGB in [0, 1], to VGG's features after the activation of each conv i,j.
+    """Pictures, N x 3 x H x W, RGB in [0, 1], to VGG's features after the ReLU of convolutions i,j.
 
-    Each output is N x C x H/2^(i-1) x W/2^(i-1), rounded down, never negative; H and W must be
-    at least 2^(i-1). The input is normalised inside with ImageNet's mean and standard
-    deviation. The layers after the last tap are left out. Frozen: no parameter takes a gradient,
-    and `train()` changes nothing; gradients reach the input.
+    Each output is N x C x H/2^(i-1) x W/2^(i-1), rounded down, and never negative. H and W must be
+    at least 2^(i-1). The input is normalised inside with ImageNet's mean and standard deviation.
+    The network ends at the last of `layers`. It is frozen: gradients reach the input, parameters
+    take none, and `train()` changes nothing.
 
     Args:
-        source: "vgg19" for torchvision's `VGG19_Weights.IMAGENET1K_V1`, downloaded once, or a
-            file of VGG19 or VGG16 weights: .safetensors, or else a PyTorch file of plain
-            tensors. Which network it is shows from its tensors; "classifier.*" is not read.
-        layers: (i, j) each, the j-th convolution of block i. j is clipped to the number of
-            convolutions of the block, so that (5, 4) is (5, 3) in VGG16.
+        source: "vgg19" for torchvision's `VGG19_Weights.IMAGENET1K_V1`, downloaded once. Or a
+            file of VGG19 or VGG16 weights: .safetensors, or a PyTorch file of plain tensors. The
+            tensors tell which of both networks it is; "classifier.*" is ignored.
+        layers: pairs (i, j), the j-th convolution of block i. j is clipped to the number of
+            convolutions in the block: (5, 4) is (5, 3) in VGG16.
 
     Attributes:
         network: "vgg19" or "vgg16", as found in the source.
-        layers: (i, j) as taken, from the input on.
-        channels: of each output.
+        layers: the pairs (i, j) after clipping, in the order of the outputs.
+        channels: C of each output.
 
     Raises:
-        FeaturesError: no torchvision, no download, or a file that is not such a network.
+        FeaturesError: the download failed, or the file does not hold such a network.
+        MissingExtraError: "vgg19" needs torchvision, which is not installed.
         ValueError: i is not 1 to 5, or j is below 1.
     """
 
@@ -68,7 +69,7 @@ class FeatureExtractor(nn.Module):
         counts = CONVOLUTIONS[self.network]
         self.layers = sorted({(block, min(j, counts[block - 1])) for block, j in layers})
         self.channels = [CHANNELS[block - 1] for block, _ in self.layers]
-        with torch.device("meta"):  # the weights below are the first memory taken
+        with torch.device("meta"):  # takes no memory before the weights below
             self.features = _layers(self.network, self.layers[-1])
         self._taps = {_index(counts, layer) for layer in self.layers}
         expected = {f"features.{k}": v.shape for k, v in self.features.state_dict().items()}
@@ -81,12 +82,12 @@ class FeatureExtractor(nn.Module):
         self.requires_grad_(False).train(False)
 
     def train(self, mode: bool = True) -> "FeatureExtractor":  # noqa: ARG002
-        """Stay in evaluation mode, whatever the module around this one does."""
+        """Stay in evaluation mode, also when a surrounding module switches to training."""
         return super().train(False)
 
     def forward(self, picture: Tensor) -> list[Tensor]:
         x = (picture - self.mean) / self.std
-        outputs = []
+        outputs: list[Tensor] = []
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self._taps:
@@ -120,7 +121,7 @@ def _index(counts: Sequence[int], layer: tuple[int, int]) -> int:
 
 
 def _mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Any]) -> str | None:
-    """The first thing wrong with `tensors`, in words, or None."""
+    """The first way in which `tensors` differ from `expected`, in words; None if they fit."""
     for name, shape in expected.items():
         tensor = tensors.get(name)
         if not isinstance(tensor, Tensor):
@@ -133,7 +134,7 @@ def _mismatch(expected: Mapping[str, torch.Size], tensors: Mapping[str, Any]) ->
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """What the file holds under "features.", read without executing anything from it."""
+    """The tensors of a file by name, read without running code from the file."""
     if not path.is_file():
         raise FeaturesError(f"{path}: no such file; {ADVICE}")
     if path.suffix == ".safetensors":
@@ -147,10 +148,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise FeaturesError(f"{path}: not a PyTorch file of plain tensors; {ADVICE}") from error
     if not isinstance(tensors, Mapping):
         raise FeaturesError(f"{path}: holds no named tensors; {ADVICE}")
-    return tensors
+    return cast("Mapping[str, Any]", tensors)
 
 
 def _torchvision_vgg19() -> Mapping[str, Any]:
+    """torchvision's weights, downloaded on first use and checked by their hash."""
     need("train", "--features vgg19")
     from torchvision.models import VGG19_Weights
 

@@ -1,7 +1,7 @@
-"""The generator as inference computes it: batch norm folded, the tail rewritten; numpy only.
+"""The generator as inference computes it: batch norm folded, the tail rewritten; NumPy only.
 
-Both rewritings are exact. Both engines run the two functions at the end of this module, each
-with its own operations, so that the network's arithmetic is stated once.
+Both rewritings are exact. `features` and `reconstruct` state the network's arithmetic once. Each
+engine runs them with its own operations.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ import numpy as np
 from srgan.networks.architecture import Checkpoint, InputRange, Output, Tensors
 
 BN_EPSILON = 1e-5
-# Mean and standard deviation that are taken out of LR, RGB. What differs from (0, 1) cannot be
-# folded into the head: a convolution pads with zero after it.
+# Mean and standard deviation by which LR is normalised, for R, G and B. They cannot be folded
+# into the head: its convolution pads the normalised LR with zeros.
 NORMALIZATION: dict[InputRange, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -22,9 +22,13 @@ NORMALIZATION: dict[InputRange, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 class Convolution(NamedTuple):
-    """Weight (outputs, inputs, k, k) and bias (outputs,), float32; stride 1, padding k // 2.
+    """A convolution of stride 1 and padding k // 2, and the PReLU that may follow it.
 
-    `slope` is the one parameter of the PReLU that follows, None where none does.
+    Attributes:
+        name: in the model file, such as "blocks.0.conv1".
+        weight: (outputs, inputs, k, k), float32.
+        bias: (outputs,), float32.
+        slope: the one parameter of the PReLU; None without a PReLU.
     """
 
     name: str
@@ -37,10 +41,16 @@ class Convolution(NamedTuple):
 class FoldedGenerator:
     """The convolutions of a generator in the order they run.
 
-    `blocks` are pairs of convolutions. Each of `upsample` has 4C outputs and is followed by
-    its PReLU and, but for the last one, a PixelShuffle. `tail` reads the 4C channels of the
-    last one at half the SR size and gives 12 channels for the last PixelShuffle. With an `hr`
-    convolution, which wants its input shuffled, `tail` is as in the model file.
+    Attributes:
+        scale: SR pixels per LR pixel along each axis.
+        blocks: the two convolutions of each residual block.
+        trunk: the convolution after the blocks; None if the architecture has none.
+        upsample: each has 4C outputs. Its PReLU follows, then a PixelShuffle, except after the
+            last one.
+        tail: reads the 4C channels of the last `upsample` at half the size of SR, and gives 12
+            channels for the last PixelShuffle. With `hr` it is the convolution of the model file.
+        hr: a convolution at the size of SR, or None. It reads shuffled channels.
+        input, bilinear, output: as in `Architecture`.
     """
 
     scale: int
@@ -56,10 +66,10 @@ class FoldedGenerator:
 
 
 class Operations(Protocol):
-    """What an engine brings: operations on its own tensors, NCHW."""
+    """The operations that an engine provides, on its own tensors, N x C x H x W."""
 
     def convolution(self, x: Any, convolution: Convolution) -> Any:
-        """Convolution, bias, and PReLU where the convolution has a slope."""
+        """Convolution, bias, and a PReLU if the convolution has a slope."""
         ...
 
     def add(self, a: Any, b: Any) -> Any: ...
@@ -72,26 +82,26 @@ class Operations(Protocol):
         """(tanh(x) + 1) / 2."""
         ...
 
-    # What only networks of other implementations have:
+    # Only networks of other implementations use the following.
 
     def normalize(self, x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
-        """(x - mean) / std, by channel."""
+        """(x - mean) / std, each with one value per channel."""
         ...
 
     def join(self, a: Any, b: Any) -> Any:
-        """The channels of both."""
+        """Concatenate the channels of both."""
         ...
 
     def split(self, x: Any, channels: int) -> tuple[Any, Any]:
-        """The first channels, and the others."""
+        """The first `channels` channels, and the others."""
         ...
 
     def enlarge(self, x: Any, scale: int) -> Any:
-        """Bilinear, pixel centres aligned, edges repeated."""
+        """Enlarge bilinearly; pixel centres are aligned, edges repeated."""
         ...
 
     def clamp(self, x: Any) -> Any:
-        """To [0, 1]."""
+        """Clamp to [0, 1]."""
         ...
 
 
@@ -143,7 +153,7 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
 
 
 def without_bn(checkpoint: Checkpoint) -> Checkpoint:
-    """The same network with its BN folded into the convolutions: what is left of BN is identity."""
+    """The same network with BN folded into the convolutions; every BN becomes the identity."""
     tensors = dict(checkpoint.tensors)
     for convolution, bn in _normalized(tensors):
         weight, bias = _folded(tensors, convolution, bn)
@@ -155,11 +165,15 @@ def without_bn(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def with_deviations_of(reference: Checkpoint, checkpoint: Checkpoint) -> Checkpoint:
-    """A network `without_bn` whose BN divides by the reference's deviations again.
+    """The same network in a form that can be trained on: its BN divides by deviations again.
 
-    Its kernels are multiplied by them. It computes the same, but can be trained on: kernels that
-    BN is folded into are up to 100 times smaller, and an optimizer whose updates have a length of
-    their own, as Muon, breaks them.
+    Kernels with folded BN are up to 100 times smaller than trained ones. An optimizer whose
+    updates have a fixed length, such as Muon, breaks them. So BN gets the running variances of
+    the reference back, and each kernel is multiplied by the deviations that BN divides by.
+
+    Args:
+        reference: a network of the same architecture, with its BN as trained.
+        checkpoint: a result of `without_bn`.
     """
     tensors = dict(checkpoint.tensors)
     for convolution, bn in _normalized(tensors):
@@ -175,17 +189,18 @@ def with_deviations_of(reference: Checkpoint, checkpoint: Checkpoint) -> Checkpo
 
 
 def _normalized(tensors: Tensors) -> list[tuple[str, str]]:
-    """The convolutions that BN follows, each with the BN, by name."""
+    """The names of each convolution that a BN follows, and of that BN."""
     norms = [name.removesuffix(".running_var") for name in tensors if name.endswith(".running_var")]
     return [(bn.replace("bn", "conv"), bn) for bn in norms]
 
 
 def _deviation(tensors: Tensors, bn: str) -> np.ndarray:
-    """What a BN divides by, float64."""
+    """The standard deviation that a BN divides by, (C,), float64."""
     return np.sqrt(tensors[f"{bn}.running_var"].astype(np.float64) + BN_EPSILON)
 
 
 def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias of a convolution after folding the BN that follows it, if any."""
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     if bn is None:
         return weight, bias
@@ -195,13 +210,13 @@ def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np
 
 
 def shuffled_tail(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move a k x k convolution from behind a PixelShuffle to before it, exactly.
+    """Move a k x k convolution from after a PixelShuffle to before it, exactly.
 
-    A convolution to 3 channels leaves most of a vector unit idle. Output pixel (2i + a, 2j + b)
-    reads, at offset (dy, dx), pixel (2i + a + dy, 2j + b + dx): its parity names the channel
-    before the shuffle, its half the position. So the 9x9 convolution from C to 3 channels
-    becomes a 5x5 one from 4C to 12 channels at half the size, followed by a shuffle. A PReLU
-    with one slope commutes with the shuffle.
+    A convolution to 3 channels leaves most of a vector unit idle. At offset (dy, dx), output
+    pixel (2i + a, 2j + b) reads pixel (2i + a + dy, 2j + b + dx). The parity of that pixel's row
+    and column selects the channel before the shuffle; half of them is the position there. So the
+    9x9 convolution from C to 3 channels becomes a 5x5 convolution from 4C to 12 channels at half
+    the size, followed by a shuffle. A PReLU with one slope commutes with the shuffle.
 
     Args:
         weight: (outputs, C, k, k) with odd k; bias: (outputs,).
@@ -223,9 +238,10 @@ def shuffled_tail(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def features(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
-    """The trunk: LR (N, 3, H, W) to features (N, C, H, W). Most of the receptive field.
+    """Head, blocks and trunk: LR (N, 3, H, W) to features (N, C, H, W).
 
-    C is `feature_channels`: with a bilinear skip, LR is carried along as the last 3.
+    This stage has most of the receptive field. C is `feature_channels`. With `bilinear`, the last
+    3 channels are LR.
     """
     x = lr
     if generator.input != "unit":
@@ -239,12 +255,15 @@ def features(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
 
 
 def feature_channels(generator: FoldedGenerator) -> int:
-    """Channels of what `features` gives."""
+    """The number of channels that `features` returns."""
     return len(generator.head.bias) + (3 if generator.bilinear else 0)
 
 
 def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
-    """Sub-pixel blocks and tail: features to SR (N, 3, scale * H, scale * W). Most memory."""
+    """Sub-pixel blocks and tail: features (N, C, H, W) to SR (N, 3, scale * H, scale * W).
+
+    This stage needs most of the memory.
+    """
     lr = None
     if generator.bilinear:
         x, lr = ops.split(x, len(generator.head.bias))
@@ -261,7 +280,7 @@ def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
 
 
 def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
-    """All convolutions, in the order they run."""
+    """Yield all convolutions in the order they run."""
     yield generator.head
     for pair in generator.blocks:
         yield from pair
@@ -274,7 +293,7 @@ def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
 
 
 def tail_halo(generator: FoldedGenerator) -> int:
-    """LR pixels around a tile that `reconstruct` reads: its receptive field's radius."""
+    """The halo of `reconstruct`: the LR pixels that it reads around a tile, on each side."""
     radius = 0.0
     for i, convolution in enumerate(generator.upsample):
         radius += (convolution.weight.shape[-1] // 2) / 2**i

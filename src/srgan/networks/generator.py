@@ -11,7 +11,7 @@ from srgan.networks.tail import tail_after_shuffle
 
 
 class ResidualBlock(nn.Module):
-    """Convolution, BN, PReLU, convolution, BN, added to the input; shape is kept."""
+    """x + BN(conv(PReLU(BN(conv(x))))): the output has the shape of the input, N x C x H x W."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
 
 
 class SubpixelBlock(nn.Module):
-    """Convolution to 4 times the channels, PixelShuffle, PReLU: doubles both sides."""
+    """Convolution to 4C channels, PixelShuffle, PReLU: N x C x H x W to N x C x 2H x 2W."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class SubpixelBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """LR in, SR out: N x 3 x H x W to N x 3 x scale*H x scale*W, both RGB in [0, 1].
+    """LR, N x 3 x H x W, to SR, N x 3 x scale*H x scale*W; both are RGB in [0, 1].
 
-    The paper's Tanh output in [-1, 1] is mapped to [0, 1] here and nowhere else. With the
-    default architecture it has 1,549,462 parameters.
+    The paper's network ends in Tanh. This class alone maps its [-1, 1] to [0, 1]. The default
+    architecture has 1,549,462 parameters.
     """
 
     mean: Tensor
@@ -88,7 +88,7 @@ class Generator(nn.Module):
         if architecture.trunk != "none":
             features = head + self.trunk(features)
         sr = self._reconstruct(features)
-        # bf16 would leave SR no more than 8 bits.
+        # Under autocast x is bf16, whose 8 bits are too coarse for SR.
         sr = sr.to(lr.dtype)
         if architecture.bilinear:
             sr = sr + functional.interpolate(lr, scale_factor=architecture.scale, mode="bilinear")
@@ -98,8 +98,8 @@ class Generator(nn.Module):
         if self.architecture.hr_conv:
             return self.tail(self.hr(self.upsample(features)))
         features = self.upsample[:-1](features)
-        # tail(upsample[-1](features)), exactly: a PReLU with one slope commutes with the
-        # shuffle, and before it the tail is faster.
+        # Equals tail(upsample[-1](features)): a PReLU with one slope commutes with the shuffle.
+        # Before the shuffle the tail is faster.
         conv, _, prelu = self.upsample[-1].children()
         return tail_after_shuffle(self.tail, prelu(conv(features)))
 
@@ -107,8 +107,8 @@ class Generator(nn.Module):
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Generator":
         """A generator with the model file's weights, in evaluation mode."""
         generator = cls(checkpoint.architecture)
-        state = {name: torch.from_numpy(t.copy()) for name, t in checkpoint.tensors.items()}
-        # The model file leaves out the batch counters, which inference never reads.
+        state = {name: torch.as_tensor(t.copy()) for name, t in checkpoint.tensors.items()}
+        # The model file leaves out BN's batch counters: inference never reads them.
         counters = {k: v for k, v in generator.state_dict().items() if k.endswith("_tracked")}
         generator.load_state_dict(state | counters)
         return generator.eval()

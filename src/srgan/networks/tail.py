@@ -1,4 +1,4 @@
-"""The tail's convolution computed before the last PixelShuffle, for training."""
+"""The tail computed before the last PixelShuffle: the same result, faster training."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,9 @@ from srgan.networks.winograd import WinogradTail, convolve
 
 
 def shuffled(weight: Tensor) -> Tensor:
-    """`folding.shuffled_tail` for weights that take a gradient: the derivation is there.
+    """The weight of the tail before the PixelShuffle; gradients reach the original weight.
+
+    `folding.shuffled_tail` does the same for NumPy arrays and has the derivation.
 
     Args:
         weight: (outputs, C, k, k) with odd k.
@@ -35,13 +37,14 @@ def shuffled(weight: Tensor) -> Tensor:
 def tail_after_shuffle(tail: nn.Conv2d, x: Tensor) -> Tensor:
     """`tail(pixel_shuffle(x, 2))`, exactly: (N, 4C, H, W) to (N, outputs, 2H, 2W).
 
-    With 3 outputs most of a vector unit is idle, with 12 less of it: forward and backward of
-    the 9x9 tail take 40 % of the time on a CPU (bf16, AVX-512), and the 4C channels are never
-    shuffled.
+    A convolution to 3 channels leaves most of a vector unit idle; one to 12 channels uses more
+    of it. Forward and backward of the 9x9 tail take 40 % of the time on a CPU (bf16, AVX-512).
+    The 4C channels are never shuffled.
 
     Args:
-        tail: a square convolution with odd kernel size, stride 1 and padding k // 2.
-        x: (N, 4C, H, W), tail taking C channels.
+        tail: a square convolution from C channels, with odd kernel size k, stride 1 and padding
+            k // 2.
+        x: (N, 4C, H, W).
     """
     weight = shuffled(tail.weight)
     bias = None if tail.bias is None else tail.bias.repeat_interleave(4)

@@ -24,7 +24,7 @@ constexpr int64_t LANES = 8, VECTORS = 2;
 #endif
 constexpr int64_t ROWS = 6;  // with VECTORS, the product that stays in registers
 constexpr int64_t SIDE = 8, POINTS = SIDE * SIDE;
-constexpr int64_t BLOCK = 24;  // tiles at once: what there is of them stays in the cache
+constexpr int64_t BLOCK = 24;  // tiles at once: their values stay in the cache
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 

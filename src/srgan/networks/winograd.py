@@ -1,7 +1,7 @@
 """3x3 and 5x5 convolutions with a fifth of the products, for training in float32 on a CPU.
 
-Winograd's algorithm (Lavin and Gray 2016, arXiv:1509.09308) by winograd.cpp, which the C++
-compiler of this machine compiles on the first use. PyTorch's own are direct on x86-64.
+winograd.cpp implements Winograd's algorithm (Lavin and Gray 2016, arXiv:1509.09308). This
+machine's C++ compiler compiles it on first use. PyTorch's own convolutions are direct on x86-64.
 """
 
 import functools
@@ -22,30 +22,32 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-# By torch.backends.cpu.get_cpu_capability().
+# Compiler options by torch.backends.cpu.get_cpu_capability().
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}
-MULTIPLE = 64  # of which the channels in and out, which backward are out, are: whole registers
-MOST = 256  # channels; of more, the transformed kernels, 7 times as large, are what takes the time
-LANES = 16  # of which the tail's channels out are made a multiple
+# Input and output channels must be multiples of 64, to fill whole registers. Backward swaps them.
+MULTIPLE = 64
+MOST = 256  # channels; beyond, most time goes into the transformed kernels, 7 times as large
+LANES = 16  # the output channels of the tail are padded to a multiple of it
 TAIL = (9, 9)
-# Rows of G: a factor times the powers of a point, and last, for infinity, the highest power alone.
+# Each row of G is a factor times the powers of a point. The last row is for the point infinity:
+# only its highest power is 1.
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)
 FACTORS = (1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45)
-PATIENCE = 3.0  # seconds
+PATIENCE = 3.0  # seconds of compiling before the log says so
 COMPILING = "compiling faster convolutions for this processor, once"
 
 log = logging.getLogger("srgan")
 
 
 def use_winograd(network: nn.Module) -> None:
-    """Have those of a network's convolutions that gain by it computed by Winograd's algorithm.
+    """Compute the convolutions of a network by Winograd's algorithm where that is faster.
 
-    On x86-64 with AVX2 and a C++ compiler; elsewhere nothing changes. Values and gradients are
-    PyTorch's to within some 1e-5 of the largest; names and parameters stay as they are. On two
-    cores with AVX-512 a convolution takes half the time, forward and backward.
+    Works on x86-64 Linux with AVX2 and a C++ compiler. Elsewhere nothing changes. Values and
+    gradients differ from PyTorch's by about 1e-5 of the largest. Names and parameters stay. On
+    two cores with AVX-512 a convolution takes half the time, forward and backward.
 
     Args:
-        network: in float32, on the CPU; it is changed.
+        network: in float32, on the CPU; changed in place.
     """
     hidden = [module for module in network.modules() if _gains(module)]
     tails = [module for module in network.modules() if _is_tail(module)]
@@ -69,7 +71,7 @@ def _gains(module: nn.Module) -> bool:
 
 
 def gain(inputs: int, outputs: int) -> bool:
-    """Whether 3x3 convolutions of so many channels in and out are among those that gain."""
+    """Whether Winograd's algorithm is faster for 3x3 convolutions with these channels."""
     return inputs % MULTIPLE == outputs % MULTIPLE == 0 and max(inputs, outputs) <= MOST
 
 
@@ -83,21 +85,26 @@ def _is_tail(module: nn.Module) -> bool:
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A convolution that `use_winograd` has found to gain by it."""
+    """A 3x3 convolution that `use_winograd` has switched to Winograd's algorithm."""
 
     def forward(self, input: Tensor) -> Tensor:
         return convolve(input, self.weight, self.bias)
 
 
 class WinogradTail(nn.Conv2d):
-    """A generator's tail: what `tail_after_shuffle` makes of it gains by `convolve`."""
+    """A generator's tail that `use_winograd` has marked.
+
+    `tail_after_shuffle` turns it into a 5x5 convolution and computes that by `convolve`.
+    """
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`functional.conv2d(x, weight, bias, padding="same")`, where `use_winograd` has changed some.
+    """`functional.conv2d(x, weight, bias, padding="same")` by Winograd's algorithm.
+
+    `is_compiled` must have returned true before.
 
     Args:
-        x: (N, C, H, W), C a multiple of 16.
+        x: (N, C, H, W), float32, C a multiple of 16.
         weight: (K, C, 3, 3) or (K, C, 5, 5).
         bias: (K,).
     """
@@ -120,7 +127,7 @@ class _WinogradFunction(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - from torch's decorator
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         grad = _channels_last(grads[0])
@@ -144,7 +151,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 @functools.cache
 def _transform(side: int) -> Tensor:
-    """G, 8 x side."""
+    """G, 8 x side: the matrix that transforms kernels of this side."""
     points, factors = (torch.tensor(x, dtype=torch.float64) for x in (POINTS, FACTORS))
     rows = factors[:, None] * points[:, None] ** torch.arange(side)
     infinity = torch.eye(side, dtype=torch.float64)[-1:]
@@ -153,14 +160,15 @@ def _transform(side: int) -> Tensor:
 
 @functools.cache
 def is_compiled() -> bool:
-    """Load torch.ops.srgan_winograd, compiled on this machine's first use; is it there?"""
+    """Load torch.ops.srgan_winograd and say whether that worked. The first use compiles it."""
     flags = FLAGS.get(torch.backends.cpu.get_cpu_capability())
     if flags is None or sys.platform != "linux":
         return False
     notice = threading.Timer(PATIENCE, log.warning, [COMPILING])
     notice.start()
     try:
-        torch.ops.load_library(_library(flags))
+        ops: Any = torch.ops
+        ops.load_library(_library(flags))
     except subprocess.CalledProcessError as error:
         reason = next((line for line in error.stderr.splitlines() if "error" in line), str(error))
     except OSError as error:
@@ -169,12 +177,17 @@ def is_compiled() -> bool:
         return True
     finally:
         notice.cancel()
-    log.warning("no faster convolutions, which g++ compiles: %s", reason)
+    log.warning("convolutions run at PyTorch's speed: the faster ones did not compile: %s", reason)
     return False
 
 
 def _library(flags: list[str]) -> Path:
-    """winograd.cpp compiled for this PyTorch, from the user's cache or into it."""
+    """The path of winograd.cpp compiled for this PyTorch, in the user's cache.
+
+    Raises:
+        subprocess.CalledProcessError: the compiler failed.
+        OSError: there is no compiler, or the cache cannot be written.
+    """
     compiler = os.environ.get("CXX", "c++")
     torch_folder = Path(torch.__file__).parent
     abi = int(torch.compiled_with_cxx11_abi())
@@ -187,7 +200,7 @@ def _library(flags: list[str]) -> Path:
     library = cache / f"winograd-{key.hexdigest()[:16]}.so"
     if not library.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        # Several processes may compile at once: what is under the library's name is whole.
+        # Several processes may compile at once. The rename shows only a complete library.
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             part = Path(folder) / library.name
             subprocess.run([*command, "-o", part], check=True, capture_output=True, text=True)
