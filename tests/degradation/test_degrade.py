@@ -47,7 +47,7 @@ def test_autocast_does_not_touch_the_lr(hr: Tensor) -> None:
 
 
 def test_size_that_is_no_multiple(hr: Tensor) -> None:
-    with pytest.raises(ValueError, match="96 x 72 is no multiple of the scale, 5"):
+    with pytest.raises(ValueError, match="96 x 72 is not a multiple of the scale, 5"):
         bicubic_lr(hr, 5)
 
 
@@ -219,7 +219,10 @@ def test_a_preset_that_is_wrong_is_named_with_its_reason(tmp_path: Path) -> None
     path.write_text(text)
     assert read_ranges(str(path)) == read_ranges("blurry")
     for old, new, reason in (
-        ("noise = 0.7", "noise = 1.7", "noise must be a probability, not 1.7"),
+        ("noise = 0.7", "noise = 1.7", "noise must be a probability, 0 to 1, not 1.7"),
+        ("noise = 0.7", "noise = [0.7, 0.8]", "noise must be a probability"),
+        ("sigma = [0.1, 1.4]", "sigma = 0.5", r"sigma must be \[from, to\]"),
+        ("kinds = [0.35, 0.25, 0.2, 0.2]", "kinds = 0.5", "kinds must be 4 shares"),
         ("sigma = [0.1, 1.4]", "sigma = [1.4, 0.1]", r"sigma must be \[from, to\], above 0"),
         ("quality = [35, 95]", "quality = [35, 101]", "quality must be at most 100"),
         ("kinds = [0.35, 0.25, 0.2, 0.2]", "kinds = [1]", "kinds must be 4 shares"),
@@ -272,7 +275,7 @@ def test_the_command_writes_the_same_pictures_again(tmp_path: Path, astronaut: n
 def test_wrong_usage_of_the_command(tmp_path: Path, photo: Path) -> None:
     with pytest.raises(OptionError, match="blury: no such degradation; use one of bicubic, blurry"):
         degrade(photo, tmp_path / "lr", preset="blury")
-    with pytest.raises(OptionError, match="--edges is for --preset bicubic"):
+    with pytest.raises(OptionError, match="--edges works only with --preset bicubic"):
         degrade(photo, tmp_path / "lr", preset="blurry", edges="symmetric")
     assert not (tmp_path / "lr").exists()
 

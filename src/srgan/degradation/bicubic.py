@@ -1,4 +1,4 @@
-"""Bicubic reduction on the device: the LR of the field's benchmarks, MATLAB's, 8 bits."""
+"""Bicubic reduction on the device: 8-bit LR as MATLAB makes it, as in the field's benchmarks."""
 
 import functools
 
@@ -9,58 +9,66 @@ from srgan.pictures.resample import bicubic_matrix
 
 
 def unit(hr: Tensor) -> Tensor:
-    """uint8 to float32 in [0, 1], in the same shape and memory format."""
+    """uint8 to float32 in [0, 1]. Shape and memory format stay."""
     return hr.to(torch.float32) / 255
 
 
 @torch.no_grad()
 def bicubic_lr(hr: Tensor, scale: int) -> Tensor:
-    """The LR of a batch, sample by sample what `resample.bicubic_8bit` gives.
+    """The LR of a batch. Every sample equals the result of `resample.bicubic_8bit`.
 
     Args:
         hr: uint8, N x 3 x H x W, on any device; H and W are multiples of `scale`.
 
     Returns:
-        float32 in [0, 1], N x 3 x H/scale x W/scale; times 255 these are whole numbers.
+        float32 in [0, 1], N x 3 x H/scale x W/scale. Multiplied by 255 they are integers.
 
     Raises:
-        ValueError: H or W is no multiple of `scale`.
+        ValueError: H or W is not a multiple of `scale`.
     """
-    height, width = _lr_size(hr, scale)
-    # In float64 the products are exact, whatever TF32 and autocast are set to. Apple's GPUs have
-    # float32 only, in which they are exact too, for scales 2 and 4.
+    height, width = lr_size(hr, scale)
+    # In float64 the products are exact, for any setting of TF32 and autocast. Apple's GPUs have
+    # only float32, in which the products are exact for scales 2 and 4.
     dtype = torch.float32 if hr.device.type == "mps" else torch.float64
-    pixels = hr.to(dtype, memory_format=torch.contiguous_format)  # half the time of channels_last
-    rows = _eight_bits(_matrix(height * scale, scale, hr.device, dtype) @ pixels)
-    lr = _eight_bits(rows @ _matrix(width * scale, scale, hr.device, dtype).T)
+    pixels = hr.to(dtype, memory_format=torch.contiguous_format)  # twice as fast as channels_last
+    rows = round_to_8_bits(_matrix(height * scale, scale, hr.device, dtype) @ pixels)
+    lr = round_to_8_bits(rows @ _matrix(width * scale, scale, hr.device, dtype).T)
     return unit(lr)
 
 
-def _lr_size(hr: Tensor, scale: int) -> tuple[int, int]:
+def lr_size(hr: Tensor, scale: int) -> tuple[int, int]:
+    """Height and width of the LR of a batch N x 3 x H x W.
+
+    Raises:
+        ValueError: H or W is not a multiple of `scale`.
+    """
     height, width = hr.shape[2:]
     if height % scale or width % scale:
-        raise ValueError(f"HR of {height} x {width} is no multiple of the scale, {scale}")
+        raise ValueError(f"HR of {height} x {width} is not a multiple of the scale, {scale}")
     return height // scale, width // scale
 
 
 def reduced(hr: Tensor, scale: int) -> Tensor:
-    """The same reduction without the rounding and clipping, for gradients to go through.
+    """The reduction of `bicubic_lr` without rounding and clipping, so that gradients pass.
 
     Args:
         hr: float32, N x 3 x H x W; H and W are multiples of `scale`.
+
+    Returns:
+        float32, N x 3 x H/scale x W/scale.
     """
     height, width = hr.shape[2:]
     rows = _matrix(height, scale, hr.device, hr.dtype) @ hr
     return rows @ _matrix(width, scale, hr.device, hr.dtype).T
 
 
-def _eight_bits(image: Tensor) -> Tensor:
-    """Clip to 0..255 and round half up."""
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """Clip to [0, 255] and round half up, in place."""
     return image.clamp_(0, 255).add_(0.5).floor_()
 
 
 @functools.lru_cache(maxsize=8)
 def _matrix(size: int, scale: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(size / scale, size): the matrix that shrinks `size` samples."""
+    """The matrix (size / scale, size) that reduces `size` samples."""
     _, matrix = bicubic_matrix(size, size // scale)
-    return torch.from_numpy(matrix).to(device, dtype)
+    return torch.as_tensor(matrix, device=device, dtype=dtype)

@@ -1,6 +1,6 @@
-"""Blur with a kernel of its own for each picture of a batch."""
+"""Blurs each picture of a batch with its own kernel."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,10 +8,15 @@ from torch.nn import functional
 
 
 class Blur(NamedTuple):
-    """Kernels by their shape; (N,) each, lengths in pixels, the angle in radians.
+    """Describes the kernels of N pictures. Each field is (N,); lengths are in pixels.
 
-    A Gaussian of `sigma` along the angle and `across` beside it, a disc of `radius`, or a line of
-    `length` along the angle, by `kind`: 0 or 1, 2, 3, as `degrade_presets.KINDS`.
+    Attributes:
+        kind: index in `ranges.KINDS`: 0 and 1 are a Gaussian, 2 is a disc, 3 is a line (motion).
+        angle: direction of the Gaussian's long axis, or of the line, in radians.
+        sigma: standard deviation of the Gaussian along the angle.
+        across: its standard deviation perpendicular to the angle.
+        radius: of the disc.
+        length: of the line.
     """
 
     kind: Tensor
@@ -23,7 +28,7 @@ class Blur(NamedTuple):
 
 
 def kernels(blur: Blur, reach: int) -> Tensor:
-    """N x (2 reach + 1) x (2 reach + 1), each summing to 1, centred; edges are antialiased."""
+    """The kernels, N x K x K with K = 2 reach + 1: centred, antialiased, each sums to 1."""
     kind, angle, sigma, across, radius, length = (each[:, None, None] for each in blur)
     offsets = torch.arange(-reach, reach + 1, device=angle.device, dtype=angle.dtype)
     y, x = offsets[:, None], offsets[None, :]
@@ -38,19 +43,24 @@ def kernels(blur: Blur, reach: int) -> Tensor:
 
 
 def convolve(images: Tensor, kernel: Tensor) -> Tensor:
-    """Each picture with its kernel, by FFT; edges are replicated.
+    """Convolve each picture with its own kernel, by FFT. Edges are replicated.
 
     Args:
         images: N x C x H x W.
         kernel: N x K x K, K odd.
+
+    Returns:
+        N x C x H x W.
     """
     height, width = images.shape[2:]
     reach = kernel.shape[-1] // 2
     padded = functional.pad(images, (reach,) * 4, mode="replicate")
     size = padded.shape[2:]
-    # Circular, which reaches into the padding only; the kernel's middle goes to the origin.
+    # The FFT's convolution is circular: it wraps around in the padding only, which is cut off.
+    # The kernel's centre moves to the origin.
     kernel = functional.pad(kernel, (0, size[1] - kernel.shape[2], 0, size[0] - kernel.shape[1]))
     kernel = kernel.roll((-reach, -reach), (1, 2))
-    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel)[:, None]
-    blurred = torch.fft.irfft2(spectrum, s=size)
+    fft: Any = torch.fft  # untyped
+    spectrum = fft.rfft2(padded) * fft.rfft2(kernel)[:, None]
+    blurred = fft.irfft2(spectrum, s=size)
     return blurred[..., reach : reach + height, reach : reach + width]

@@ -1,4 +1,4 @@
-"""LR as pictures are found: blurred, resized, noisy, saved as JPEG, maybe twice."""
+"""LR like real small pictures: blurred, resized, noisy, saved as JPEG, often twice."""
 
 from collections.abc import Callable
 from math import ceil
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srgan.degradation.bicubic import _eight_bits, _lr_size, unit
+from srgan.degradation.bicubic import lr_size, round_to_8_bits, unit
 from srgan.degradation.blur import Blur, convolve, kernels
 from srgan.degradation.draw import Damage, Draw, draw, windows
 from srgan.degradation.jpeg import jpeg
@@ -21,41 +21,56 @@ def blurry_lr(
 ) -> Tensor:
     """The LR of a batch, blurred and damaged, each sample in its own way.
 
-    HR is blurred, and resized to a size in between; there some samples get noise, JPEG and a
-    second blur. Then all are resized to LR's size, and get noise and JPEG. LR lies on HR as
-    bicubic's does.
+    First HR is blurred and resized to an intermediate size. There some samples get noise, JPEG
+    and a second blur. Then all are resized to the size of LR and get noise and JPEG. The result
+    is aligned with HR like bicubic LR.
 
-    Args, Returns, Raises: as of `bicubic_lr`.
-        rng: all that is random comes from it; the values of noise depend on the kind of device.
-        whole: see `make_degrade`.
+    Args:
+        hr: uint8, N x 3 x H x W, on any device; H and W are multiples of `scale`.
+        rng: the source of all randomness. The values of noise depend on the kind of device.
+        whole: the pictures are whole, not crops; see `make_degrade`.
+
+    Returns:
+        float32 in [0, 1], N x 3 x H/scale x W/scale. Multiplied by 255 they are integers.
+
+    Raises:
+        ValueError: H or W is not a multiple of `scale`.
     """
-    height, width = _lr_size(hr, scale)
+    height, width = lr_size(hr, scale)
     plan = draw(ranges, len(hr), rng, whole=whole)
     noise = torch.Generator(hr.device).manual_seed(int(rng.integers(2**63)))
     images = unit(hr).contiguous()
-    _apply(images, plan.blurred, lambda some, on: _optical_blur(some, plan, on, scale, ranges))
+    replace_chosen(
+        images, plan.blurred, lambda some, on: _optical_blur(some, plan, on, scale, ranges)
+    )
 
     between = windows(height, width, plan.ratio, plan.corner[0])
     images = resize(images, Windows.whole(images), between, plan.down)
-    _apply(images, plan.second, lambda some, on: _first_pass(some, plan, on, noise, ranges))
+    replace_chosen(images, plan.second, lambda some, on: _first_pass(some, plan, on, noise, ranges))
 
     last = windows(height, width, np.ones(len(hr)), plan.corner[1])
     images = _damaged(resize(images, between, last, plan.up), plan.last, noise)
-    return _eight_bits(take(images, last, height, width) * 255) / 255
+    return round_to_8_bits(take(images, last, height, width) * 255) / 255
 
 
-def _apply(
+def replace_chosen(
     images: Tensor, chosen: np.ndarray, function: Callable[[Tensor, np.ndarray], Tensor]
 ) -> None:
-    """Replace the chosen images by what the function makes of them and their places."""
+    """Replace the chosen images, in place, by the results of a function.
+
+    Args:
+        images: N x 3 x H x W.
+        chosen: (N,) bool.
+        function: takes the chosen images and their indices in the batch.
+    """
     on = np.flatnonzero(chosen)
     if len(on):
-        places = torch.from_numpy(on).to(images.device)
+        places = torch.as_tensor(on, device=images.device)
         images[places] = function(images[places], on)
 
 
 def _optical_blur(images: Tensor, plan: Draw, on: np.ndarray, scale: int, ranges: Ranges) -> Tensor:
-    """Of light, before the camera's gamma, which is taken as 2: bright points grow."""
+    """Blur light, not gamma-encoded values, so that bright points grow. Gamma is taken as 2."""
     lengths = (plan.sigma, plan.across, plan.radius, plan.length)
     values = (plan.kind, plan.angle, *(scale * each for each in lengths))
     blur = Blur(*(_tensor(each[on], images) for each in values))
@@ -67,7 +82,7 @@ def _optical_blur(images: Tensor, plan: Draw, on: np.ndarray, scale: int, ranges
 def _first_pass(
     images: Tensor, plan: Draw, on: np.ndarray, noise: torch.Generator, ranges: Ranges
 ) -> Tensor:
-    """Noise, JPEG and a soft blur at the size in between."""
+    """Noise, JPEG and a soft blur at the intermediate size."""
     images = _damaged(images, plan.first.of(on), noise)
     sigma = _tensor((plan.softness * plan.ratio)[on], images)
     none = torch.zeros_like(sigma)
@@ -76,7 +91,7 @@ def _first_pass(
 
 
 def _damaged(images: Tensor, damage: Damage, noise: torch.Generator) -> Tensor:
-    """Noise, then JPEG. Photons' noise is normal: where it shows there are many of them."""
+    """Noise, then JPEG. Poisson noise is drawn as normal: visible noise comes from many photons."""
     images = images.clamp(0, 1)
     gaussian, poisson, gray = (
         _tensor(each, images)[:, None, None, None]
@@ -89,9 +104,9 @@ def _damaged(images: Tensor, damage: Damage, noise: torch.Generator) -> Tensor:
     def compressed(some: Tensor, on: np.ndarray) -> Tensor:
         return jpeg(some, damage.quality[on], damage.full_chroma[on])
 
-    _apply(images, damage.quality > 0, compressed)
+    replace_chosen(images, damage.quality > 0, compressed)
     return images
 
 
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.device, like.dtype)
+    return torch.as_tensor(values, device=like.device, dtype=like.dtype)

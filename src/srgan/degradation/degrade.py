@@ -1,10 +1,10 @@
-"""HR batches to LR batches, on the device that trains.
+"""Turns HR batches into LR batches, on the device that trains.
 
-`bicubic` is the reduction of the field's benchmarks: MATLAB's, 8 bits after each pass. `blurry`
-makes pictures as they are found: blurred, resized, noisy, saved as JPEG, maybe twice, in the
-spirit of Real-ESRGAN (arXiv:2107.10833) and BSRGAN (arXiv:2103.14006). Every sample has its own
-blur, sizes, noise and quality; what they are comes from a generator of random numbers that the
-caller seeds, so that a batch can be made again.
+`bicubic` is the reduction of the field's benchmarks: MATLAB's, rounded to 8 bits after each pass.
+`blurry` makes LR like real small pictures: blurred, resized, noisy, saved as JPEG, often twice,
+in the spirit of Real-ESRGAN (arXiv:2107.10833) and BSRGAN (arXiv:2103.14006). Every sample has
+its own blur, sizes, noise and quality. They come from a random generator that the caller seeds,
+so that a batch can be made again.
 """
 
 import functools
@@ -14,27 +14,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srgan.degradation.bicubic import _lr_size, bicubic_lr
-from srgan.degradation.blurry import _apply, blurry_lr
+from srgan.degradation.bicubic import bicubic_lr, lr_size
+from srgan.degradation.blurry import blurry_lr, replace_chosen
 from srgan.degradation.ranges import BICUBIC, read_ranges
 
-# HR, uint8 N x 3 x H x W, H and W multiples of the scale; the scale; what is random; to LR,
-# float32 in [0, 1] of 8 bits, N x 3 x H/scale x W/scale.
+# Takes HR, the scale and a random generator; returns LR. HR is uint8, N x 3 x H x W, H and W are
+# multiples of the scale. LR is float32 in [0, 1], 8-bit levels, N x 3 x H/scale x W/scale.
 Degrade = Callable[[Tensor, int, np.random.Generator], Tensor]
 
-# What a generator of random numbers is for, beside those of data.py.
+# Purposes of random generators, part of their seed. training/data/crops.py has the others.
 _TRAINING, _FIXED = 4, 5
 
 
 def make_degrade(name: str, *, whole: bool = False) -> Degrade:
-    """`bicubic`, or `blurry` by a preset or TOML file; of several, by commas, a sample gets one.
+    """The degradation of this name.
 
     Args:
-        whole: pictures are whole, and their JPEG blocks start at their corner; in crops blocks
-            start anywhere.
+        name: "bicubic", a preset of `blurry`, or a path of a TOML file of ranges. Several names
+            are separated by commas; then each sample gets one of them at random.
+        whole: the pictures are whole, so their JPEG blocks start at their corner. In crops the
+            blocks start at a random place.
 
     Raises:
-        OptionError: no such degradation.
+        OptionError: there is no such degradation, or its file is wrong.
     """
     parts = [_one_degrade(part, whole=whole) for part in name.split(",")]
     return functools.partial(_mixed_lr, parts=parts) if len(parts) > 1 else parts[0]
@@ -47,28 +49,32 @@ def _one_degrade(name: str, *, whole: bool) -> Degrade:
 
 
 def _mixed_lr(hr: Tensor, scale: int, rng: np.random.Generator, *, parts: list[Degrade]) -> Tensor:
-    """Every sample by one of the parts, each as probable."""
-    height, width = _lr_size(hr, scale)
+    """The LR of a batch in which each sample gets one of the parts, all equally probable."""
+    height, width = lr_size(hr, scale)
     lr = torch.empty((len(hr), 3, height, width), device=hr.device)
     chosen = rng.integers(len(parts), size=len(hr))
     for i, degrade in enumerate(parts):
-        _apply(lr, chosen == i, lambda _, on, degrade=degrade: degrade(hr[on], scale, rng))
+        replace_chosen(lr, chosen == i, lambda _, on, degrade=degrade: degrade(hr[on], scale, rng))
     return lr
 
 
 def training_rng(seed: int, iteration: int, stream: int) -> np.random.Generator:
-    """Of a micro-batch: `stream` counts those of an iteration, over all processes."""
+    """The random generator for one micro-batch of training.
+
+    Args:
+        stream: number of the micro-batch in its iteration, counted over all processes.
+    """
     return np.random.default_rng((seed, _TRAINING, iteration, stream))
 
 
 def fixed_rng(seed: int, name: str) -> np.random.Generator:
-    """Of a picture by its name, whatever other pictures there are."""
+    """The random generator for one picture. It depends only on the seed and the picture's name."""
     return np.random.default_rng((seed, _FIXED, *name.encode(errors="surrogateescape")))
 
 
 def degrade_picture(
     degrade: Degrade, hr: np.ndarray, scale: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """The LR of a picture in memory, both uint8 (H, W, 3); sides are multiples of the scale."""
-    lr = degrade(torch.from_numpy(hr).permute(2, 0, 1)[None], scale, rng)[0]
+    """The LR of one picture; both are uint8 (H, W, 3). HR's sides are multiples of the scale."""
+    lr = degrade(torch.as_tensor(hr).permute(2, 0, 1)[None], scale, rng)[0]
     return (lr * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()

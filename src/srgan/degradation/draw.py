@@ -1,4 +1,4 @@
-"""What happens to each picture of a batch, drawn from the ranges of a preset."""
+"""Draws the blur, sizes, noise and JPEG quality of each picture from the ranges of a preset."""
 
 from dataclasses import dataclass, fields
 from math import ceil, log
@@ -12,13 +12,15 @@ from srgan.degradation.resize import KERNELS, Windows
 
 @dataclass(frozen=True)
 class Damage:
-    """Noise, then JPEG; (N,) each.
+    """The noise of N pictures, and the JPEG compression after it. Each field is (N,).
 
     Attributes:
-        gaussian, poisson: standard deviations in [0, 1], as of `Ranges`; 0 is no noise.
-        gray: the same noise in all channels.
-        quality: of JPEG; 0 is none.
-        full_chroma: JPEG's 4:4:4.
+        gaussian: standard deviation of the noise that does not depend on the picture, for values
+            in [0, 1]; 0 is no noise.
+        poisson: standard deviation of the photons' noise at white, likewise.
+        gray: the noise is the same in all channels.
+        quality: JPEG quality, 1 to 100; 0 is no JPEG.
+        full_chroma: JPEG keeps colours at full size (4:4:4).
     """
 
     gaussian: np.ndarray
@@ -28,23 +30,23 @@ class Damage:
     full_chroma: np.ndarray
 
     def of(self, places: np.ndarray) -> "Damage":
-        """Of some of the pictures."""
+        """The damage of the pictures at these indices."""
         return Damage(*(getattr(self, field.name)[places] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class Draw:
-    """(N,) each; lengths in LR pixels, kinds and kernels as places in KINDS and KERNELS.
+    """Everything random about N pictures. Each field is (N,); lengths are in LR pixels.
 
     Attributes:
         blurred: HR is blurred.
-        kind, angle, sigma, across, radius, length: how, see `degrade_blur.Blur`.
-        ratio: size in between, as a multiple of LR's.
-        down, up: kernels of the resizing to this size, and from it.
-        second: blur, noise and JPEG at the size in between, too.
-        softness: sigma of that blur.
-        corner: 2 x 2 x N, where JPEG's grid of blocks starts, for both JPEGs, y and x.
-        first, last: damage at the size in between, and at LR's.
+        kind, angle, sigma, across, radius, length: the kernel of that blur, see `blur.Blur`.
+        ratio: the intermediate size, as a multiple of LR's size.
+        down, up: kernels that resize to the intermediate size and from it, indices in KERNELS.
+        second: blur, noise and JPEG also happen at the intermediate size.
+        softness: sigma of that second blur.
+        corner: 2 x 2 x N: the start (y, x) of the grid of JPEG blocks, for both JPEGs.
+        first, last: damage at the intermediate size, and at LR's size.
     """
 
     blurred: np.ndarray
@@ -65,7 +67,11 @@ class Draw:
 
 
 def draw(ranges: Ranges, count: int, rng: np.random.Generator, *, whole: bool) -> Draw:
-    """Draw for `count` pictures; the blocks of whole ones start at their corner."""
+    """Draw for `count` pictures.
+
+    Args:
+        whole: the pictures are whole, so their JPEG blocks start at their corner.
+    """
 
     def chance(probability: float) -> np.ndarray:
         return rng.random(count) < probability
@@ -93,7 +99,9 @@ def draw(ranges: Ranges, count: int, rng: np.random.Generator, *, whole: bool) -
         length=uniform(ranges.length),
         ratio=ratio,
         down=np.where(dirty, rng.integers(len(KERNELS), size=count), cubic),
-        up=np.where((up == box) & (ratio < 1), triangle, up),  # a box enlarges to squares
+        up=np.where(
+            (up == box) & (ratio < 1), triangle, up
+        ),  # a box would enlarge pixels to squares
         second=second,
         softness=uniform(ranges.softness),
         corner=np.zeros_like(corner) if whole else corner,
@@ -103,6 +111,7 @@ def draw(ranges: Ranges, count: int, rng: np.random.Generator, *, whole: bool) -
 
 
 def _damage(ranges: Ranges, rng: np.random.Generator, to: np.ndarray) -> Damage:
+    """Draw the damage of N pictures; only the ones in `to`, (N,) bool, get any."""
     count = len(to)
 
     def levels(between: Range) -> np.ndarray:
@@ -120,7 +129,13 @@ def _damage(ranges: Ranges, rng: np.random.Generator, to: np.ndarray) -> Damage:
 
 
 def windows(height: int, width: int, ratio: np.ndarray, corner: np.ndarray) -> Windows:
-    """Pictures of `ratio` times the size, at their corners on a canvas of whole JPEG blocks."""
+    """Place pictures of `ratio` times the size at their corners, on a canvas of whole JPEG blocks.
+
+    Args:
+        height: of LR, as is the width.
+        ratio: (N,).
+        corner: 2 x N, top and left.
+    """
     heights = np.maximum(np.round(height * ratio), 1).astype(int)
     widths = np.maximum(np.round(width * ratio), 1).astype(int)
     top, left = corner

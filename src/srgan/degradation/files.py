@@ -1,4 +1,4 @@
-"""`srgan degrade`: LR pictures of HR files, by the reductions that training and benchmarks use."""
+"""`srgan degrade`: makes LR files of HR files, as training and benchmarks make LR."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from srgan.pictures.resample import bicubic_8bit
 
 @dataclass(frozen=True)
 class Reduction:
-    """How LR is made.
+    """A way to make LR of one picture.
 
     Attributes:
-        scale: HR pixels per LR pixel.
-        apply: gives LR of HR, whose sides are multiples of the scale, both uint8 (H, W, 3), and
-            of the picture's name.
+        scale: HR pixels per LR pixel along each axis.
+        apply: takes HR and the picture's name, returns LR. Both are uint8 (H, W, 3); HR's sides
+            are multiples of the scale.
     """
 
     scale: int
@@ -30,10 +30,15 @@ class Reduction:
 
 
 def make_reduction(preset: str, scale: int, *, edges: Edges, seed: int) -> Reduction:
-    """The reduction of a preset. What it does to a picture depends on the seed and its name.
+    """The reduction of a preset. Its result depends on the picture, its name and the seed only.
+
+    Args:
+        preset: see `degrade.make_degrade`. Only "bicubic" works without PyTorch.
+        edges: for "bicubic" only.
 
     Raises:
-        OptionError: no such preset, or PyTorch is missing, which all but bicubic need.
+        OptionError: there is no such preset, or `edges` does not go with it.
+        MissingExtraError: the preset needs PyTorch, which is not installed.
     """
     if preset == BICUBIC:
         return Reduction(
@@ -41,7 +46,7 @@ def make_reduction(preset: str, scale: int, *, edges: Edges, seed: int) -> Reduc
             lambda hr, _: bicubic_8bit(hr, hr.shape[0] // scale, hr.shape[1] // scale, edges),
         )
     if edges != "replicate":
-        raise OptionError("--edges is for --preset bicubic")
+        raise OptionError("--edges works only with --preset bicubic")
     need("torch", f"--preset {preset}")
     from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
 
@@ -52,10 +57,11 @@ def make_reduction(preset: str, scale: int, *, edges: Edges, seed: int) -> Reduc
 
 
 def open_hr(job: PictureJob, scale: int) -> tuple[Picture, tuple[int, int]]:
-    """Open a job's HR picture; returns it and the (height, width) of its LR.
+    """Open the HR picture of a job; return it and the (height, width) of its LR.
 
     Raises:
-        PictureError: it cannot be read or written, or has fewer pixels than the scale.
+        PictureError: the picture cannot be read, its LR cannot be written, or a side is shorter
+            than the scale.
     """
     if job.problem:
         raise PictureError(job.problem)
@@ -69,13 +75,13 @@ def open_hr(job: PictureJob, scale: int) -> tuple[Picture, tuple[int, int]]:
 def write_lr(
     picture: Picture, job: PictureJob, reduction: Reduction, output: Path, *, overwrite: bool
 ) -> None:
-    """Reduce a picture, cropped to a multiple of the scale, to an 8-bit RGB file.
+    """Write the LR of a picture as an 8-bit RGB PNG. HR is cropped to a multiple of the scale.
 
     Args:
-        output: the folder of all LR pictures: a picture's name is its file's in there.
+        output: the folder of all LR pictures. The path of a file below it is the picture's name.
 
     Raises:
-        PictureError: with the reason; no partial file stays behind.
+        PictureError: the reason; no partial file stays behind.
     """
     height, width = (side // reduction.scale * reduction.scale for side in picture.shape[:2])
     hr = np.ascontiguousarray(rgb_uint8(picture[:height, :width]))

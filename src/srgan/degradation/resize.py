@@ -1,7 +1,8 @@
-"""Resizing where every picture of a batch has sizes and a kernel of its own.
+"""Resizes the pictures of a batch, each to its own size and with its own kernel.
 
-The batch stays one tensor: each picture lies in a window of a canvas, its edges repeated to all
-sides, and goes from one window to the other by two matrix products of its own.
+The batch stays one tensor. Each picture lies in a window of a canvas; around the window its edges
+are repeated. Two matrix products per picture, for rows and columns, resize it from one window to
+another.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,12 @@ KERNELS = ("box", "triangle", "cubic", "lanczos")
 
 
 class Windows(NamedTuple):
-    """Where the pictures lie on a canvas; (N,) integers each, but for the canvas's size."""
+    """The places of N pictures on a canvas.
+
+    Attributes:
+        canvas: height and width of the canvas, the same for all pictures.
+        top, left, height, width: of each picture's window, (N,) integers.
+    """
 
     canvas: tuple[int, int]
     top: np.ndarray
@@ -24,18 +30,23 @@ class Windows(NamedTuple):
 
     @classmethod
     def whole(cls, images: Tensor) -> "Windows":
-        """Pictures that fill their canvas."""
+        """The windows of pictures N x C x H x W that fill their canvas."""
         count, _, height, width = images.shape
         none = np.zeros(count, int)
         return cls((height, width), none, none, none + height, none + width)
 
 
 def resize(images: Tensor, source: Windows, target: Windows, kernel: np.ndarray) -> Tensor:
-    """From windows to windows of other sizes, antialiased; what lies around repeats the edges.
+    """Resize each picture from its `source` window to its `target` window, antialiased.
+
+    Around the target window its edges are repeated.
 
     Args:
-        images: N x C x H x W, float32.
-        kernel: (N,), places in KERNELS.
+        images: N x C x H x W, float32; H and W are those of the source canvas.
+        kernel: (N,), indices in KERNELS.
+
+    Returns:
+        N x C x H' x W', the size of the target canvas.
     """
     rows = _matrices(
         *(source.canvas[0], source.top, source.height),
@@ -53,11 +64,11 @@ def resize(images: Tensor, source: Windows, target: Windows, kernel: np.ndarray)
 
 
 def take(images: Tensor, windows: Windows, height: int, width: int) -> Tensor:
-    """The windows, all of them `height` x `width`, cut out of their canvas."""
+    """Cut windows of one size out of their canvas: N x C x height x width."""
     picture = torch.arange(len(images), device=images.device)[:, None, None, None]
     band = torch.arange(images.shape[1], device=images.device)[:, None, None]
-    rows = torch.from_numpy(windows.top[:, None] + np.arange(height)).to(images.device)
-    columns = torch.from_numpy(windows.left[:, None] + np.arange(width)).to(images.device)
+    rows = torch.as_tensor(windows.top[:, None] + np.arange(height), device=images.device)
+    columns = torch.as_tensor(windows.left[:, None] + np.arange(width), device=images.device)
     return images[picture, band, rows[:, None, :, None], columns[:, None, None, :]]
 
 
@@ -71,10 +82,16 @@ def _matrices(
     kernel: np.ndarray,
     device: torch.device,
 ) -> Tensor:
-    """N x outputs x inputs; each row sums to 1."""
+    """The matrices that resize one axis, N x outputs x inputs; each row sums to 1.
+
+    Args:
+        inputs: samples of the source canvas along this axis.
+        source: start of each source window, (N,); `source_size` is its length.
+        outputs, target, target_size: the same for the target.
+    """
 
     def column(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(device, torch.float32)[:, None, None]
+        return torch.as_tensor(values, device=device, dtype=torch.float32)[:, None, None]
 
     scale = column(target_size / source_size)
     first, last = column(source), column(source + source_size - 1)
@@ -88,7 +105,12 @@ def _matrices(
 
 
 def _weight(x: Tensor, kernel: Tensor) -> Tensor:
-    """The kernels at distance x, each at its own reach."""
+    """The values of the kernels at distance x, before normalisation.
+
+    Args:
+        x: N x outputs x inputs, signed, in samples.
+        kernel: N x 1 x 1, indices in KERNELS.
+    """
     signed, x = x, x.abs()
     box = ((signed >= -0.5) & (signed < 0.5)).to(x.dtype)
     triangle = (1 - x).clamp(min=0)

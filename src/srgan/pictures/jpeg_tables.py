@@ -1,8 +1,9 @@
-"""JPEG's standard quantisation tables (ITU-T T.81, tables K.1 and K.2), and what quality means."""
+"""JPEG's standard quantisation tables (ITU-T T.81, tables K.1 and K.2), and libjpeg's quality."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 LUMA = np.array(
     [
@@ -20,17 +21,26 @@ CHROMA = np.full((8, 8), 99)
 CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
-def scaled(table: np.ndarray, quality: int) -> np.ndarray:
-    """A table at a quality from 1 to 100, as libjpeg scales it."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+def scaled(table: np.ndarray, quality: ArrayLike) -> np.ndarray:
+    """A quantisation table at one or several qualities, by libjpeg's formula.
+
+    Args:
+        table: (8, 8), LUMA or CHROMA.
+        quality: whole numbers from 1 to 100, of any shape.
+
+    Returns:
+        Integers, 1 to 255, in the shape of `quality` followed by (8, 8).
+    """
+    quality = np.asarray(quality, np.int64)[..., None, None]
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     return ((table * percent + 50) // 100).clip(1, 255)
 
 
 def quality_of(luma: Sequence[int]) -> int:
-    """The quality, 1 to 100, at which the standard luma table is nearest to a file's in its sum.
+    """The quality, 1 to 100, at which the sum of the standard luma table is nearest to a file's.
 
     Args:
-        luma: 64 steps, in any order.
+        luma: the 64 steps of the file's table, in any order.
     """
-    total = sum(luma)
-    return min(range(1, 101), key=lambda quality: abs(int(scaled(LUMA, quality).sum()) - total))
+    sums = scaled(LUMA, range(1, 101)).sum((1, 2))
+    return int(np.abs(sums - sum(luma)).argmin()) + 1
