@@ -194,7 +194,7 @@ def test_stored_ranges_are_used(astronaut: np.ndarray, caplog: pytest.LogCapture
 
 def test_zero_is_a_level_of_int8() -> None:
     """The convolutions pad with it: a range that misses it by half a step moves the borders."""
-    node = openvino._quantised_input(openvino.opset.parameter([1, 1, 1, 1]), -1.0, 2.01)
+    node = openvino.quantised_input(openvino.opset.parameter([1, 1, 1, 1]), -1.0, 2.01)
     low, high = (float(node.input_value(i).get_node().data.ravel()[0]) for i in (1, 2))
     zero = -low / (high - low) * 255
     assert zero == pytest.approx(round(zero), abs=1e-4)

@@ -1,8 +1,8 @@
-"""Engines: a checkpoint made executable on a device.
+"""Engines: each runs the network of a model file on a device.
 
-An engine runs the network in two stages, because they want different tiles: `features` (the
-trunk) has nearly all of the receptive field, `reconstruct` (sub-pixel blocks and tail) nearly
-all of the memory.
+An engine runs the network in two stages, because they need tiles of different sizes. `features`
+(the trunk) has nearly all of the receptive field. `reconstruct` (sub-pixel blocks and tail) needs
+nearly all of the memory.
 """
 
 from typing import Any, Protocol
@@ -14,17 +14,19 @@ from srgan.errors import UserError
 
 
 class EngineError(UserError):
-    """What was asked for cannot run here: one line with the reason and what to do."""
+    """An engine or a precision cannot run here: one line with the reason and what to do."""
 
 
 class Engine(Protocol):
-    """Runs one checkpoint at one precision. Not for use by two threads at once.
+    """Runs one network at one precision. Two threads must not use it at the same time.
 
-    `precision` is what runs, never "auto". `features` may be of the engine's own array type;
-    it has the shape (1, C, H, W) and can be sliced along its last two axes.
+    Attributes:
+        device: "cpu", "cuda" or "mps".
+        precision: the precision that runs, never "auto".
+        scale: SR pixels per LR pixel along each axis.
 
     Raises:
-        MemoryError: from any call, when the device's memory does not suffice for the shape.
+        MemoryError: from any call, if the device has too little memory for the shape.
     """
 
     @property
@@ -35,11 +37,15 @@ class Engine(Protocol):
     def scale(self) -> int: ...
     @property
     def tail_halo(self) -> int:
-        """LR pixels around a tile that `reconstruct` reads."""
+        """The halo of `reconstruct`: the LR pixels that it reads around a tile, on each side."""
         ...
 
     def features(self, lr: np.ndarray) -> Any:
-        """LR (1, 3, H, W), RGB float32 in [0, 1], to features, valid until the next call."""
+        """LR (1, 3, H, W), RGB float32 in [0, 1], to features (1, C, H, W).
+
+        Features are of the engine's own array type. They can be sliced along the last two axes,
+        and are valid until the next call.
+        """
         ...
 
     def reconstruct(self, features: Any) -> np.ndarray:
@@ -47,5 +53,5 @@ class Engine(Protocol):
         ...
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        """The whole network at once: `reconstruct(features(lr))`."""
+        """The whole network: `reconstruct(features(lr))`."""
         ...

@@ -1,4 +1,4 @@
-"""Choose and build an engine."""
+"""Chooses and builds an engine."""
 
 import importlib.util
 import platform
@@ -12,10 +12,11 @@ from srgan.networks.architecture import Checkpoint
 
 
 def create_engine(checkpoint: Checkpoint, options: EngineOptions) -> Engine:
-    """Build the engine: torch where it is installed and finds a GPU, else openvino.
+    """Build the engine. "auto" is torch if it is installed and finds a GPU, otherwise openvino.
 
     Raises:
-        EngineError: the engine is not installed or its device cannot run the precision.
+        MissingExtraError: the torch engine needs PyTorch, which is not installed.
+        EngineError: the device cannot run the precision, or the engine lacks an option.
     """
     if options.engine == "torch" or (options.engine == "auto" and _torch_has_gpu()):
         need("torch", "--engine torch")
@@ -30,7 +31,8 @@ def create_engine(checkpoint: Checkpoint, options: EngineOptions) -> Engine:
 
 
 def _torch_has_gpu() -> bool:
-    """Ask torch only where signs of a GPU exist: importing it takes longer than a picture."""
+    """Whether torch finds a GPU. Importing torch takes longer than upscaling a picture, so this
+    first looks for signs of a GPU."""
     if importlib.util.find_spec("torch") is None:
         return False
     signs = (

@@ -1,18 +1,18 @@
-"""The openvino engine: the default on CPUs. Its graph is built from the arrays of a checkpoint."""
+"""The openvino engine, the default on CPUs: builds its graph from the arrays of a checkpoint."""
 
 import functools
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
-# openvino's start-up telemetry forks a sender that opens a connection. With this entry its
-# import of the sender fails, which it takes for "telemetry is not installed".
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+# openvino starts a process that sends telemetry. This entry makes openvino's import of the sender
+# fail; openvino then takes it for not installed.
+cast("dict[str, object]", sys.modules).setdefault("openvino_telemetry", None)
 
 import numpy as np  # noqa: E402
 import openvino  # noqa: E402
-from openvino import opset13 as opset  # noqa: E402
+from openvino import opset13  # noqa: E402
 
 from srgan.engines.base import EngineError  # noqa: E402
 from srgan.engines.options import EngineOptions, Precision  # noqa: E402
@@ -22,8 +22,10 @@ from srgan.networks.architecture import Checkpoint  # noqa: E402
 
 Int8Ranges = dict[str, list[float]]  # convolution -> lowest and highest value of its input
 
-# Not quantised: alone, each of the last three carries more of the int8 error than all others
-# together, and but for upsample.0 they cost nothing (benchmarks/RESULTS.md).
+opset: Any = opset13  # its functions are only partly typed
+
+# Convolutions that int8 leaves in float. Each of the last three alone causes more of the int8
+# error than all others together. Only upsample.0 costs speed in float (benchmarks/RESULTS.md).
 KEPT_FLOAT = ("head.conv", "blocks.0.conv1", "trunk.conv", "upsample.0.conv")
 CALIBRATION_SIDE = 64
 CALIBRATION_TILES = 16
@@ -33,20 +35,25 @@ log = logging.getLogger("srgan")
 
 @functools.cache
 def shared_core() -> openvino.Core:
-    """The only Core of the process, which lives as long.
+    """The one Core of the process; it lives as long as the process.
 
-    On Linux each Core's CPU plugin gives its thread a signal stack of its own, and takes it back
-    when it ends. Of two that end in the order they began, the second puts back the first one's,
-    which is unmapped by then: the next signal that Python handles ends the process by SIGSEGV.
+    Two Cores can crash the process. On Linux the CPU plugin of a Core gives the thread a signal
+    stack, and restores the previous one when the Core ends. If two Cores end in the order in which
+    they began, the second restores the stack of the first, which is unmapped by then. The next
+    signal that Python handles ends the process by SIGSEGV.
     """
     return openvino.Core()
 
 
 class GraphOperations:
-    """The folded network's operations as nodes of an openvino graph.
+    """The folded network's operations as nodes of an openvino graph; see `folding.Operations`.
 
-    Convolutions named in `ranges` are computed in int8: openvino's low-precision passes turn
-    the fake-quantize nodes around them into real ones. `inputs` collects what each one reads.
+    Convolutions named in `ranges` are computed in int8: openvino's low-precision passes replace
+    the fake-quantize nodes around them by int8 arithmetic.
+
+    Attributes:
+        ranges: lowest and highest value of the input of each convolution to quantise.
+        inputs: the node that each convolution reads, by the convolution's name.
     """
 
     def __init__(self, ranges: Int8Ranges) -> None:
@@ -58,7 +65,7 @@ class GraphOperations:
         self.inputs[name] = x
         weight = opset.constant(convolution.weight)
         if name in self.ranges:
-            x = _quantised_input(x, *self.ranges[name])
+            x = quantised_input(x, *self.ranges[name])
             weight = _quantised_weight(convolution.weight)
         x = opset.convolution(x, weight, [1, 1], [pad, pad], [pad, pad], [1, 1])
         x = opset.add(x, opset.constant(convolution.bias.reshape(1, -1, 1, 1)))
@@ -96,13 +103,16 @@ class GraphOperations:
 
 
 def _quantised_weight(weight: np.ndarray) -> Any:
-    """Symmetric, per output channel."""
+    """Quantise to 255 levels, symmetric around 0, per output channel."""
     top = np.maximum(np.abs(weight).max(axis=(1, 2, 3), keepdims=True), 1e-8)
     return opset.fake_quantize(opset.constant(weight), -top, top, -top, top, 255)
 
 
-def _quantised_input(x: Any, low: float, high: float) -> Any:
-    """Asymmetric, per tensor. Zero must be one of the levels: the convolution pads with it."""
+def quantised_input(x: Any, low: float, high: float) -> Any:
+    """Quantise to 256 levels from `low` to `high`, per tensor.
+
+    The range is shifted so that zero is one of the levels: the convolution pads with zeros.
+    """
     step = (high - low) / 255
     lowest = -round(-low / step) * step
     ends = np.array([lowest, lowest + 255 * step], np.float32).reshape(2, 1, 1, 1, 1)
@@ -110,10 +120,13 @@ def _quantised_input(x: Any, low: float, high: float) -> Any:
 
 
 class OpenVINOEngine:
-    """CPU inference; see `Engine`. `auto` is bf16 where that is fast.
+    """CPU inference; see `Engine`. "auto" is bf16 if the processor is fast at it, otherwise fp32.
 
-    int8 takes its ranges from the model file's `info["int8"]`; a model without them is
-    calibrated on the first tile that it sees.
+    int8 takes its ranges from the model file's `info["int8"]`. A model without ranges is
+    calibrated on the first tile.
+
+    Raises:
+        EngineError: the processor cannot run the precision.
     """
 
     device = "cpu"
@@ -126,19 +139,21 @@ class OpenVINOEngine:
         self.precision = _resolve(options.precision, self._core)
         self.scale = self._generator.scale
         self.tail_halo = folding.tail_halo(self._generator)
-        ranges = checkpoint.info.get("int8") if self.precision == "int8" else {}
+        ranges: Int8Ranges | None = {}
+        if self.precision == "int8":
+            ranges = checkpoint.info.get("int8")
         self._stages = None if ranges is None else self._build(ranges)
 
     def _build(self, ranges: Int8Ranges) -> list[openvino.InferRequest]:
-        """The two stages, compiled for any height and width: as fast as for fixed ones."""
+        """Compile the two stages for any height and width. Fixed sizes would not be faster."""
         types = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
         floats = native_precision() if self.precision == "int8" else self.precision
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": types[floats]}
         if self._threads:
             settings["INFERENCE_NUM_THREADS"] = str(self._threads)
-            # Pinned, all processes with one thread each would share the first core.
+            # With pinning, several processes with one thread each would share the first core.
             settings["ENABLE_CPU_PINNING"] = "NO"
-        stages = []
+        stages: list[openvino.InferRequest] = []
         for stage, channels in (
             (folding.features, 3),
             (folding.reconstruct, folding.feature_channels(self._generator)),
@@ -156,16 +171,17 @@ class OpenVINOEngine:
 
     def reconstruct(self, features: np.ndarray) -> np.ndarray:
         if self._stages is None:
-            raise RuntimeError("features come first")
+            raise RuntimeError("call features before reconstruct")
         return _infer(self._stages[1], features, copy=True)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         return self.reconstruct(self.features(lr))
 
 
-def graph_model(results: list[Any], parameter: Any) -> Any:
-    """A graph as an openvino model."""
-    return openvino.Model(results, [parameter], "srgan")  # pyright: ignore[reportGeneralTypeIssues]
+def graph_model(results: list[Any], parameter: Any) -> openvino.Model:
+    """An openvino model of a graph, from its result nodes and its input node."""
+    make_model: Any = openvino.Model  # its types do not admit nodes as results
+    return make_model(results, [parameter], "srgan")
 
 
 def _infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.ndarray:
@@ -179,13 +195,16 @@ def _infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.n
 
 
 def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -> Int8Ranges:
-    """The range of the input of every convolution to quantise, over LR tiles.
+    """Measure the input range of every convolution that int8 quantises, over LR tiles.
 
-    The mean of the tiles' lowest and of their highest values: rare outliers are clipped, which
-    costs less than the coarser steps that would hold them.
+    A range goes from the mean of the tiles' lowest values to the mean of their highest values. So
+    rare outliers are clipped. That costs less than the coarser steps of a range that holds them.
 
     Args:
         tiles: (1, 3, H, W) each, RGB float32 in [0, 1].
+
+    Returns:
+        [lowest, highest] by the name of the convolution.
     """
     lr = opset.parameter([1, 3, -1, -1], np.float32)
     graph = GraphOperations({})
@@ -197,37 +216,41 @@ def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -
     model = shared_core().compile_model(graph_model(ends, lr), "CPU", settings)
     mean = np.mean([[float(end) for end in model([tile]).values()] for tile in tiles], axis=0)
     lows, highs = np.minimum(mean[::2], 0), np.maximum(mean[1::2], 0)
-    highs = np.maximum(highs, lows + 1e-3)  # a flat tile still gives a range
+    highs = np.maximum(highs, lows + 1e-3)  # a flat tile also needs a range
     return {
         name: [float(low), float(high)] for name, low, high in zip(inputs, lows, highs, strict=True)
     }
 
 
 def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
-    """Up to CALIBRATION_TILES crops, spread evenly, of (1, 3, H, W)."""
+    """Up to CALIBRATION_TILES crops of LR (1, 3, H, W), evenly spread, at most 64 x 64 each."""
     side = CALIBRATION_SIDE
     height, width = lr.shape[2:]
     corners = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
     chosen = np.linspace(0, len(corners) - 1, min(len(corners), CALIBRATION_TILES)).astype(int)
     return [
         np.ascontiguousarray(lr[:, :, y : y + side, x : x + side])
-        for y, x in (corners[i] for i in chosen)
+        for y, x in (corners[int(i)] for i in chosen)
     ]
 
 
 def native_precision() -> Precision:
-    """What this processor computes fastest without loss: openvino's default, if that is fast."""
+    """The precision of "auto": openvino's default if that is bf16 and fast, otherwise fp32."""
     default = shared_core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     return "bf16" if default == openvino.Type.bf16 and not bf16_is_slow() else "fp32"
 
 
 def processor_name() -> str:
-    """The processor as its maker names it."""
+    """The processor's name, as its maker states it."""
     return shared_core().get_property("CPU", "FULL_DEVICE_NAME").strip()
 
 
 def _resolve(precision: Precision, core: openvino.Core) -> Precision:
-    """openvino runs bf16 in silence when asked for what a processor lacks: refuse that."""
+    """The precision that runs.
+
+    openvino silently runs another precision if the processor lacks the requested one. This raises
+    EngineError instead.
+    """
     if precision == "auto":
         return native_precision()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,4 +1,4 @@
-"""Options for engines. Importing this is cheap: `srgan --help` reads it."""
+"""Options of engines. This module is cheap to import: `srgan --help` reads it."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -8,21 +8,23 @@ from srgan.errors import OptionError
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-
 MIN_TILE = 64
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What computes.
+    """How the network is computed.
 
     Attributes:
-        engine: OpenVINO for CPUs, torch for GPUs; auto takes torch where it finds a GPU.
-        precision: Auto is bf16 where the processor is fast at it, fp32 for 16-bit pictures. int8 is
-            the fastest on CPUs and loses a little.
+        engine: OpenVINO for CPUs, torch for GPUs; auto is torch if it finds a GPU.
+        precision: Auto is bf16 if the processor is fast at it, and fp32 for 16-bit pictures. int8
+            is the fastest on CPUs and loses a little quality.
         threads: CPU threads; all cores by default.
         tile: Side of the tiles in input pixels, at least 64; by default fitted to the picture.
         compile: Run torch.compile first; torch engine only.
+
+    Raises:
+        OptionError: a value is not one of the choices or out of range.
     """
 
     engine: EngineName = "auto"
@@ -35,7 +37,9 @@ class EngineOptions:
         if self.engine not in get_args(EngineName):
             raise OptionError(f"engine must be one of {get_args(EngineName)}, not {self.engine}")
         if self.precision not in get_args(Precision):
-            raise OptionError(f"precision must be one of {get_args(Precision)}")
+            raise OptionError(
+                f"precision must be one of {get_args(Precision)}, not {self.precision}"
+            )
         if self.tile is not None and self.tile < MIN_TILE:
             raise OptionError(f"--tile must be at least {MIN_TILE}")
         if self.threads is not None and self.threads < 1:

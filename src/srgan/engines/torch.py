@@ -1,6 +1,7 @@
-"""The torch engine: for GPUs, and for those who have PyTorch anyway."""
+"""The torch engine, the default on GPUs; it also runs on CPUs."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,15 +14,24 @@ from srgan.engines.processor import bf16_is_slow
 from srgan.networks import folding
 from srgan.networks.architecture import Checkpoint
 
+T = TypeVar("T")
+
 
 class TorchOperations:
-    """The folded network's operations, with weights of `dtype` on `device`."""
+    """The folded network's operations in torch; see `folding.Operations`.
+
+    Attributes:
+        device, dtype: of the weights.
+        weights: weight, bias and slope of each prepared convolution, by its name.
+    """
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.weights: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def prepare(self, convolution: folding.Convolution) -> None:
+        """Copy the weights of a convolution to the device; it must precede `convolution`."""
+
         def tensor(array: Any) -> Tensor:
             return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
@@ -61,9 +71,13 @@ class TorchOperations:
 
 
 class TorchEngine:
-    """channels_last inference on CUDA, ROCm, Apple's MPS, or the CPU; see `Engine`.
+    """Inference on CUDA, ROCm, Apple's MPS, or the CPU, in channels_last memory; see `Engine`.
 
-    `auto` is bf16 where the device has it and is fast at it, else fp16 on a GPU and fp32 on a CPU.
+    "auto" is bf16 if the device has it and is fast at it, otherwise fp16 on a GPU and fp32 on a
+    CPU.
+
+    Raises:
+        EngineError: the device cannot run the precision.
     """
 
     precision: Precision
@@ -75,34 +89,44 @@ class TorchEngine:
         if options.threads:
             torch.set_num_threads(options.threads)
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        self._generator = generator = folding.fold(checkpoint)
+        generator = folding.fold(checkpoint)
         self._ops = ops = TorchOperations(device, dtypes[self.precision])
         for convolution in folding.convolutions(generator):
             ops.prepare(convolution)
         self.scale = generator.scale
         self.tail_halo = folding.tail_halo(generator)
-        self._features = lambda x: folding.features(generator, ops, x)
-        self._reconstruct = lambda x: folding.reconstruct(generator, ops, x)
-        if options.compile:
-            self._features = torch.compile(self._features, dynamic=True)
-            self._reconstruct = torch.compile(self._reconstruct, dynamic=True)
+
+        def features(x: Tensor) -> Tensor:
+            return folding.features(generator, ops, x)
+
+        def reconstruct(x: Tensor) -> Tensor:
+            return folding.reconstruct(generator, ops, x)
+
+        compiled = options.compile
+        self._features = torch.compile(features, dynamic=True) if compiled else features
+        self._reconstruct = torch.compile(reconstruct, dynamic=True) if compiled else reconstruct
 
     @torch.inference_mode()
     def features(self, lr: np.ndarray) -> Tensor:
-        x = torch.from_numpy(np.array(lr, order="C"))  # a copy, as LR may be read-only
+        x = torch.as_tensor(np.array(lr, order="C"))  # copied, because LR may be read-only
         x = x.to(self._ops.device, self._ops.dtype)
         return _or_memory_error(self._features, x.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def reconstruct(self, features: Tensor) -> np.ndarray:
         x = features.contiguous(memory_format=torch.channels_last)
-        return _or_memory_error(lambda t: self._reconstruct(t).cpu().numpy(), x)
+
+        def on_cpu(x: Tensor) -> np.ndarray:
+            return self._reconstruct(x).cpu().numpy()
+
+        return _or_memory_error(on_cpu, x)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         return self.reconstruct(self.features(lr))
 
 
-def _or_memory_error(function: Any, x: Tensor) -> Any:
+def _or_memory_error(function: Callable[[Tensor], T], x: Tensor) -> T:
+    """Call a function; raise MemoryError if torch runs out of memory."""
     try:
         return function(x)
     except RuntimeError as error:
@@ -118,13 +142,15 @@ def _device() -> torch.device:
 
 
 def _resolve(precision: Precision, device: torch.device) -> Precision:
+    """The precision that runs. Raises EngineError if the device cannot run it."""
     if device.type == "cuda":
         native: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         able = {"fp32", "fp16", native}
     elif device.type == "mps":
         native, able = "fp16", {"fp32", "fp16"}
     else:
-        able = {"fp32", "bf16"} if torch.cpu._is_avx512_bf16_supported() else {"fp32"}
+        has_bf16 = torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage] - no public one
+        able = {"fp32", "bf16"} if has_bf16 else {"fp32"}
         native = "bf16" if "bf16" in able and not bf16_is_slow() else "fp32"
     if precision == "auto":
         return native
