@@ -1,10 +1,12 @@
-"""Errors whose text is meant for the user, and which extra brings a missing library.
+"""Texts for the user: errors, warnings, and which extra brings a missing library.
 
 Every error that a user can cause or mend derives from `UserError`; its text is one line with
 what, why and what to do. Any other exception is a bug of srgan's, and `one_line` says so.
 """
 
 import importlib.util
+import logging
+from collections.abc import Callable
 
 # What each extra of pyproject.toml must bring before its commands can start.
 _EXTRAS = {
@@ -52,6 +54,22 @@ def need(extra: str, why: str) -> None:
         raise MissingExtraError(
             f"{why} needs {', '.join(missing)}: install with: pip install 'srgan[{extra}]'"
         )
+
+
+class MessageHandler(logging.Handler):
+    """Gives the warnings that srgan logs to a display, each as one line of text.
+
+    Args:
+        show: called with the line, "warning: " and the message.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        self._show(f"warning: {record.getMessage()}")
 
 
 def one_line(error: BaseException) -> str:

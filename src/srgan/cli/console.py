@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from srgan.errors import one_line
+from srgan.errors import MessageHandler, one_line
 from srgan.pictures.images import Picture
 from srgan.pictures.jobs import PictureJob
 
@@ -47,11 +47,6 @@ class _Pace(ProgressColumn):
         left = timedelta(seconds=round((task.total - task.completed) / pace))
         rate = task.fields.get("megapixels", 0) * pace
         return Text(f"{rate:.2f} MP/s, {left} left" if rate else f"{left} left")
-
-
-class _LogHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        print(f"warning: {record.getMessage()}", file=sys.stderr)
 
 
 @contextmanager
@@ -133,7 +128,7 @@ class Reporter:
             redirect_stdout=sys.stdout.isatty(),
         )
         self._batch = self._bar.add_task("all pictures", total=total, visible=total > 1)
-        self._handler = _LogHandler()
+        self._handler = MessageHandler(lambda text: print(text, file=sys.stderr))
 
     @property
     def exit_code(self) -> int:

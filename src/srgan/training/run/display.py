@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from srgan.errors import MessageHandler
+
 WIDTH = 80  # columns at most
 CELLS = 3  # values side by side
 
@@ -41,7 +43,7 @@ class TrainingDisplay:
         self._values: Mapping[str, float] = {}
         self._start: tuple[float, float] | None = None
         self._left: timedelta | None = None
-        self._handler = _WarningHandler(self)
+        self._handler = MessageHandler(self.message)
         self._live: Live | None = None
         console = Console(stderr=True)
         if sys.stderr.isatty() and console.is_interactive:
@@ -133,15 +135,6 @@ class TrainingDisplay:
             Text(f"{self._time_left()} left"),
         )
         return grid
-
-
-class _WarningHandler(logging.Handler):
-    def __init__(self, display: TrainingDisplay) -> None:
-        super().__init__(logging.WARNING)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._display.message(f"warning: {record.getMessage()}")
 
 
 def _table(values: Mapping[str, float]) -> Table:
