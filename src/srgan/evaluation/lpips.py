@@ -1,58 +1,38 @@
 """LPIPS 0.1 (Zhang et al. 2018, arXiv:1801.03924): how different two pictures look.
 
-The distance of the deep features of an ImageNet network, weighted by what people saw. The
-networks are in torchvision's layout: `features.N.weight` and `features.N.bias`.
+The distance between the deep features of an ImageNet network, weighted by human judgments. The
+package lpips builds the network and brings the five learned weightings ("lins"). This module
+loads the weights, also without a network connection, and computes the distance. The loop over the
+network's slices is ours, since the package's keeps all activations: 2.4 KB of memory a pixel
+instead of 1.2 with VGG16.
 """
 
 import pickle
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
 from http.client import HTTPException
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from srgan.errors import UserError
+from srgan.errors import UserError, need
+from srgan.networks.tensors import TensorFileError, read_safetensors
 
-if TYPE_CHECKING:  # this module is imported where torch is not installed, to say so
-    from torch import Tensor
+if TYPE_CHECKING:  # torch is imported only where a distance is computed
+    from torch import Tensor, nn
 
-_Shapes = dict[str, tuple[int, ...]]  # by name of the tensor
-
-EPSILON = 1e-10  # of the reference implementation, at the division by a feature's length
-# The reference's ScalingLayer, for RGB in [-1, 1]: ImageNet's mean and standard deviation.
-SHIFT = (-0.030, -0.088, -0.188)
-SCALE = (0.458, 0.448, 0.450)
+EPSILON = 1e-10  # added to a feature's length before the division, as in the reference
 
 
 class LPIPSError(UserError):
     """LPIPS cannot be computed here: one line with the reason and what to do."""
 
 
-@dataclass(frozen=True)
-class _Convolution:
-    """A convolution with its ReLU, maybe after a max pooling, maybe compared."""
-
-    index: int  # in torchvision's `features`
-    inputs: int
-    outputs: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 1
-    pooled: bool = False
-    tapped: bool = True
-
-
-@dataclass(frozen=True)
-class _Network:
+class _Backbone(NamedTuple):
     title: str
     file: str  # torchvision's name, and part of the files' names
-    pooling: int  # side of the max pooling's window; it halves the picture
-    smallest: int  # side of a picture of which a pixel arrives at the end
-    convolutions: tuple[_Convolution, ...]
+    smallest: int  # side of a picture of which one pixel reaches the last slice
 
     @property
     def features_file(self) -> str:
@@ -67,99 +47,72 @@ class _Network:
         return f"use --lpips-weights DIR with {self.features_file} and {self.lins_file} in it"
 
 
-_ALEXNET = _Network(
-    "AlexNet",
-    "alexnet",
-    pooling=3,
-    smallest=31,
-    convolutions=(
-        _Convolution(0, 3, 64, kernel=11, stride=4, padding=2),
-        _Convolution(3, 64, 192, kernel=5, padding=2, pooled=True),
-        _Convolution(6, 192, 384, pooled=True),
-        _Convolution(8, 384, 256),
-        _Convolution(10, 256, 256),
-    ),
-)
-_VGG16 = _Network(
-    "VGG16",
-    "vgg16",
-    pooling=2,
-    smallest=16,
-    convolutions=(
-        _Convolution(0, 3, 64, tapped=False),
-        _Convolution(2, 64, 64),
-        _Convolution(5, 64, 128, pooled=True, tapped=False),
-        _Convolution(7, 128, 128),
-        _Convolution(10, 128, 256, pooled=True, tapped=False),
-        _Convolution(12, 256, 256, tapped=False),
-        _Convolution(14, 256, 256),
-        _Convolution(17, 256, 512, pooled=True, tapped=False),
-        _Convolution(19, 512, 512, tapped=False),
-        _Convolution(21, 512, 512),
-        _Convolution(24, 512, 512, pooled=True, tapped=False),
-        _Convolution(26, 512, 512, tapped=False),
-        _Convolution(28, 512, 512),
-    ),
-)
-_NETWORKS = {"alex": _ALEXNET, "vgg": _VGG16}
+_BACKBONES = {"alex": _Backbone("AlexNet", "alexnet", 31), "vgg": _Backbone("VGG16", "vgg16", 16)}
 
 
 class LPIPS:
     """The distance of two pictures: 0 where equal, lower is better.
 
-    Features after the ReLU of five convolutions, each scaled to length 1 over its channels;
-    squared difference, weighted sum over channels, mean over the picture, sum over the five.
-    Nothing is cropped. float32, on the GPU (CUDA) where there is one.
+    Takes the features after five layers (ReLU) and scales each to length 1 over its channels.
+    The distance is the squared difference, as a weighted sum over channels, mean over the
+    picture and sum over the five layers. Nothing is cropped. float32, on the GPU (CUDA) where
+    there is one.
 
-    The whole picture is taken at once, as in the reference: about 1.4 KB of memory a pixel with
+    The whole picture is taken at once, as in the reference: about 1.2 KB of memory a pixel with
     VGG16, and 0.2 KB with AlexNet.
 
     Args:
-        net: "alex" (AlexNet, what the reference advises for comparisons) or "vgg" (VGG16).
-        weights: a folder with alexnet_features.safetensors (`features.N.weight`, `.bias`) and
-            lpips_alexnet.safetensors (`lin0` to `lin4`, 1 x C x 1 x 1), or the same two of
-            vgg16. None: the network from torchvision, downloaded once, and the five from the
-            package lpips.
+        net: "alex" (AlexNet, which the reference recommends for comparisons) or "vgg" (VGG16).
+        weights: a folder with alexnet_features.safetensors (torchvision's names,
+            `features.N.weight` and `.bias`) and lpips_alexnet.safetensors (`lin0` to `lin4`,
+            1 x C x 1 x 1), or the same two of vgg16. None: the network's weights from
+            torchvision, downloaded once, and the lins from the package lpips.
 
     Raises:
-        LPIPSError: no torch, or no weights, or weights that do not fit.
+        MissingExtraError: a library of the extra `evaluate` is missing.
+        LPIPSError: the weights are missing, damaged or of other shapes.
     """
 
     def __init__(self, net: Literal["alex", "vgg"], weights: Path | None = None) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise LPIPSError(
-                f"LPIPS ({net}) needs PyTorch: pip install 'srgan[evaluate]'"
-            ) from error
-        self._network = network = _NETWORKS[net]
+        need("evaluate", f"LPIPS ({net})")
+        import torch
+
+        self._backbone = backbone = _BACKBONES[net]
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = _empty_model(net)
         if weights is None:
-            features, lins = _torchvision_features(network), _package_lins(network, net)
+            source = f"torchvision's {backbone.title}"
+            _load(backbone, model.net, _torchvision_features(backbone), source)
+            _load(backbone, model.lins, *_package_lins(backbone, net))
         else:
-            features = _read(network, weights / network.features_file, _feature_shapes(network))
-            lins = _read(network, weights / network.lins_file, _lin_shapes(network))
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._features = {name: tensor.to(device) for name, tensor in features.items()}
-        self._lins = [tensor.to(device) for tensor in lins.values()]
-        self._shift = torch.tensor(SHIFT, device=device).view(1, 3, 1, 1)
-        self._scale = torch.tensor(SCALE, device=device).view(1, 3, 1, 1)
+            features, lins = weights / backbone.features_file, weights / backbone.lins_file
+            _load(backbone, model.net, _read(backbone, features), features)
+            _load(backbone, model.lins, _read(backbone, lins), lins)
+        self._scaling: nn.Module = model.scaling_layer.to(self._device)
+        self._slices: list[nn.Module] = list(model.net.to(self._device).children())
+        self._lins: list[nn.Module] = list(model.lins.to(self._device))
 
     def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
         """The distance of two pictures, in either order.
 
         Args:
-            sr, hr: (H, W, 3) RGB uint8 of one shape, at least 31 (AlexNet) or 16 (VGG16) pixels
-                a side.
+            sr, hr: (H, W, 3) RGB uint8 of one shape, each side at least 31 (AlexNet) or 16
+                (VGG16) pixels.
 
         Raises:
-            ValueError: the pictures are not of that form.
+            ValueError: the pictures have another form.
         """
         import torch
 
         self._check(sr, hr)
+        total = 0.0
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            pairs = zip(self._activations(sr), self._activations(hr), strict=True)
-            return sum(_distance(a, b, lin) for (a, b), lin in zip(pairs, self._lins, strict=True))
+            a, b = self._scaled(sr), self._scaled(hr)
+            for part, lin in zip(self._slices, self._lins, strict=True):
+                a, b = part(a), part(b)
+                squares: Tensor = (_unit_length(a) - _unit_length(b)).square_()
+                total += lin(squares).mean().item()
+        return total
 
     def _check(self, sr: np.ndarray, hr: np.ndarray) -> None:
         for image in (sr, hr):
@@ -170,118 +123,91 @@ class LPIPS:
         (sr_height, sr_width), (height, width) = sr.shape[:2], hr.shape[:2]
         if sr.shape != hr.shape:
             raise ValueError(f"SR of {sr_width} x {sr_height} pixels, HR of {width} x {height}")
-        if min(height, width) < (least := self._network.smallest):
+        if min(height, width) < (least := self._backbone.smallest):
             raise ValueError(
-                f"{width} x {height} pixels are too few: LPIPS of {self._network.title} needs "
+                f"{width} x {height} pixels are too few: LPIPS of {self._backbone.title} needs "
                 f"{least} a side"
             )
 
-    def _activations(self, image: np.ndarray) -> "Iterator[Tensor]":
-        """The five activations, 1 x C x h x w, one after the other: few are held at a time."""
+    def _scaled(self, image: np.ndarray) -> "Tensor":
+        """The picture as the network takes it: 1 x 3 x H x W, of ImageNet's mean and deviation."""
         import torch
-        from torch.nn import functional
 
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._shift.device)
-        x = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
-        x = (x - self._shift) / self._scale
-        for layer in self._network.convolutions:
-            if layer.pooled:
-                x = functional.max_pool2d(x, self._network.pooling, stride=2)
-            name = f"features.{layer.index}"
-            weight, bias = self._features[f"{name}.weight"], self._features[f"{name}.bias"]
-            x = functional.conv2d(x, weight, bias, layer.stride, layer.padding).relu_()
-            if layer.tapped:
-                yield x
-
-
-def _distance(a: "Tensor", b: "Tensor", lin: "Tensor") -> float:
-    """Mean over the places of the weighted squared difference of two activations."""
-    from torch.nn import functional
-
-    squares = (_unit_length(a) - _unit_length(b)).square_()
-    return functional.conv2d(squares, lin).mean().item()
+        pixels = torch.as_tensor(np.ascontiguousarray(image), device=self._device)
+        return self._scaling(pixels.permute(2, 0, 1)[None].float() / 127.5 - 1)
 
 
 def _unit_length(x: "Tensor") -> "Tensor":
     return x / (x.square().sum(1, keepdim=True).sqrt_() + EPSILON)
 
 
-def _feature_shapes(network: _Network) -> _Shapes:
-    shapes: _Shapes = {}
-    for layer in network.convolutions:
-        kernel = layer.kernel
-        shapes[f"features.{layer.index}.weight"] = (layer.outputs, layer.inputs, kernel, kernel)
-        shapes[f"features.{layer.index}.bias"] = (layer.outputs,)
-    return shapes
+def _empty_model(net: str) -> Any:
+    """lpips.LPIPS without weights, and without memory or time for random ones."""
+    import lpips
+    import torch
+
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision: lpips calls it in an old way
+        model = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+    model.scaling_layer = lpips.ScalingLayer()  # the one on "meta" has lost its constants
+    return model
 
 
-def _lin_shapes(network: _Network) -> _Shapes:
-    tapped = [layer for layer in network.convolutions if layer.tapped]
-    return {f"lin{i}": (1, layer.outputs, 1, 1) for i, layer in enumerate(tapped)}
-
-
-def _fitting(
-    network: _Network, source: object, tensors: Mapping[str, Any], shapes: _Shapes
-) -> "dict[str, Tensor]":
-    """The tensors named in `shapes`, in that order, as float32."""
-    for name, shape in shapes.items():
+def _load(
+    backbone: _Backbone, module: "nn.Module", tensors: Mapping[str, "Tensor"], source: object
+) -> None:
+    """Put weights into a network; a tensor that is missing or of another shape is an error."""
+    state: dict[str, Tensor] = {}
+    for own_name, parameter in module.named_parameters():
+        name = _stored_name(own_name)
         if name not in tensors:
-            raise LPIPSError(f"{source}: tensor {name} is missing; {network.advice}")
-        if (found := tuple(tensors[name].shape)) != shape:
+            raise LPIPSError(f"{source}: tensor {name} is missing; {backbone.advice}")
+        found, shape = tuple(tensors[name].shape), tuple(parameter.shape)
+        if found != shape:
             raise LPIPSError(
-                f"{source}: tensor {name} has shape {found}, not {shape}; {network.advice}"
+                f"{source}: tensor {name} has shape {found}, not {shape}; {backbone.advice}"
             )
-    return {name: tensors[name].float() for name in shapes}
+        state[own_name] = tensors[name].float()
+    module.load_state_dict(state, assign=True)
 
 
-def _read(network: _Network, path: Path, shapes: _Shapes) -> "dict[str, Tensor]":
-    if not path.is_file():
-        raise LPIPSError(f"{path}: no such file; {network.advice}")
+def _stored_name(name: str) -> str:
+    """lpips's name of a parameter, slice2.3.weight or 4.model.1.weight, as files have it."""
+    first, _, rest = name.partition(".")
+    return f"features.{rest}" if first.startswith("slice") else f"lin{first}"
+
+
+def _read(backbone: _Backbone, path: Path) -> "dict[str, Tensor]":
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise LPIPSError(
-            f"{path}: not readable as safetensors ({error}); {network.advice}"
-        ) from error
-    return _fitting(network, path, tensors, shapes)
+        return read_safetensors(path, "pt")[0]
+    except TensorFileError as error:
+        raise LPIPSError(f"{error}; {backbone.advice}") from error
 
 
-def _torchvision_features(network: _Network) -> "dict[str, Tensor]":
+def _torchvision_features(backbone: _Backbone) -> "dict[str, Tensor]":
+    from torchvision import models
+
+    source = models.get_model_weights(backbone.file)["IMAGENET1K_V1"]
     try:
-        from torchvision import models
-    except ImportError as error:
-        raise LPIPSError(
-            f"{network.title}'s weights come with torchvision: pip install 'srgan[evaluate]', or "
-            f"{network.advice}"
-        ) from error
-    source = models.get_model_weights(network.file)["IMAGENET1K_V1"]
-    try:
-        tensors = source.get_state_dict(check_hash=True, weights_only=True)
+        return source.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())
         raise LPIPSError(
-            f"torchvision could not download {network.title}'s weights ({reason}); {network.advice}"
+            f"torchvision could not download {backbone.title}'s weights ({reason}); "
+            f"{backbone.advice}"
         ) from error
-    return _fitting(network, f"torchvision's {source}", tensors, _feature_shapes(network))
 
 
-def _package_lins(network: _Network, net: str) -> "dict[str, Tensor]":
-    """From the files of the package lpips, without running its code."""
+def _package_lins(backbone: _Backbone, net: str) -> "tuple[dict[str, Tensor], Path]":
+    """The lins that the package lpips brings, and their file."""
+    import lpips
     import torch
 
-    package = find_spec("lpips")
-    if package is None or package.origin is None:
-        raise LPIPSError(
-            f"LPIPS ({net}): its weights come with the package lpips: "
-            f"pip install 'srgan[evaluate]', or {network.advice}"
-        )
-    path = Path(package.origin).parent / "weights" / "v0.1" / f"{net}.pth"
+    path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything here
         raise LPIPSError(
-            f"{path}: not a PyTorch file of plain tensors; {network.advice}"
+            f"{path}: not a PyTorch file of plain tensors; {backbone.advice}"
         ) from error
-    named = {name.removesuffix(".model.1.weight"): tensor for name, tensor in tensors.items()}
-    return _fitting(network, path, named, _lin_shapes(network))
+    return {name.removesuffix(".model.1.weight"): x for name, x in tensors.items()}, path
