@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan.evaluation import scatter as evaluation_scatter
+from srgan.evaluation import scatter
 from srgan.evaluation.report import write_report
 from srgan.evaluation.results import Evaluation, Example, MissingResult, PictureResult
 from srgan.pictures.images import PictureError
@@ -190,28 +190,24 @@ def test_no_scores(tmp_path: Path) -> None:
 
 def test_labels_of_close_points_do_not_overlap() -> None:
     places = [(200.0, 100.0), (210.0, 104.0), (205.0, 112.0), (440.0, 20.0)]
-    _, labels = evaluation_scatter._dots(["srresnet-x4", "srgan-x4", "bicubic", "edge"], places)
-    boxes = []
-    for label in labels:
-        found = re.match(r'<text x="(.+?)" y="(.+?)" text-anchor="(.+?)">(.+)</text>', label)
-        assert found
-        x, y, anchor, text = found.groups()
-        boxes.append(evaluation_scatter._box(float(x), float(y), anchor, text))
+    dots = [scatter.Dot(x, y, False) for x, y in places]
+    labels = scatter.place_labels(["srresnet-x4", "srgan-x4", "bicubic", "edge"], dots)
+    boxes = [scatter.box_of(label) for label in labels]
     for i, box in enumerate(boxes):
-        assert evaluation_scatter._inside(box)
-        assert not evaluation_scatter._meets(box, boxes[:i])
+        assert scatter.is_inside(box)
+        assert not scatter.overlaps(box, boxes[:i])
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.5], [26.0, 32.2], [28.42], [0.0], [1e-4, 2e-4]])
 def test_ticks_are_round_and_around_the_values(values: list[float]) -> None:
-    ticks = evaluation_scatter._ticks(values)
+    ticks = scatter.ticks(values)
     assert ticks[0] <= min(values) and max(values) <= ticks[-1]
     assert 3 <= len(ticks) <= 7
-    labels = [float(label) for label in evaluation_scatter._labels(ticks)]
+    labels = [float(label) for label in scatter.tick_labels(ticks)]
     assert labels == pytest.approx(ticks, abs=1e-12)
 
 
-def test_existing_report_stays_unless_told(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_existing_report_stays_without_overwrite(evaluation: Evaluation, tmp_path: Path) -> None:
     path = tmp_path / "out.html"
     path.write_text("mine")
     with pytest.raises(PictureError, match=r"out\.html: it already exists"):

@@ -1,18 +1,21 @@
-"""Perception against distortion: a scatter plot as SVG, coloured by the CSS of its page."""
+"""Perception against distortion: where everything in a scatter plot lies. report.html.j2 draws it.
 
-import html
+All positions are in pixels of the plot, x to the right and y downwards.
+"""
+
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from srgan.evaluation.results import BICUBIC
-from srgan.evaluation.tables import printable, shown_value, title_of
+from srgan.evaluation.tables import shown_value, title_of
 
 WIDTH, HEIGHT = 460, 340  # of a scatter plot; small, so that its text is legible on a phone
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52  # its margins
 LETTER = 7.2  # width of a label's letter
-LABEL = 28  # letters of a label, the rest is cut
-# Where a label may go beside its point: x, y, and which end of the text is there.
+LABEL = 28  # letters of a label; a longer one is cut
+# Where a label may be beside its point: x, y, and which end of the text is there.
 PLACES = (
     (10, 4, "start"),
     (-10, 4, "end"),
@@ -26,108 +29,141 @@ PLACES = (
 
 
 class Point(NamedTuple):
-    """A method in a scatter plot."""
+    """A method: x is its PSNR-Y, y its LPIPS."""
 
     label: str
     x: float
     y: float
 
 
-def escaped(text: str) -> str:
-    return html.escape(printable(text))
+class Label(NamedTuple):
+    """A text; `anchor` says which part of it is at x: its start, middle or end."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
 
 
-def partial(method: str, count: int, most: int) -> str:
-    """A method's label, which says so where its mean is over fewer pictures than others'."""
-    return method if count == most else f"{method} ({count} of {most})"
+class Dot(NamedTuple):
+    """The centre of a circle."""
+
+    x: float
+    y: float
+    is_bicubic: bool
 
 
-def scatter(set: str, points: Sequence[Point], lpips: str) -> str:
-    """An SVG of labelled points: PSNR-Y to the right, LPIPS upwards."""
-    y_title = title_of(lpips)
-    x_ticks = _ticks([point.x for point in points])
-    y_ticks = _ticks([point.y for point in points])
+@dataclass(frozen=True)
+class Plot:
+    """A scatter plot: PSNR-Y to the right, LPIPS upwards.
+
+    Attributes:
+        summary: the plot in words, for readers who do not see it.
+        left, right, top, bottom: sides of the field in which the points lie.
+        x_lines, y_lines: positions of the vertical and of the horizontal grid lines.
+        x_labels, y_labels: the values at these lines.
+    """
+
+    set: str
+    summary: str
+    x_title: Label
+    y_title: Label
+    x_lines: list[float]
+    y_lines: list[float]
+    x_labels: list[Label]
+    y_labels: list[Label]
+    dots: list[Dot]
+    labels: list[Label]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def scatter(set: str, points: Sequence[Point], lpips: str) -> Plot:
+    """Lay out the plot of a benchmark set.
+
+    Args:
+        points: at least one; their values are finite.
+        lpips: the metric of y.
+    """
+    x_ticks = ticks([point.x for point in points])
+    y_ticks = ticks([point.y for point in points])
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
-    def place(point: Point) -> tuple[float, float]:
-        x = (point.x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
-        y = (point.y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return LEFT + x * (right - LEFT), bottom - y * (bottom - TOP)
+    def x_of(value: float) -> float:
+        return LEFT + (value - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]) * (right - LEFT)
 
-    lines, texts = [], []
-    for tick, label in zip(x_ticks, _labels(x_ticks), strict=True):
-        x = place(Point("", tick, y_ticks[0]))[0]
-        lines.append(f'<path class="grid" d="M{x:.1f} {TOP}V{bottom}"/>')
-        texts.append(_svg_text(x, bottom + 18, "middle", label, "tick"))
-    for tick, label in zip(y_ticks, _labels(y_ticks), strict=True):
-        y = place(Point("", x_ticks[0], tick))[1]
-        lines.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
-        texts.append(_svg_text(LEFT - 7, y + 4, "end", label, "tick"))
-    lines.append(f'<path class="axis" fill="none" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
-    texts.append(_svg_text((LEFT + right) / 2, HEIGHT - 10, "middle", "PSNR-Y (dB), higher better"))
-    middle = (TOP + bottom) / 2
-    texts.append(
-        f'<text transform="translate(15 {middle:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{escaped(y_title)}, lower better</text>"
-    )
-    dots, labels = _dots([point.label for point in points], [place(point) for point in points])
-    summary = "; ".join(
+    def y_of(value: float) -> float:
+        return bottom - (value - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (bottom - TOP)
+
+    x_lines, y_lines = [x_of(tick) for tick in x_ticks], [y_of(tick) for tick in y_ticks]
+    dots = [Dot(x_of(p.x), y_of(p.y), p.label == BICUBIC) for p in points]
+    shown = "; ".join(
         f"{p.label}: {shown_value('psnr_y', p.x)} dB, {shown_value(lpips, p.y)}" for p in points
     )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{escaped(f'{set}, PSNR-Y and {y_title}. {summary}')}</title>"
-        f"{''.join([*lines, *texts, *dots, *labels])}</svg>"
+    return Plot(
+        set=set,
+        summary=f"{set}, PSNR-Y and {title_of(lpips)}. {shown}",
+        x_title=Label((LEFT + right) / 2, HEIGHT - 10, "middle", "PSNR-Y (dB), higher better"),
+        y_title=Label(15, (TOP + bottom) / 2, "middle", f"{title_of(lpips)}, lower better"),
+        x_lines=x_lines,
+        y_lines=y_lines,
+        x_labels=[
+            Label(x, bottom + 18, "middle", text)
+            for x, text in zip(x_lines, tick_labels(x_ticks), strict=True)
+        ],
+        y_labels=[
+            Label(LEFT - 7, y + 4, "end", text)
+            for y, text in zip(y_lines, tick_labels(y_ticks), strict=True)
+        ],
+        dots=dots,
+        labels=place_labels([point.label for point in points], dots),
     )
 
 
-def _svg_text(x: float, y: float, anchor: str, text: str, kind: str = "") -> str:
-    style = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{escaped(text)}</text>'
-
-
-def _dots(
-    names: Sequence[str], places: Sequence[tuple[float, float]]
-) -> tuple[list[str], list[str]]:
-    """Circles, and labels where they cover neither a point nor another label, if possible."""
-    dots, labels = [], []
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for name, (x, y) in zip(names, places, strict=True):
-        kind = ' class="bicubic"' if name == BICUBIC else ""
-        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"{kind}/>')
+def place_labels(names: Sequence[str], dots: Sequence[Dot]) -> list[Label]:
+    """A label for each dot. It covers neither a dot nor another label, if that is possible."""
+    labels: list[Label] = []
+    taken: list[Box] = [(dot.x - 6, dot.y - 6, dot.x + 6, dot.y + 6) for dot in dots]
+    for name, dot in zip(names, dots, strict=True):
         text = name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
-        boxes = [_box(x + dx, y + dy, anchor, text) for dx, dy, anchor in PLACES]
-        free = [i for i, box in enumerate(boxes) if _inside(box) and not _meets(box, taken)]
-        inside = [i for i, box in enumerate(boxes) if _inside(box)]
-        choice = [*free, *inside, 0][0]
-        taken.append(boxes[choice])
-        dx, dy, anchor = PLACES[choice]
-        labels.append(_svg_text(x + dx, y + dy, anchor, text))
-    return dots, labels
+        choices = [Label(dot.x + dx, dot.y + dy, anchor, text) for dx, dy, anchor in PLACES]
+        inside = [choice for choice in choices if is_inside(box_of(choice))]
+        free = [choice for choice in inside if not overlaps(box_of(choice), taken)]
+        best = [*free, *inside, choices[0]][0]
+        taken.append(box_of(best))
+        labels.append(best)
+    return labels
 
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def _box(x: float, y: float, anchor: str, text: str) -> Box:
-    width = LETTER * len(text)
-    left = x - {"start": 0, "middle": 0.5, "end": 1}[anchor] * width
-    return left, y - 11, left + width, y + 4
+def box_of(label: Label) -> Box:
+    """The rectangle that a label covers, about."""
+    width = LETTER * len(label.text)
+    left = label.x - {"start": 0, "middle": 0.5, "end": 1}[label.anchor] * width
+    return left, label.y - 11, left + width, label.y + 4
 
 
-def _inside(box: Box) -> bool:
+def is_inside(box: Box) -> bool:
+    """Whether a rectangle lies in the plot, right of the y axis and above the x axis."""
     return box[0] >= LEFT and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT - BOTTOM
 
 
-def _meets(box: Box, others: Iterable[Box]) -> bool:
+def overlaps(box: Box, others: Iterable[Box]) -> bool:
+    """Whether a rectangle overlaps one of the others."""
     return any(
         box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
         for other in others
     )
 
 
-def _ticks(values: Sequence[float]) -> list[float]:
-    """Three to seven round numbers, evenly spaced, around all values with some room."""
+def ticks(values: Sequence[float]) -> list[float]:
+    """Three to seven round numbers, evenly spaced, that enclose all values with some room."""
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or 0.02 * abs(high) or 0.1
     low, high = low - room, high + room
@@ -137,6 +173,7 @@ def _ticks(values: Sequence[float]) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def _labels(ticks: Sequence[float]) -> list[str]:
+def tick_labels(ticks: Sequence[float]) -> list[str]:
+    """The numbers with as many decimals as their spacing needs."""
     decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     return [f"{tick:.{decimals}f}" for tick in ticks]
