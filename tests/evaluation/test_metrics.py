@@ -1,4 +1,4 @@
-"""Figures against scikit-image, against references written out here, and against the literature."""
+"""Metrics against scikit-image, against references written out here, and against the literature."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ def reduced(hr: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(params=["astronaut", "chelsea", "coffee"])
 def pair(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
-    """SR and HR, 236 x 300: neither is a multiple of what is filtered at a time."""
+    """SR and HR, 236 x 300: neither is a multiple of CHUNK."""
     hr = np.ascontiguousarray(getattr(data, request.param)()[40:276, 100:400])
     return upscaled(reduced(hr)), hr
 
@@ -194,13 +194,13 @@ def test_too_small(metric: Callable[..., float], side: int, astronaut: np.ndarra
 
 
 def test_sizes_that_are_no_multiple(astronaut: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"^118 x 96 pixels are no multiple of the scale, 4$"):
+    with pytest.raises(ValueError, match=r"^118 x 96 pixels is not a multiple of the scale 4$"):
         colour_drift(astronaut[:, :118], astronaut[:, :118], 4)
-    with pytest.raises(ValueError, match=r"^120 x 95 pixels are no multiple"):
+    with pytest.raises(ValueError, match=r"^120 x 95 pixels is not a multiple"):
         colour_drift(astronaut[:95], astronaut[:95], 4)
     lr = reduced(astronaut)
     for sr in (astronaut[:-1], astronaut[:, :60], lr[:10]):
-        with pytest.raises(ValueError, match=r"^SR of .* no multiple of LR's 30 x 24$"):
+        with pytest.raises(ValueError, match=r"^SR of .* not a multiple of LR's 30 x 24$"):
             consistency(sr, lr)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from srgan.errors import UserError, need
+from srgan.evaluation.metrics import check_pair
 from srgan.networks.tensors import TensorFileError, read_safetensors
 
 if TYPE_CHECKING:  # torch is imported only where a distance is computed
@@ -115,14 +116,8 @@ class LPIPS:
         return total
 
     def _check(self, sr: np.ndarray, hr: np.ndarray) -> None:
-        for image in (sr, hr):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(
-                    f"a uint8 array (H, W, 3) is needed, not {image.dtype} {image.shape}"
-                )
-        (sr_height, sr_width), (height, width) = sr.shape[:2], hr.shape[:2]
-        if sr.shape != hr.shape:
-            raise ValueError(f"SR of {sr_width} x {sr_height} pixels, HR of {width} x {height}")
+        check_pair(sr, hr)
+        height, width = hr.shape[:2]
         if min(height, width) < (least := self._backbone.smallest):
             raise ValueError(
                 f"{width} x {height} pixels are too few: LPIPS of {self._backbone.title} needs "
