@@ -16,8 +16,8 @@ from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.pictures.images import open_picture
 from srgan.pictures.pixels import fill_transparent
 from srgan.pictures.resample import bicubic, bicubic_8bit
-from srgan.upscaling import tiles as tile_stages
-from srgan.upscaling import upscaler as module
+from srgan.upscaling import bands as module
+from srgan.upscaling import tiles
 from srgan.upscaling.upscaler import Upscaler
 from tests.support.networks import random_checkpoint
 
@@ -69,7 +69,7 @@ def test_tiled_is_untiled(
     image = data.astronaut()[20 : 20 + height, 120 : 120 + width]
     upscaler = loaded(precision, tile)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tile_stages, "TAIL_PIXELS", tail)
+        patch.setattr(module, "TAIL_PIXELS", tail)
         tiled = upscaler(image).astype(int)
     assert np.abs(tiled - untiled(upscaler, image)).max() <= levels
 
@@ -388,7 +388,7 @@ def test_rows_come_in_order_and_stop_when_closed(
 def test_very_wide_pictures_come_in_low_bands(
     small: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BAND_BYTES", 40 * 16 * 3 * 2000)
+    monkeypatch.setattr(tiles, "BAND_BYTES", 40 * 16 * 3 * 2000)
     monkeypatch.setattr(module, "BLOCK_BYTES", 1_000_000)
     image = np.zeros((200, 2000, 3), np.uint8)
     heights: list[int] = []

@@ -1,4 +1,4 @@
-"""`--model auto`: for each picture the clean or the blurry model, by what it has been through."""
+"""`--model auto`: chooses the clean or the blurry model for each picture by its condition."""
 
 import tomllib
 from dataclasses import dataclass
@@ -22,17 +22,25 @@ BLURRY = "srgan-blurry-x4"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """A picture beyond any of them is for the blurry model; see `Condition`."""
+    """Limits of the clean model: a picture beyond any of them gets the blurry model.
 
-    quality: float  # below it
-    traces: float  # above it, as the others; of files that are no JPEG, whose tables say more
+    Attributes:
+        quality: lowest JPEG quality, 1 to 100.
+        traces: most traces of JPEG, for files that are not JPEG themselves. A JPEG file states
+            its quality in its tables, which is more reliable.
+        blur: most blur, in pixels.
+        noise: most noise, in 8-bit levels.
+    """
+
+    quality: float
+    traces: float
     blur: float
     noise: float
 
     def passed_by(self, condition: Condition) -> list[str]:
-        """What is beyond its limit, in words."""
+        """The limits that a picture passes, in words; empty for a clean picture."""
         quality = condition.quality
-        reasons = []
+        reasons: list[str] = []
         if quality is not None and quality < self.quality:
             reasons.append(f"JPEG of quality {quality}")
         if quality is None and condition.traces > self.traces:
@@ -45,19 +53,22 @@ class Thresholds:
 
 
 class Choice(NamedTuple):
-    """A model's name, and why."""
+    """The model chosen for a picture, and the reason in words."""
 
     model: str
     why: str
 
 
 def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
-    """The fitted limits: `benchmarks/auto.py --fit` writes the file."""
+    """Read the limits from a file that `benchmarks/auto.py --fit` wrote."""
     return Thresholds(**tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 class ModelChooser:
-    """What `--model` names: one model, or for auto two, each loaded at its first picture."""
+    """Chooses the model for each picture: for "auto" one of two, otherwise always the same.
+
+    Not for use by two threads at once.
+    """
 
     def __init__(
         self,
@@ -66,12 +77,18 @@ class ModelChooser:
         options: EngineOptions,
         upscalers: dict[str, Upscaler] | None = None,
     ) -> None:
-        """Load the model, or for auto the clean one, so that what cannot be fails before any work.
+        """Load the model, for "auto" the clean one, so that errors appear before any work.
 
         Args:
-            detail: of models with a partner; see `with_detail`. For auto, of both.
-            upscalers: by model, shared among several choosers of the same detail and options:
-                each model is in memory once.
+            model: the same values as `load_checkpoint`, or "auto".
+            detail: see `with_detail`; for "auto" it holds for both models.
+            options: of the engines.
+            upscalers: by model name. Choosers with the same detail and options can share one
+                dictionary, so that each model is in memory once.
+
+        Raises:
+            CheckpointError: the model does not exist, or its file is damaged.
+            OptionError: `detail` is out of range.
         """
         self._model, self._detail, self._options = model, detail, options
         self._usual = DEFAULT_MODEL if model == AUTO else model
@@ -81,22 +98,22 @@ class ModelChooser:
 
     @property
     def description(self) -> str | None:
-        """What the model is for, in a sentence."""
+        """The model's purpose in a sentence; None where its file does not say."""
         if self._model == AUTO:
             return f"{self._usual} or, for blurry, noisy and compressed pictures, its sibling"
         return self._checkpoint.info.get("description")
 
     def choose(self, picture: Pixels, *, same_size: bool = False) -> Choice:
-        """The model for a picture.
+        """Choose the model for a picture.
 
         Args:
-            same_size: the result has the picture's size. It was asked for to be sharper, which
-                the clean model cannot do.
+            same_size: the result has the picture's size, so the user wants a sharper picture.
+                The clean model does not sharpen.
         """
         if self._model != AUTO:
-            return Choice(self._model, "as asked for")
+            return Choice(self._model, "as requested")
         if same_size:
-            return Choice(BLURRY, "a picture of the same size is to be sharper")
+            return Choice(BLURRY, "to sharpen at the same size")
         condition = inspect_condition(picture)
         reasons = read_thresholds().passed_by(condition)
         if reasons:
@@ -104,7 +121,7 @@ class ModelChooser:
         return Choice(self._usual, f"clean: {condition}")
 
     def upscaler(self, model: str | None = None) -> Upscaler:
-        """That of a chosen model; by default of the one that is loaded first."""
+        """The upscaler of a model, built at its first use; by default the first model's."""
         model = model or self._usual
         if model not in self._upscalers:
             checkpoint = self._checkpoint
@@ -114,9 +131,9 @@ class ModelChooser:
         return self._upscalers[model]
 
     def engine_for(self, dtype: np.dtype) -> Engine:
-        """As of `Upscaler`."""
+        """See `Upscaler.engine_for`; of the first model."""
         return self.upscaler().engine_for(dtype)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Upscale a picture in memory by the model that suits it."""
+        """Upscale a picture (H, W, bands) in memory with the model chosen for it."""
         return self.upscaler(self.choose(image).model)(image)

@@ -1,4 +1,4 @@
-"""Many pictures: which files, where their results go, and one at a time through the upscaler."""
+"""Picture files through the upscaler, one at a time: path to path, or bytes to bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from srgan.upscaling.upscaler import Upscaler
 def inspect(
     job: PictureJob, options: ResultOptions, model_scale: int, max_pixels: int
 ) -> tuple[Picture, tuple[int, int]]:
-    """Open a job's picture and check all that can be known before work.
+    """Open a job's picture, and find errors that can be known before any work.
 
     Returns:
         The picture, and the (height, width) of its result.
 
     Raises:
-        PictureError: with the reason.
+        PictureError: the picture cannot be read, or its result cannot be written.
     """
     if job.problem:
         raise PictureError(job.problem)
@@ -43,7 +43,7 @@ def inspect(
 
 @dataclass(frozen=True)
 class Upscaled:
-    """A picture file's bytes, (height, width) of the picture, and notes for the user."""
+    """A result: the bytes of the picture file, its (height, width), and notes for the user."""
 
     data: bytes
     size: tuple[int, int]
@@ -61,16 +61,18 @@ def upscale_bytes(
     tta: bool = False,
     progress: Callable[[float], None] = lambda _rows: None,
 ) -> Upscaled:
-    """A picture file's bytes in, its result's bytes out: those that `run` would write.
+    """Upscale a picture file in memory. The result has the same bytes as the file `run` writes.
 
     Args:
-        models: the picture gets the one that suits it.
+        data: the bytes of a picture file.
+        models: chooses the model for the picture.
         format: of the result, a key of FORMATS.
-        name: what errors call the picture.
-        progress: as in `run`.
+        name: of the picture, for error messages.
+        max_pixels: larger pictures are an error.
+        tta, progress: see `run`.
 
     Raises:
-        PictureError: with the reason.
+        PictureError: the picture cannot be read, or its result cannot be written.
     """
     picture = open_picture(data, max_pixels, name=name)
     size = result_size(picture, options, models.scale)
@@ -102,14 +104,17 @@ def run(
 
     Args:
         size: (height, width) of the result.
-        progress: called after every tile with the number of rows that are done, the fraction of
-            those begun included; what it raises ends the work.
+        target: the result's file; its suffix chooses the format.
+        tta: average over the 8 flips and turns.
+        progress: called after every tile with the number of result rows that are done; it counts
+            started rows by their fraction. An exception that it raises ends the work.
 
     Returns:
         Notes for the user on what the file could not hold.
 
     Raises:
-        PictureError: with the reason; no partial file stays behind.
+        PictureError: the picture is damaged, or the result cannot be written; no partial file
+            stays behind.
     """
     make_folder(target.parent)
     return write_picture(

@@ -1,4 +1,4 @@
-"""Before and after: a labelled picture of bicubic beside SR, at 100 %."""
+"""Writes the result of a picture and, for the eye, a labelled picture of bicubic beside SR."""
 
 from pathlib import Path
 
@@ -10,19 +10,20 @@ from srgan.pictures.pixels import Pixels
 from srgan.pictures.resample import bicubic, round_to
 from srgan.upscaling.upscaler import Upscaler
 
-PANEL = 1024  # pixels: larger results are shown by their middle
-LABEL = 40  # height of the line of text
+PANEL = 1024  # pixels: larger results show only their middle
+LABEL = 40  # pixels: height of the line of text
 
 
 def compare(image_path: Path, upscaler: Upscaler, output_dir: Path, label: str) -> list[Path]:
-    """Upscale a picture; write the result as PNG and beside it a labelled comparison.
+    """Upscale a picture; write the result as PNG, and beside it a labelled comparison.
+
+    Files of the same names are replaced.
 
     Returns:
-        The two files: NAME_LABEL.png, NAME_LABEL_comparison.png. Files of these names from an
-        earlier run are replaced.
+        The two files: NAME_LABEL.png, NAME_LABEL_comparison.png.
 
     Raises:
-        PictureError: the picture cannot be read, or the results not be written.
+        PictureError: the picture cannot be read, or a result cannot be written.
     """
     picture = open_picture(image_path)
     height, width, bands = picture.shape
@@ -47,7 +48,13 @@ def compare(image_path: Path, upscaler: Upscaler, output_dir: Path, label: str) 
 
 
 def side_by_side(lr: Pixels, sr: Pixels, label: str) -> Image.Image:
-    """Bicubic beside SR, of uint8 or uint16 pixels (H, W, bands); the middle of large ones."""
+    """Draw bicubic beside SR, at 100 %; of large pictures only the middle.
+
+    Args:
+        lr: (h, w, bands), uint8 or uint16.
+        sr: (scale * h, scale * w, bands), of the same type.
+        label: the text above SR.
+    """
     scale = sr.shape[0] // lr.shape[0]
     windows = [_middle(length, PANEL // scale) for length in lr.shape[:2]]
     part = lr[windows[0], windows[1]]
@@ -66,7 +73,7 @@ def _middle(length: int, size: int) -> slice:
 
 
 def _rgb(image: np.ndarray) -> Image.Image:
-    """On white where it is transparent."""
+    """(H, W, bands) uint8 as an RGB image, with white behind transparent pixels."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     if picture.mode in ("LA", "RGBA"):
         white = Image.new("RGBA", picture.size, "white")
@@ -75,7 +82,7 @@ def _rgb(image: np.ndarray) -> Image.Image:
 
 
 def labelled(pictures: list[Image.Image], labels: list[str]) -> Image.Image:
-    """Pictures of one size in a row, each under its label."""
+    """Draw pictures of the same size side by side, each under its label."""
     width, height = pictures[0].size
     gap = 8
     canvas = Image.new("RGB", ((width + gap) * len(pictures) - gap, height + LABEL), "white")

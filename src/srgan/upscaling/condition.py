@@ -1,8 +1,9 @@
-"""What a picture has been through: JPEG, blur and noise, estimated from the file and its pixels."""
+"""Estimates a picture's condition, JPEG compression, blur and noise, from its file and pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,15 +11,15 @@ from srgan.pictures.images import Picture
 from srgan.pictures.jpeg_tables import quality_of
 from srgan.pictures.pixels import Pixels, levels
 
-WINDOW = 256  # pixels, a multiple of JPEG's blocks
-WINDOWS = 3  # along each side: more tell nothing new of a large picture
-BLOCK = 8
+BLOCK = 8  # side of JPEG's blocks, pixels
+WINDOW = 256  # pixels, a multiple of BLOCK
+WINDOWS = 3  # along each side; more windows do not improve the estimates of large pictures
 DARK, BRIGHT = 10, 245  # levels beyond which noise is clipped
-CONTRAST = 8  # levels across two pixels: edges below it tell nothing of blur
+CONTRAST = 8  # levels across two pixels: weaker edges do not show blur
 SHARPEST = 90  # percentile of the differences that count as edges
 CALMEST = 5  # percentile of the blocks that show noise and little else
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of BT.601, as JPEG's
-MOST_BLUR = 5.0  # pixels: beyond it differences of neighbours do not tell
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as in JPEG
+MOST_BLUR = 5.0  # pixels: differences of neighbours cannot measure more
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Condition:
 
     Attributes:
         quality: of the JPEG file, 1 to 100; None for other files.
-        traces: share of JPEG's fine frequencies that were rounded away, in pixels that may have
-            been a JPEG before: about 0 without, 0.1 to 0.7 after JPEG of quality 97 and below.
-        blur: sigma in pixels of the blur of the sharpest edges; about 0.9 in a clean reduction,
-            0 where there are no edges.
-        noise: standard deviation of luma in the calmest places, in 8-bit levels.
+        traces: share of the fine frequencies that an earlier JPEG compression rounded to 0:
+            about 0 without one, 0.1 to 0.7 after JPEG of quality 97 and below.
+        blur: sigma in pixels of the blur of the sharpest edges: about 0.9 in a picture that was
+            cleanly reduced, 0 where there are no edges.
+        noise: standard deviation of luma in the smoothest places, in 8-bit levels.
     """
 
     quality: int | None
@@ -47,15 +48,26 @@ class Condition:
         )
 
 
+class _Estimates(NamedTuple):
+    """Of one window; see `Condition`."""
+
+    traces: float
+    blur: float
+    noise: float
+
+
 def inspect_condition(picture: Pixels) -> Condition:
-    """Look at a picture; of a large one at windows all over it."""
-    looks = [_look(luma) for luma in _windows(picture)]
-    blurs = [blur for _, blur, _ in looks if blur]
+    """Estimate the condition of a picture, (H, W, bands) uint8, uint16 or float in [0, 1].
+
+    In a large picture only windows are inspected, which are spread over all of it.
+    """
+    windows = [_estimates(luma) for luma in _windows(picture)]
+    blurs = [window.blur for window in windows if window.blur]
     return Condition(
         quality=_file_quality(picture),
-        traces=float(np.mean([traces for traces, _, _ in looks])) if looks else 0.0,
-        blur=min(blurs, default=0.0),  # a background out of focus is no blurry picture
-        noise=min((noise for _, _, noise in looks), default=0.0),
+        traces=float(np.mean([window.traces for window in windows])) if windows else 0.0,
+        blur=min(blurs, default=0.0),  # a background out of focus does not make a picture blurry
+        noise=min((window.noise for window in windows), default=0.0),
     )
 
 
@@ -65,7 +77,7 @@ def _file_quality(picture: Pixels) -> int | None:
     from PIL import JpegImagePlugin
 
     try:
-        # Only the header. Not Image.open, whose limit on pixels is lower than ours.
+        # Reads only the header. Image.open has a lower limit on pixels than srgan.
         with picture.open_file() as file:
             tables = JpegImagePlugin.JpegImageFile(file).quantization
         return quality_of(tables[0])
@@ -74,7 +86,7 @@ def _file_quality(picture: Pixels) -> int | None:
 
 
 def _windows(picture: Pixels) -> Iterator[np.ndarray]:
-    """Luma in 8-bit levels, of windows that start where JPEG's blocks do."""
+    """Yield the luma (h, w) of windows, in 8-bit levels; they start where JPEG blocks start."""
     height, width, bands = picture.shape
     for top in _starts(height):
         for left in _starts(width):
@@ -91,14 +103,13 @@ def _starts(length: int) -> list[int]:
     return sorted({int(place) // BLOCK * BLOCK for place in places})
 
 
-def _look(luma: np.ndarray) -> tuple[float, float, float]:
-    """Traces, blur and noise of a window."""
+def _estimates(luma: np.ndarray) -> _Estimates:
     noise = _noise(luma)
-    return _traces(luma), _blur(luma, noise), noise
+    return _Estimates(_traces(luma), _blur(luma, noise), noise)
 
 
 def _noise(luma: np.ndarray) -> float:
-    """From diagonal differences (the finest Haar band), which textures have least of."""
+    """Noise from diagonal differences, the finest Haar band: textures hardly show there."""
     a, b, c, d = luma[:-1, :-1], luma[1:, :-1], luma[:-1, 1:], luma[1:, 1:]
     means = _blocks(a).mean((1, 2))
     deviations = _blocks((a - b - c + d) / 2).std((1, 2))
@@ -107,10 +118,13 @@ def _noise(luma: np.ndarray) -> float:
 
 
 def _blur(luma: np.ndarray, noise: float) -> float:
-    """From the steepest places: there a Gaussian edge of sigma s has differences over one and two
-    pixels whose squares are as exp(1 / (4 s^2)) to 4. The sharper direction of both counts, and
-    for motion the blurred one."""
-    blurs = []
+    """Blur from the steepest edges, the larger of its values along rows and columns.
+
+    Across a Gaussian edge of sigma s, the squares of the differences over one and over two pixels
+    have the ratio exp(1 / (4 s^2)) : 4. Motion blurs one direction only, so the larger value
+    counts.
+    """
+    blurs: list[float] = []
     for image in (luma, luma.T):
         two = np.square(image[2:] - image[:-2])
         one = (np.square(image[1:-1] - image[:-2]) + np.square(image[2:] - image[1:-1])) / 2
@@ -125,9 +139,11 @@ def _blur(luma: np.ndarray, noise: float) -> float:
 
 
 def _traces(luma: np.ndarray) -> float:
-    """JPEG rounds fine frequencies of its blocks to 0: how many more of those are 0 than of
-    blocks that start elsewhere (after Fan and de Queiroz 2003, "Identification of bitmap
-    compression history")."""
+    """Traces of JPEG, which rounds fine frequencies of its blocks to 0.
+
+    The share of zeros in JPEG's blocks, less the share in blocks that start between them (after
+    Fan and de Queiroz 2003, "Identification of bitmap compression history").
+    """
     shift = BLOCK // 2
     return _rounded_away(luma) - _rounded_away(luma[shift:, shift:])
 
@@ -138,7 +154,7 @@ def _rounded_away(luma: np.ndarray) -> float:
 
 
 def _blocks(image: np.ndarray) -> np.ndarray:
-    """n x 8 x 8."""
+    """Cut an image into JPEG's blocks: (n, 8, 8)."""
     height, width = (side // BLOCK for side in image.shape)
     cut = image[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
     return cut.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)

@@ -1,20 +1,28 @@
-"""Tiles: where they lie, and how one goes through the two stages of an engine."""
+"""Plans the tiles of a picture: where each one lies, and how far neighbours overlap.
 
-from collections.abc import Callable, Iterator
+Pure geometry, no pixels. `srgan.upscaling.bands` computes the tiles.
+
+All sizes are in LR pixels. A tile reads a halo around its valid part, because the network's
+output near the edge of its input is wrong: there the network pads with zeros. The halo is cut
+from the result, and the valid parts of all tiles cover the picture exactly once.
+"""
+
+from math import isqrt
 from typing import NamedTuple
 
-import numpy as np
+from srgan.engines.options import MIN_TILE
 
-from srgan.engines.base import Engine
-
-TAIL_PIXELS = 40_000  # of a tail tile: 0.2 GB in fp32
-TAIL_HEIGHT = 400  # LR pixels at most
+HALO = 16  # beyond it the trunk's influence stays under 0.01 8-bit levels
+TRUNK_PIXELS = 600_000  # default area of a tile: 0.6 GB of features in fp32
+TAIL_PIXELS = 40_000  # area of the part of a tile that the tail computes at once: 0.2 GB in fp32
+TAIL_HEIGHT = 400  # most rows of such a part
+BAND_BYTES = 200_000_000  # finished SR rows held at once; very wide pictures need a little more
 
 
 class Span(NamedTuple):
-    """One tile along one axis: it reads [start, stop) and its [first, last) is valid.
+    """One tile along one axis: it reads [start, stop), and [first, last) of it is valid.
 
-    All four count from the axis's origin.
+    All four count from the start of the axis.
     """
 
     start: int
@@ -24,6 +32,7 @@ class Span(NamedTuple):
 
     @property
     def read(self) -> slice:
+        """The part of the axis that the tile reads."""
         return slice(self.start, self.stop)
 
     def valid(self, scale: int = 1) -> slice:
@@ -34,8 +43,8 @@ class Span(NamedTuple):
 def spans(length: int, size: int, halo: int, first: int = 0, last: int | None = None) -> list[Span]:
     """Cut the part [first, last) of an axis of `length` samples into tiles of equal valid size.
 
-    A tile reads `halo` samples more on each side, but never beyond the axis: there the network
-    pads as it does on the whole picture.
+    A tile reads `halo` more samples on each side, but never beyond the axis: there the network
+    pads as it does for the whole picture.
 
     Args:
         size: the most samples that a tile may read; at least 2 * halo + 1.
@@ -54,9 +63,9 @@ def spans(length: int, size: int, halo: int, first: int = 0, last: int | None = 
 def shape_for(width: int, pixels: int, halo: int) -> tuple[int, int]:
     """Height and width of tiles of at most `pixels` samples for a picture `width` wide.
 
-    Full-width strips waste no halo on the sides; where they would be too flat, their own halo
-    costs more. So wide pictures are cut into tiles four times as wide as high: rows are finished
-    as soon as a whole row of tiles is.
+    Strips of the full width are best: they have no halo at their sides. Very flat strips would
+    waste more on the halos above and below, so wide pictures get tiles four times as wide as
+    high. Flat tiles finish rows early, because rows are finished with their last tile.
     """
     height = max(int((pixels / 4) ** 0.5), 4 * halo)
     if width * height <= pixels:
@@ -64,44 +73,23 @@ def shape_for(width: int, pixels: int, halo: int) -> tuple[int, int]:
     return height, max(pixels // height, 4 * halo)
 
 
-class Part(NamedTuple):
-    """SR (3, h, w), RGB float32 in [0, 1], and where it goes in the valid part of its tile."""
+def plan_band(
+    size: tuple[int, int], top: int, pixels: int, *, square: bool, row_bytes: int
+) -> tuple[Span, list[Span]]:
+    """Plan one row of tiles across the picture, a band.
 
-    y: int
-    x: int
-    sr: np.ndarray
+    Args:
+        size: (height, width) of the picture.
+        top: the first valid row of the band.
+        pixels: area of a tile.
+        square: tiles are square; otherwise `shape_for` gives their shape.
+        row_bytes: bytes of the result for one row of the picture. Bands are low enough to keep
+            their result within `BAND_BYTES`, except that no tile is below `MIN_TILE`.
 
-
-def tile_by_tile(
-    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
-) -> Iterator[Part]:
-    """The trunk at once, the tail in tiles of its own: it has the memory and a small halo."""
-    scale, halo = engine.scale, engine.tail_halo
-    features = engine.features(lr)
-    trunk_done()
-    rows, columns = row.valid(), column.valid()
-    height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
-    for r in spans(lr.shape[2], height, halo, rows.start, rows.stop):
-        for c in spans(lr.shape[3], TAIL_PIXELS // height, halo, columns.start, columns.stop):
-            sr = engine.reconstruct(features[:, :, r.read, c.read])[0]
-            y, x = (r.first - rows.start) * scale, (c.first - columns.start) * scale
-            yield Part(y, x, sr[:, r.valid(scale), c.valid(scale)])
-
-
-def flips_and_turns(
-    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
-) -> Iterator[Part]:
-    """Geometric self-ensemble: the mean over the 8 symmetries of the square, each undone."""
-    scale = engine.scale
-    height, width = lr.shape[2:]
-    total = np.zeros((3, height * scale, width * scale), np.float32)
-    for turns in range(4):
-        for flip in (False, True):
-            turned = np.rot90(lr[..., ::-1] if flip else lr, turns, axes=(2, 3))
-            back = np.rot90(total[..., ::-1] if flip else total, turns, axes=(1, 2))  # a view
-            h, w = turned.shape[2:]
-            whole = Span(0, h, 0, h), Span(0, w, 0, w)
-            for y, x, sr in tile_by_tile(engine, turned, *whole, lambda: None):
-                back[:, y : y + sr.shape[1], x : x + sr.shape[2]] += sr / 8
-    trunk_done()
-    yield Part(0, 0, total[:, row.valid(scale), column.valid(scale)])
+    Returns:
+        The band's rows, and its tiles from left to right as columns.
+    """
+    height, width = size
+    tile_height, tile_width = (isqrt(pixels),) * 2 if square else shape_for(width, pixels, HALO)
+    tile_height = max(min(tile_height, BAND_BYTES // row_bytes + 2 * HALO), MIN_TILE)
+    return spans(height, tile_height, HALO, first=top)[0], spans(width, tile_width, HALO)

@@ -1,0 +1,222 @@
+"""Computes the tiles of a picture and yields finished rows of SR: the loop over tiles.
+
+`srgan.upscaling.tiles` plans the tiles. One row of tiles is a band.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from srgan.engines.base import Engine, EngineError
+from srgan.engines.options import MIN_TILE
+from srgan.pictures.pixels import Pixels, fill_transparent, quantise, result_type, unit_range
+from srgan.pictures.resample import bicubic
+from srgan.upscaling.tiles import (
+    TAIL_HEIGHT,
+    TAIL_PIXELS,
+    TRUNK_PIXELS,
+    Span,
+    plan_band,
+    spans,
+)
+
+TRUNK_SHARE = 0.6  # of the shipped network's multiplications
+BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
+
+log = logging.getLogger("srgan")
+
+
+class Part(NamedTuple):
+    """SR (3, h, w), RGB float32 in [0, 1], and its place in the valid part of its tile."""
+
+    y: int
+    x: int
+    sr: np.ndarray
+
+
+class Progress:
+    """Reports the fraction of the network's work that is done.
+
+    Args:
+        report: called with the fraction, 0 to 1.
+        height: of the picture, LR rows.
+        pixels: of the whole SR.
+    """
+
+    def __init__(self, report: Callable[[float], None], height: int, pixels: int) -> None:
+        self._report, self._height, self._pixels = report, height, pixels
+        self._above = self._done = 0.0
+
+    def begin_band(self, top: int) -> None:
+        """All rows above `top` are done; a band that is computed again starts again."""
+        self._above, self._done = top / self._height, 0.0
+
+    def advance(self, pixels: float) -> None:
+        """So many more SR pixels of the band are done."""
+        self._done += pixels
+        # A tile that is computed again in fp32 counts twice.
+        self._report(min(self._above + self._done / self._pixels, 1.0))
+
+
+@dataclass(frozen=True)
+class TiledRun:
+    """One picture on its way through the network.
+
+    Attributes:
+        image: (H, W, bands): gray, gray and alpha, RGB, or RGBA with straight alpha.
+        dtype: of the result.
+        engine: computes the tiles.
+        fp32_engine: builds the engine that computes the tiles in which `engine` overflows.
+        tta: average over the 8 flips and turns.
+    """
+
+    image: Pixels
+    dtype: np.dtype
+    engine: Engine
+    fp32_engine: Callable[[], Engine]
+    tta: bool
+
+    def rows(self, tile: int | None, report: Callable[[float], None]) -> Iterator[np.ndarray]:
+        """Yield SR from top to bottom, in blocks of rows (rows, scale * W, bands).
+
+        When memory runs out, the rest is computed with tiles of half the side.
+
+        Args:
+            tile: side of the tiles in LR pixels; by default fitted to the picture.
+            report: called after every tile with the fraction of the work that is done.
+
+        Raises:
+            MemoryError: memory does not suffice for the smallest tiles either.
+            EngineError: the network's output is not finite.
+        """
+        height, width, bands = self.image.shape
+        scale = self.engine.scale
+        progress = Progress(report, height, height * width * scale**2)
+        pixels = tile**2 if tile else TRUNK_PIXELS
+        row_bytes = width * scale**2 * bands * self.dtype.itemsize
+        top = 0
+        while top < height:
+            row, columns = plan_band(
+                (height, width), top, pixels, square=tile is not None, row_bytes=row_bytes
+            )
+            progress.begin_band(top)
+            try:
+                band = self._band(row, columns, progress)
+            except MemoryError:
+                if pixels <= MIN_TILE**2:
+                    raise
+                pixels = max(pixels // 4, MIN_TILE**2)
+                log.warning("out of memory: retrying with tiles of half the side")
+                continue
+            block = max(BLOCK_BYTES // band[0].nbytes, 1)
+            for start in range(0, len(band), block):
+                yield band[start : start + block].copy()  # a view would keep the band in memory
+            del band
+            top = row.last
+
+    def _band(self, row: Span, columns: list[Span], progress: Progress) -> np.ndarray:
+        scale = self.engine.scale
+        shape = (row.last - row.first) * scale, columns[-1].last * scale, self.image.shape[2]
+        result = np.empty(shape, result_type(self.dtype))
+        for column in columns:
+            target = result[:, column.first * scale : column.last * scale]
+            self._tile(row, column, target, progress)
+        return result
+
+    def _tile(self, row: Span, column: Span, target: np.ndarray, progress: Progress) -> None:
+        """Write the valid part of one tile into `target`.
+
+        The network computes the colours, gray as three equal ones. Alpha is resized by bicubic.
+        """
+        scale = self.engine.scale
+        pixels = unit_range(self.image[row.read, column.read])
+        has_alpha = pixels.shape[2] in (2, 4)
+        colour = pixels[..., :-1] if has_alpha else pixels
+        if has_alpha:
+            colour = fill_transparent(colour, pixels[..., -1:])
+        lr = np.broadcast_to(colour, (*colour.shape[:2], 3)).transpose(2, 0, 1)[None]
+        trunk_done = partial(progress.advance, TRUNK_SHARE * (target.shape[0] * target.shape[1]))
+        for y, x, sr in self._finite_parts(self.engine, lr, row, column, trunk_done):
+            part = target[y : y + sr.shape[1], x : x + sr.shape[2], : colour.shape[2]]
+            sr = sr if colour.shape[2] == 3 else sr.mean(0, keepdims=True)
+            quantise(sr.transpose(1, 2, 0), part)
+            progress.advance((1 - TRUNK_SHARE) * part.shape[0] * part.shape[1])
+        if has_alpha:
+            height, width, _ = pixels.shape
+            alpha = bicubic(pixels[..., -1:], height * scale, width * scale)
+            quantise(alpha[row.valid(scale), column.valid(scale)], target[..., -1:])
+
+    def _finite_parts(
+        self,
+        engine: Engine,
+        lr: np.ndarray,
+        row: Span,
+        column: Span,
+        trunk_done: Callable[[], None],
+    ) -> Iterator[Part]:
+        """The parts of a tile's SR; where a lower precision overflows, all again in fp32."""
+        compute = flips_and_turns if self.tta else tile_by_tile
+        for part in compute(engine, lr, row, column, trunk_done):
+            if not np.isfinite(part.sr.sum()):
+                break
+            yield part
+        else:
+            return
+        if engine.precision == "fp32":
+            raise EngineError("the network's output is not finite; the model file is damaged")
+        log.warning("%s gave values that are not finite: tile computed in fp32", engine.precision)
+        yield from self._finite_parts(self.fp32_engine(), lr, row, column, trunk_done)
+
+
+def tile_by_tile(
+    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
+) -> Iterator[Part]:
+    """Compute a tile: the trunk at once, the tail in smaller parts.
+
+    The tail needs most of the memory, and only a small halo.
+
+    Args:
+        lr: (1, 3, h, w), the pixels that the tile reads.
+        row, column: the tile along both axes.
+        trunk_done: called between the trunk and the tail.
+
+    Yields:
+        The valid part of the tile, in parts.
+    """
+    scale, halo = engine.scale, engine.tail_halo
+    features = engine.features(lr)
+    trunk_done()
+    rows, columns = row.valid(), column.valid()
+    height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
+    for r in spans(lr.shape[2], height, halo, rows.start, rows.stop):
+        for c in spans(lr.shape[3], TAIL_PIXELS // height, halo, columns.start, columns.stop):
+            sr = engine.reconstruct(features[:, :, r.read, c.read])[0]
+            y, x = (r.first - rows.start) * scale, (c.first - columns.start) * scale
+            yield Part(y, x, sr[:, r.valid(scale), c.valid(scale)])
+
+
+def flips_and_turns(
+    engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
+) -> Iterator[Part]:
+    """Compute a tile by geometric self-ensemble (Lim et al. 2017, arXiv:1707.02921).
+
+    Its SR is the mean of the results for the tile's 8 flips and turns, each turned back. Takes the
+    same arguments as `tile_by_tile`, yields one part, and calls `trunk_done` at the end.
+    """
+    scale = engine.scale
+    height, width = lr.shape[2:]
+    total = np.zeros((3, height * scale, width * scale), np.float32)
+    for turns in range(4):
+        for flip in (False, True):
+            turned = np.rot90(lr[..., ::-1] if flip else lr, turns, axes=(2, 3))
+            back = np.rot90(total[..., ::-1] if flip else total, turns, axes=(1, 2))  # a view
+            h, w = turned.shape[2:]
+            whole = Span(0, h, 0, h), Span(0, w, 0, w)
+            for y, x, sr in tile_by_tile(engine, turned, *whole, lambda: None):
+                back[:, y : y + sr.shape[1], x : x + sr.shape[2]] += sr / 8
+    trunk_done()
+    yield Part(0, 0, total[:, row.valid(scale), column.valid(scale)])
