@@ -286,7 +286,7 @@ def test_what_does_not_fit_is_said_in_their_names(tmp_path: Path) -> None:
     assert "holds no network" in refusal({"netD": foreign.Leftthomas().state_dict()})
     assert "holds no network" in refusal([1, 2])
     training = {"architecture": {"blocks": 1, "channels": 8}, "ema": {}}
-    assert "no training state of srgan (KeyError('head.conv.weight'))" in refusal(training)
+    assert "a damaged training state (KeyError('head.conv.weight'))" in refusal(training)
     shapes = expected_shapes(Architecture(blocks=1, channels=8))
     training["ema"] = {name: torch.zeros(3) for name in shapes}
     assert "head.conv.weight has shape (3,)" in refusal(training)

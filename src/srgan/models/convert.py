@@ -1,6 +1,6 @@
-"""Other people's checkpoints, and our training states -> Checkpoint.
+"""Reads generators from other projects' checkpoints, and from our own training states.
 
-Nothing that a file holds is ever executed.
+Never executes anything from a file.
 """
 
 import io
@@ -9,19 +9,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from srgan.errors import need
-from srgan.models.file import CheckpointError, fitting
+from srgan.models.file import CheckpointError, fitting, read_tensors
 from srgan.models.layouts import LayoutError, recognise
-from srgan.networks.architecture import Architecture, Checkpoint, expected_shapes
+from srgan.networks.architecture import Architecture, Checkpoint, Tensors, expected_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Where a generator lies in its file, the best first, and what its tensors' names start with.
+# Keys under which a file holds its generator, in order of preference.
 WRAPPERS = (
     "params_ema",
     "ema_state_dict",
@@ -31,48 +31,53 @@ WRAPPERS = (
     "generator",
     "runner",
 )
+# Prefixes of tensors' names, from wrappers around the generator.
 PREFIXES = ("module.", "_orig_mod.", "net.", "generator.")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
-SIGNATURES = (b"PK\x03\x04", b"\x80")  # of torch.save since and before 1.6
+SIGNATURES = (b"PK\x03\x04", b"\x80")  # first bytes of torch.save since 1.6, and before it
 
 
 def load_foreign(path: Path) -> Checkpoint:
-    """Read a PyTorch checkpoint of an SRResNet or SRGAN generator, or a training state of ours.
+    """Read the generator of another SRResNet or SRGAN, or of our own training state.
+
+    Args:
+        path: a safetensors file, or a PyTorch file, which needs PyTorch.
 
     Raises:
-        CheckpointError: PyTorch is missing, the file is none of its files, holds more than
-            tensors and plain values, or no generator that is known here (`srgan.models.layouts`).
+        CheckpointError: the file is not a PyTorch file, could run code, or holds no generator of
+            a known layout (`srgan.models.layouts`).
+        MissingExtraError: PyTorch is not installed.
     """
+    if path.suffix == ".safetensors":
+        tensors, _ = read_tensors(path)
+        return _recognised(path, tensors)
     with path.open("rb") as file:
         if not file.read(4).startswith(SIGNATURES):
             raise CheckpointError(f"{path}: neither a safetensors nor a PyTorch file")
     content = _read(path)
-    if isinstance(content, Mapping) and {"ema", "architecture"} <= content.keys():
-        return _training_state(path, content)
+    entries = _entries(content)
+    if {"ema", "architecture"} <= entries.keys():
+        return _training_state(path, entries)
     found = next(_networks(content), None)
     if found is None:
-        keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content)
-        raise CheckpointError(f"{path}: holds no network under {', '.join(WRAPPERS)}: {keys}")
-    tensors = {name: _array(tensor) for name, tensor in found.items()}
-    return convert(path, tensors)
+        raise CheckpointError(
+            f"{path}: holds no network under {', '.join(WRAPPERS)}, only "
+            + (", ".join(map(str, entries)) or type(content).__name__)
+        )
+    return _recognised(path, {name: _array(tensor) for name, tensor in found.items()})
 
 
 def _training_state(path: Path, content: Mapping[str, Any]) -> Checkpoint:
-    """The averaged generator in a training state of ours (`srgan.training.run.folder`)."""
+    """The averaged generator of our own training state (`srgan.training.run.folder`)."""
     try:
         architecture = Architecture(**content["architecture"])
         tensors = {name: _array(content["ema"][name]) for name in expected_shapes(architecture)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: no training state of srgan ({error!r})") from error
+        raise CheckpointError(f"{path}: a damaged training state ({error!r})") from error
     return fitting(path, architecture, tensors, {"name": bare_name(path)})
 
 
-def convert(path: Path, tensors: Mapping[str, np.ndarray]) -> Checkpoint:
-    """The generator in the tensors of a file, whosever layout they have.
-
-    Raises:
-        CheckpointError: the layout is not known, or does not fit.
-    """
+def _recognised(path: Path, tensors: Tensors) -> Checkpoint:
     try:
         checkpoint = recognise(_without_prefixes(tensors))
     except LayoutError as error:
@@ -81,7 +86,7 @@ def convert(path: Path, tensors: Mapping[str, np.ndarray]) -> Checkpoint:
 
 
 def bare_name(path: Path) -> str:
-    """The file's name without what names of checkpoints end with: g.pth.tar is g."""
+    """The file's name without the suffixes of checkpoints: g for g.pth.tar."""
     while path.suffix in SUFFIXES:
         path = path.with_suffix("")
     return path.name
@@ -95,10 +100,11 @@ def _read(path: Path) -> Any:
 
     data = path.read_bytes()
     try:
-        with warnings.catch_warnings(action="ignore"):  # of classes without source, TorchScript
+        # torch warns about classes without source, and about TorchScript.
+        with warnings.catch_warnings(action="ignore"):
             try:
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            except pickle.UnpicklingError:  # more than tensors: whole modules, optimizers
+            except pickle.UnpicklingError:  # whole modules or optimizers, not only tensors
                 return torch.load(
                     io.BytesIO(data),
                     map_location="cpu",
@@ -110,36 +116,42 @@ def _read(path: Path) -> Any:
             f"{path}: refused, because it could run code: {error}; save the generator's "
             "state_dict() where it was trained"
         ) from error
-    except Exception as error:  # a damaged file can raise nearly anything here
+    except Exception as error:  # a damaged file can raise nearly any exception
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: not a readable PyTorch file ({reason})") from error
 
 
 def _networks(content: Any) -> "Iterator[dict[str, Tensor]]":
-    """The state dicts in what a file holds, the best first."""
+    """The state dicts in the content of a file, the preferred one first."""
     import torch
 
     from srgan.models.unpickler import PickledModule
 
     if isinstance(content, PickledModule):
         yield content.tensors()
-    elif isinstance(content, Mapping):
-        tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
-        if any(name.endswith(".weight") for name in map(str, tensors)):
-            yield {str(name): tensor for name, tensor in tensors.items()}
-        for wrapper in WRAPPERS:
-            if wrapper in content:
-                yield from _networks(content[wrapper])
+        return
+    entries = _entries(content)
+    tensors = {str(key): value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    if any(name.endswith(".weight") for name in tensors):
+        yield tensors
+    for wrapper in WRAPPERS:
+        if wrapper in entries:
+            yield from _networks(entries[wrapper])
+
+
+def _entries(content: Any) -> Mapping[Any, Any]:
+    """The content of a file as a mapping; empty if it is something else."""
+    return cast(Mapping[Any, Any], content) if isinstance(content, Mapping) else {}
 
 
 def _array(tensor: "Tensor") -> np.ndarray:
     return tensor.detach().float().cpu().contiguous().numpy()
 
 
-def _without_prefixes(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Names as the network's author knows them; what is beside a prefix is not the generator."""
+def _without_prefixes(tensors: Tensors) -> Tensors:
+    """Remove prefixes from the names; tensors without the prefix are not the generator's."""
     for prefix in PREFIXES:
         inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         if inside:
             return _without_prefixes(inside)
-    return dict(tensors)
+    return tensors

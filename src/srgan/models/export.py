@@ -1,7 +1,7 @@
-"""Model file -> ONNX, OpenVINO IR or TorchScript for other programs, each checked before it counts.
+"""Writes a model as ONNX, OpenVINO IR or TorchScript for other programs, and checks the result.
 
-All three take pictures of any height and width. Their graphs are the folded network's, but for
-TorchScript, which is the torch network with its parameters, so that `.to(device)` moves them.
+All three take pictures of any height and width. ONNX and OpenVINO files hold the folded network.
+TorchScript files hold the torch network with its parameters, so that `.to(device)` moves them.
 """
 
 import tempfile
@@ -20,16 +20,16 @@ from srgan.networks.architecture import Checkpoint
 ExportFormat = Literal["onnx", "openvino", "torchscript"]
 ExportPrecision = Literal["fp32", "fp16"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
-SIZES = ((24, 32), (37, 53), (64, 9))  # LR, of the check
-# Largest difference from our fp32 engine that a file may have, in units of [0, 1].
+SIZES = ((24, 32), (37, 53), (64, 9))  # (height, width) of the LR pictures of the check
+# Largest allowed difference from our fp32 engine, in units of [0, 1].
 LIMITS: dict[ExportPrecision, float] = {"fp32": 1e-4, "fp16": 2e-2}
-ROUNDING = 0.5 / 255  # what 8 bits add
+ROUNDING = 0.5 / 255  # added to the limit for 8-bit results
 
 ExportedModel = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportError(UserError):
-    """A file that cannot be made, or that fails its check: one line."""
+    """The exported file fails its check: one line with the reason."""
 
 
 def export(
@@ -40,21 +40,22 @@ def export(
     precision: ExportPrecision = "fp32",
     uint8: bool = False,
 ) -> float:
-    """Write the generator for other programs; what fails the check is never in place.
+    """Write the generator for other programs. A file that fails its check is not written.
 
     Args:
-        path: openvino writes a .bin beside it.
-        precision: fp16 stores half the bytes and computes in half precision where the program
-            can; input and output stay float32.
-        uint8: (N, H, W, 3) uint8 in and out, as pictures lie in memory, instead of
-            (N, 3, H, W) float32 in [0, 1]. RGB in both cases.
+        path: openvino also writes a .bin file beside it.
+        precision: fp16 stores half the bytes, and computes in half precision where the program
+            can. Input and output stay float32.
+        uint8: input and output are (N, H, W, 3) uint8, the layout of pictures in memory,
+            instead of (N, 3, H, W) float32 in [0, 1]. RGB in both cases.
 
     Returns:
         The largest difference from our fp32 engine over random pictures of `SIZES`, in units
         of [0, 1].
 
     Raises:
-        ExportError: the difference is more than `LIMITS` allows.
+        ExportError: the difference is larger than `LIMITS` allow.
+        MissingExtraError: the format's libraries are not installed.
     """
     if format != "openvino":
         need("export", f"--format {format}")
@@ -68,12 +69,13 @@ def export(
                 f"{path}: deleted: its results differ from srgan's by up to {difference:.2g}, "
                 f"more than {limit:.2g}"
             )
-        for file in sorted(Path(folder).iterdir()):  # .bin before .xml, which needs it
+        for file in sorted(Path(folder).iterdir()):  # .bin first: .xml needs it
             file.replace(path.parent / file.name)
     return difference
 
 
 def _difference(checkpoint: Checkpoint, model: ExportedModel, uint8: bool) -> float:
+    """Largest difference from our fp32 engine; infinite if the results' shapes differ."""
     from srgan.engines.create import create_engine
 
     engine = create_engine(checkpoint, EngineOptions("openvino", "fp32"))
@@ -94,24 +96,24 @@ def _difference(checkpoint: Checkpoint, model: ExportedModel, uint8: bool) -> fl
 
 
 def _write_onnx(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool) -> ExportedModel:
-    import onnx
     import onnxruntime
 
     from srgan.models.onnx import build
 
-    onnx.save(build(checkpoint, half=half, uint8=uint8), path)
+    path.write_bytes(build(checkpoint, half=half, uint8=uint8).SerializeToString())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda picture: session.run(None, {"lr": picture})[0]  # type: ignore[return-value]
+    return lambda picture: session.run(None, {"lr": picture})[0]
 
 
 def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool) -> ExportedModel:
     import openvino
-    from openvino import opset13 as opset
+    from openvino import opset13
 
     from srgan.engines.openvino import GraphOperations, graph_model, shared_core
 
+    opset: Any = opset13  # its functions have no types
     generator, graph = folding.fold(checkpoint), GraphOperations({})
     if uint8:
         x = lr = opset.parameter([-1, -1, -1, 3], np.uint8)
@@ -152,13 +154,14 @@ def _write_torchscript(
 
     example = torch.zeros((1, 16, 20, 3) if uint8 else (1, 3, 16, 20))
     example = example.to(torch.uint8) if uint8 else example
+    jit: Any = torch.jit  # its functions have no types
     with warnings.catch_warnings(action="ignore"), torch.inference_mode():
-        torch.jit.save(torch.jit.trace(Exported().eval(), example, check_trace=False), path)
-        loaded = torch.jit.load(path)
+        jit.save(jit.trace(Exported().eval(), example, check_trace=False), path)
+        loaded = jit.load(path)
 
     def run(picture: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return loaded(torch.from_numpy(picture)).numpy()
+            return loaded(torch.as_tensor(picture)).numpy()
 
     return run
 

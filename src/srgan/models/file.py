@@ -1,29 +1,29 @@
-"""The model file: one safetensors file that rebuilds its generator with no config.
+"""The model file: one safetensors file that holds a generator and all that rebuilds it.
 
-Tensors carry the generator's names (see `expected_shapes`); the metadata says which
-architecture and hyperparameters they belong to, how they were trained and what they score.
-Reading and writing need numpy only, never torch, and never execute anything from the file.
+The tensors have the generator's names (see `expected_shapes`). The metadata holds the
+architecture's hyperparameters, and how the model was trained and what it scores. Reading and
+writing need numpy only, never torch, and never execute anything from the file.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.numpy import save
 
 from srgan.errors import UserError
 from srgan.networks.architecture import Architecture, Checkpoint, Tensors, expected_shapes, mismatch
+from srgan.networks.tensors import TensorFileError, read_safetensors
 from srgan.pictures.files import replace_file
 
+FORMAT = "srgan-model"
 FORMAT_VERSION = 2
-
-
 ALWAYS_WRITTEN = ("blocks", "channels", "scale")
-# Tensor with the hyperparameters as JSON, where they are not the paper's: programs that see
-# tensors without metadata, as spandrel, could not know them otherwise.
+# Name of a tensor that holds the hyperparameters as JSON, in files that are not the paper's
+# network. Programs that see tensors without metadata, such as spandrel, need it.
 ARCHITECTURE = "architecture"
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -37,7 +37,18 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
-def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a model file.
+
+    Returns:
+        The model, or None for a safetensors file that another program wrote.
+
+    Raises:
+        CheckpointError: the file is damaged, or of a newer version of srgan.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        return None
     try:
         version = int(metadata["format_version"])
         if version < 1:
@@ -48,21 +59,32 @@ def _checked(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> Check
                 f"{FORMAT_VERSION}); run: pip install --upgrade srgan"
             )
         architecture = Architecture(**json.loads(metadata["architecture"]))
-        info = json.loads(metadata["info"])
-        _check_info(info)
+        info = _parsed_info(metadata["info"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: damaged metadata ({error!r})") from error
     tensors.pop(ARCHITECTURE, None)
     return fitting(path, architecture, tensors, info)
 
 
+def read_tensors(path: Path) -> tuple[Tensors, Mapping[str, str]]:
+    """Read the tensors and the metadata of any safetensors file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        return read_safetensors(path, "numpy")
+    except TensorFileError as error:
+        raise CheckpointError(f"{error}; download or train it again") from error
+
+
 def fitting(
     path: Path, architecture: Architecture, tensors: Tensors, info: dict[str, Any]
 ) -> Checkpoint:
-    """What a file holds, as a Checkpoint.
+    """Make a Checkpoint of a file's tensors, converted to float32.
 
     Raises:
-        CheckpointError: the tensors are not those of the architecture.
+        CheckpointError: the tensors do not fit the architecture.
     """
     problem = mismatch(expected_shapes(architecture), tensors)
     if problem:
@@ -72,22 +94,15 @@ def fitting(
     )
 
 
-def _check_info(info: Any) -> None:
+def _parsed_info(text: str) -> dict[str, Any]:
+    info: Any = json.loads(text)
     if not isinstance(info, dict):
         raise TypeError("info is not an object")
+    info = cast(dict[str, Any], info)
     for name, (low, high) in info.get("int8", {}).items():
         if not low <= 0 <= high or low == high:
             raise ValueError(f"int8 range of {name}: {low} to {high}")
-
-
-def _written(architecture: Architecture) -> dict[str, Any]:
-    """The hyperparameters that a model file names: those of every network, and deviations."""
-    usual = asdict(Architecture())
-    return {
-        name: value
-        for name, value in asdict(architecture).items()
-        if name in ALWAYS_WRITTEN or value != usual[name]
-    }
+    return info
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
@@ -98,26 +113,36 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
             float32: they are few, and running variances do not fit float16's range.
 
     Raises:
-        ValueError: the tensors are not those of the architecture.
+        ValueError: the tensors do not fit the architecture.
         OSError: the file could not be written.
     """
     problem = mismatch(expected_shapes(checkpoint.architecture), checkpoint.tensors)
     if problem:
         raise ValueError(problem)
     tensors: Tensors = {
-        # safetensors writes memory as it lies; channels_last weights do not lie as their shape.
+        # safetensors writes arrays in memory order, which is not that of the shape in networks
+        # that were trained with channels_last.
         name: np.ascontiguousarray(tensor, np.float16 if half and tensor.ndim == 4 else np.float32)
         for name, tensor in checkpoint.tensors.items()
     }
-    architecture = _written(checkpoint.architecture)
-    usual = architecture.keys() == set(ALWAYS_WRITTEN)
-    if not usual:
-        tensors[ARCHITECTURE] = np.frombuffer(json.dumps(architecture).encode(), np.uint8)
+    hyperparameters = _written_hyperparameters(checkpoint.architecture)
+    is_papers = hyperparameters.keys() == set(ALWAYS_WRITTEN)
+    if not is_papers:
+        tensors[ARCHITECTURE] = np.frombuffer(json.dumps(hyperparameters).encode(), np.uint8)
     metadata = {
-        "format": "srgan-model",
-        # The paper's network as ever, so that older versions read it.
-        "format_version": "1" if usual else "2",
-        "architecture": json.dumps(architecture),
+        "format": FORMAT,
+        "format_version": "1" if is_papers else "2",  # older versions of srgan read format 1
+        "architecture": json.dumps(hyperparameters),
         "info": json.dumps(checkpoint.info),
     }
     replace_file(path, save(tensors, metadata))
+
+
+def _written_hyperparameters(architecture: Architecture) -> dict[str, Any]:
+    """The hyperparameters that a model file names: three always, others if not the default."""
+    defaults = asdict(Architecture())
+    return {
+        name: value
+        for name, value in asdict(architecture).items()
+        if name in ALWAYS_WRITTEN or value != defaults[name]
+    }

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: `--model hf:USER/NAME`, and `srgan push`."""
+"""Downloads models from the Hugging Face hub, `--model hf:USER/NAME`, and publishes them there."""
 
 import tempfile
 from collections.abc import Callable
@@ -16,22 +16,28 @@ PREFIX = "hf:"
 MODEL_FILE = "model.safetensors"
 TIMEOUT = 10  # seconds for the first answer
 WIDGET = WEIGHTS / "widget.png"  # a part of NASA's portrait of E. Collins, public domain
-# The hub's names of licences; others are said in the card's text only.
+# Licences that the hub knows, by its names. Others appear in the card's text only.
 LICENCES = ("mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
-OWN_FIGURES = {"psnr_y": "psnr", "ssim_y": "ssim"}  # of a training's held-out pictures
+# Metrics of a training run on its held-out pictures: names in the model file and on the hub.
+HELD_OUT_METRICS = {"psnr_y": "psnr", "ssim_y": "ssim"}
 
 
 class HubError(UserError):
-    """What the hub does not give or take: one line with the reason and what to do."""
+    """A download or an upload failed: one line with the reason and what to do."""
 
 
 def fetch(model: str) -> Path:
-    """Download a model once: hf:USER/NAME, or hf:USER/NAME/FILE for another file in it.
+    """Download a model, unless it is in the cache.
 
-    Returns the file in the hub's cache, which is also used where the hub cannot be reached.
+    Args:
+        model: hf:USER/NAME for model.safetensors, or hf:USER/NAME/FILE for another file.
+
+    Returns:
+        The file in the cache of huggingface_hub. It is used when the hub cannot be reached.
 
     Raises:
-        HubError: no such file, or no connection.
+        HubError: there is no such file, or the hub cannot be reached and the file is not cached.
+        MissingExtraError: huggingface_hub is not installed.
     """
     user, _, rest = model.removeprefix(PREFIX).partition("/")
     name, _, file = rest.partition("/")
@@ -41,7 +47,7 @@ def fetch(model: str) -> Path:
     offline = _unreachable(hub)
     try:
         return Path(hub.hf_hub_download(f"{user}/{name}", file, local_files_only=bool(offline)))
-    except Exception as error:  # of the connection, the server, the names, the disk
+    except Exception as error:  # the library, its session and the disk raise many kinds
         raise HubError(f"{model}: {offline or _reason(error, file)}") from error
 
 
@@ -52,16 +58,19 @@ def push(
     upscale: Callable[[Image.Image], Image.Image],
     private: bool = False,
 ) -> str:
-    """Put a model with its card and an example into a repository, made if it does not exist.
+    """Upload a model with its card and an example to a repository, which is made if missing.
 
     Args:
+        repository: USER/NAME.
         upscale: runs the model, for the card's example.
+        private: make a new repository private.
 
     Returns:
-        The address of its page.
+        The URL of its page.
 
     Raises:
-        HubError: no connection, or not logged in.
+        HubError: the hub cannot be reached, or the user is not logged in.
+        MissingExtraError: huggingface_hub is not installed.
     """
     hub = _library(repository)
     if offline := _unreachable(hub):
@@ -77,28 +86,33 @@ def push(
         try:
             hub.create_repo(repository, private=private, exist_ok=True)
             hub.create_commit(repository, additions, commit_message="srgan push")
-        except Exception as error:  # of the connection, the server, the names
+        except Exception as error:  # the library and its session raise many kinds
             raise HubError(f"{repository}: {_reason(error, MODEL_FILE)}") from error
-    return f"{hub.constants.ENDPOINT}/{repository}"
+    return f"{_endpoint()}/{repository}"
 
 
-def _library(what: str) -> Any:
-    need("hub", f"{what}: the hub")
+def _library(model: str) -> Any:
+    need("hub", f"{model}: the hub")
     import huggingface_hub
-    import huggingface_hub.constants
 
     return huggingface_hub
 
 
-def _unreachable(hub: Any) -> str:
-    """Why the hub does not answer, or nothing.
+def _endpoint() -> str:
+    from huggingface_hub import constants
 
-    Asked once: huggingface_hub itself tries for half a minute, and says so in a dozen lines,
-    before it looks into its cache.
+    return constants.ENDPOINT
+
+
+def _unreachable(hub: Any) -> str:
+    """The reason why the hub cannot be reached, or "".
+
+    huggingface_hub itself would retry for half a minute, and print a dozen lines, before it looks
+    into its cache.
     """
     try:
-        hub.get_session().head(hub.constants.ENDPOINT, timeout=TIMEOUT)
-    except Exception as error:  # of whatever library the session is
+        hub.get_session().head(_endpoint(), timeout=TIMEOUT)
+    except Exception as error:  # the session's library depends on huggingface_hub's version
         return f"the hub cannot be reached ({' '.join(str(error).split())[:200]})"
     return ""
 
@@ -108,7 +122,7 @@ def _reason(error: Exception, file: str) -> str:
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.LocalTokenNotFoundError) or status in (401, 403):
-        return "the hub does not know you: log in with: hf auth login"
+        return "not logged in to the hub: log in with: hf auth login"
     if isinstance(error, errors.RepositoryNotFoundError):
         return "no such repository, or a private one; log in with: hf auth login"
     if isinstance(error, errors.RemoteEntryNotFoundError):
@@ -124,11 +138,10 @@ def _write_example(upscale: Callable[[Image.Image], Image.Image], folder: Path) 
 
 def _metadata(checkpoint: Checkpoint, repository: str) -> Any:
     from huggingface_hub import ModelCardData
-    from huggingface_hub.constants import ENDPOINT
 
     licence = str(checkpoint.info.get("licence", "")).lower().partition(" ")[0]
     example = {
-        "src": f"{ENDPOINT}/{repository}/resolve/main/example.png",
+        "src": f"{_endpoint()}/{repository}/resolve/main/example.png",
         "output": {"url": "example-sr.png"},
     }
     return ModelCardData(
@@ -143,13 +156,13 @@ def _metadata(checkpoint: Checkpoint, repository: str) -> Any:
 
 
 def _results(checkpoint: Checkpoint) -> list[Any]:
-    """The model file's metrics: figures of its training, or PSNR-Y by benchmark set."""
+    """The model file's metrics: on its training's held-out pictures, or PSNR-Y by benchmark set."""
     from huggingface_hub import EvalResult
 
     metrics = checkpoint.info.get("metrics", {})
-    figures = [
+    values = [
         ("held-out pictures", metric, metrics[name])
-        for name, metric in OWN_FIGURES.items()
+        for name, metric in HELD_OUT_METRICS.items()
         if name in metrics
     ] or [(name, "psnr", value) for name, value in metrics.items() if isinstance(value, Real)]
     return [
@@ -162,12 +175,12 @@ def _results(checkpoint: Checkpoint) -> list[Any]:
             metric_name=f"{metric.upper()}-Y",
             metric_value=float(value),
         )
-        for dataset, metric, value in figures
+        for dataset, metric, value in values
     ]
 
 
 def _text(checkpoint: Checkpoint, repository: str) -> str:
-    """The card below its metadata: a shipped model's own, else what the model file says."""
+    """The text of the card: of a shipped model its own card, otherwise facts of the model file."""
     name = str(checkpoint.info.get("name", repository.rpartition("/")[2]))
     shipped = WEIGHTS / f"{name}.md"
     about = shipped.read_text(encoding="utf-8") if shipped.is_file() else _about(checkpoint, name)
@@ -196,9 +209,9 @@ def _about(checkpoint: Checkpoint, name: str) -> str:
     ]
     if "source" in info:
         parts.append(f"Converted from {info['source']}.")
-    figures = [f"| {name} | {value} |" for name, value in info.get("metrics", {}).items()]
-    if figures:
-        parts.append("\n".join(["| metric | |", "|---|---|", *figures]))
+    rows = [f"| {name} | {value} |" for name, value in info.get("metrics", {}).items()]
+    if rows:
+        parts.append("\n".join(["| metric | value |", "|---|---|", *rows]))
     if "licence" in info:
         parts.append(f"Licence: {info['licence']}")
     return "\n\n".join(str(part) for part in parts if part)

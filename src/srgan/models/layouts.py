@@ -1,7 +1,7 @@
-"""How other implementations of SRResNet name their tensors, and what their networks do.
+"""Translates the tensors of other SRResNet implementations to our names and architecture.
 
-What tensors tell (channels, blocks, kernels, scale, BN) is read from them; the rest is fixed by
-whose code wrote the file, which their names tell.
+The names of the tensors show which implementation wrote a file. Their shapes give channels,
+blocks, kernels, scale and BN; the implementation fixes the other hyperparameters.
 """
 
 import re
@@ -21,32 +21,32 @@ from srgan.networks.architecture import (
 
 
 class LayoutError(ValueError):
-    """Tensors that are no SRResNet known here: the reason."""
+    """The tensors do not form an SRResNet of a known layout. The text is the reason."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One implementation.
+    """The tensors' names of one implementation.
 
     Attributes:
-        source: whose it is.
-        modules: (their name, ours) of each module with tensors; # stands for an index.
-        slopes: of activations that are no tensors, by the first part of our name.
-        options: what the names say about the network, as of `Architecture`.
+        source: the project, OWNER/NAME.
+        modules: (their name, our name) of each module with tensors; # stands for an index.
+        slopes: negative slopes of activations without parameters, by the first part of our name.
+        options: hyperparameters that the implementation fixes, as keywords of `Architecture`.
     """
 
     source: str
     modules: tuple[tuple[str, str], ...]
-    slopes: Mapping[str, float] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    slopes: Mapping[str, float] = field(default_factory=dict[str, float])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def ours(self, name: str) -> str | None:
-        """Our name of their tensor."""
+        """Our name of their tensor; None where there is none."""
         module, _, leaf = name.rpartition(".")
         return _renamed(module, leaf, self.modules)
 
     def theirs(self, name: str) -> str:
-        """Their name of our tensor; ours where they have none."""
+        """Their name of our tensor; our name where they have none."""
         module, _, leaf = name.rpartition(".")
         return _renamed(module, leaf, ((b, a) for a, b in self.modules)) or name
 
@@ -61,7 +61,7 @@ def _renamed(module: str, leaf: str, names: Iterable[tuple[str, str]]) -> str | 
 
 
 def _blocks(theirs: str, *names: str) -> tuple[tuple[str, str], ...]:
-    """Residual blocks: the names of their convolution, BN, PReLU, convolution, BN."""
+    """Pairs for the residual blocks; `names` are of convolution, BN, PReLU, convolution, BN."""
     ours = ("conv1", "bn1", "prelu", "conv2", "bn2")
     return tuple((f"{theirs}.{a}", f"blocks.#.{b}") for a, b in zip(names, ours, strict=True))
 
@@ -98,7 +98,7 @@ LORNATANG = Layout(
         ("upsampling.#.upsample_block.0", "upsample.#.conv"),
         ("upsampling.#.upsample_block.2", "upsample.#.prelu"),
         ("conv3", "tail"),
-        # Of 2022 and before.
+        # Names until 2022.
         ("conv_block1.0", "head.conv"),
         ("conv_block1.1", "head.prelu"),
         ("conv_block2.0", "trunk.conv"),
@@ -119,7 +119,7 @@ MSRRESNET = Layout(
         ("upconv2", "upsample.1.conv"),
         ("conv_hr", "hr.conv"),
         ("conv_last", "tail"),
-        # KAIR's names.
+        # Names in KAIR.
         ("recon_trunk.#.conv1", "blocks.#.conv1"),
         ("recon_trunk.#.conv2", "blocks.#.conv2"),
         ("HRconv", "hr.conv"),
@@ -158,7 +158,7 @@ LEFTTHOMAS = Layout(
         ("block8.#", "tail"),
     ),
 )
-# As in its published netG_epoch_4_100.pth.
+# The published netG_epoch_4_100.pth has a PReLU in place of the trunk's BN.
 LEFTTHOMAS_PRELU = replace(
     LEFTTHOMAS,
     modules=tuple((a, "trunk.prelu" if b == "trunk.bn" else b) for a, b in LEFTTHOMAS.modules),
@@ -182,12 +182,13 @@ LAYOUTS = (SGRVINOD, LORNATANG, MSRRESNET, MMAGIC, LEFTTHOMAS, LEFTTHOMAS_PRELU,
 
 
 def recognise(tensors: Tensors) -> Checkpoint:
-    """The generator that these tensors are, under our names; `info["source"]` says whose it was.
+    """Translate tensors of any of `LAYOUTS` to a Checkpoint; `info["source"]` names the layout.
 
-    A convolution without bias gets one of zeros, an activation without parameter its slope.
+    Convolutions without bias get a bias of zeros. Activations without parameters get their
+    slope as a parameter.
 
     Raises:
-        LayoutError: they are none of `LAYOUTS`, or not whole.
+        LayoutError: no layout has these names, or tensors are missing or have the wrong shape.
     """
     tensors = {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
     strange = {
@@ -198,8 +199,8 @@ def recognise(tensors: Tensors) -> Checkpoint:
         source, names = min(strange.items(), key=lambda item: len(item[1]))
         few = ", ".join(names[:3])
         near = f"nearest is {source}, which has no {few}" if len(names) < len(tensors) else few
-        raise LayoutError(f"not a model file of srgan and no SRResNet known here: {near}")
-    problems = []
+        raise LayoutError(f"not a model file of srgan, nor a known SRResNet layout: {near}")
+    problems: list[LayoutError] = []
     for layout in known:
         try:
             return _translated(layout, tensors)
@@ -226,7 +227,7 @@ def _translated(layout: Layout, theirs: Tensors) -> Checkpoint:
 
 
 def _architecture(layout: Layout, tensors: Tensors) -> Architecture:
-    """What the tensors' names and shapes say, and then the layout."""
+    """The architecture from the tensors' names and shapes, the rest from the layout."""
 
     def side(name: str) -> int:
         return _shape(layout, tensors, name)[-1]
@@ -257,11 +258,11 @@ def _architecture(layout: Layout, tensors: Tensors) -> Architecture:
 def _shape(layout: Layout, tensors: Tensors, name: str) -> tuple[int, ...]:
     shape = tensors[name].shape if name in tensors else ()
     if len(shape) != 4:
-        problem = f"has shape {shape}, which is no convolution's" if shape else "is missing"
+        problem = f"has shape {shape}, not a convolution's" if shape else "is missing"
         raise LayoutError(f"laid out as {layout.source}, but {layout.theirs(name)} {problem}")
     return shape
 
 
 def count(part: str, tensors: Tensors) -> int:
-    """How many modules `part` has: their highest index and one."""
+    """Number of modules in `part`: their highest index plus 1."""
     return max((int(n.split(".")[1]) + 1 for n in tensors if n.startswith(f"{part}.")), default=0)

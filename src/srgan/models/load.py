@@ -1,22 +1,22 @@
-"""One call that loads any model: shipped, by path, other projects', or from the hub."""
+"""One call that loads any model: shipped, by path, of another project, or from the hub."""
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from srgan.models.file import CheckpointError, _checked, shipped_models
+from srgan.models.file import CheckpointError, read_checkpoint, shipped_models
 from srgan.networks.architecture import Checkpoint
 
 
 def load_checkpoint(model: str | Path) -> Checkpoint:
-    """Load a shipped model by name, or by its path a model file or another SRResNet's.
+    """Load a model from the name of a shipped model, a path, or hf:USER/NAME.
 
-    Files other than .safetensors are taken for PyTorch's, and need it: see `srgan.models.convert`.
-    hf:USER/NAME is downloaded from the Hugging Face hub.
+    A path names a model file or the checkpoint of another SRResNet implementation
+    (`srgan.models.convert`). Files that do not end in .safetensors are PyTorch files and need
+    PyTorch. hf:USER/NAME is downloaded from the Hugging Face hub.
 
     Raises:
-        CheckpointError: no such model, or not an SRResNet's, or damaged.
-        HubError: the hub does not give it.
+        CheckpointError: there is no such model, or the file is damaged or not an SRResNet's.
+        HubError: the hub does not deliver the model.
+        MissingExtraError: PyTorch or the hub's library is needed, and not installed.
     """
     if str(model).startswith("hf:"):
         from srgan.models.hub import fetch
@@ -28,20 +28,10 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
             f"{model}: no such model; use a path to a model file, hf:USER/NAME, or one of: "
             + ", ".join(shipped_models())
         )
-    if path.suffix != ".safetensors":
-        from srgan.models.convert import load_foreign
+    if path.suffix == ".safetensors":
+        checkpoint = read_checkpoint(path)
+        if checkpoint is not None:
+            return checkpoint
+    from srgan.models.convert import load_foreign
 
-        return load_foreign(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: not a readable safetensors file ({error}); download or train it again"
-        ) from error
-    if metadata.get("format") != "srgan-model":
-        from srgan.models.convert import convert
-
-        return convert(path, tensors)
-    return _checked(path, metadata, tensors)
+    return load_foreign(path)

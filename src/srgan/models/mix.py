@@ -1,10 +1,10 @@
-"""Sums of models' weights, above all between two models: from faithful to vivid.
+"""Mixes models: weighted sums of their weights, such as the steps from faithful to vivid.
 
-An SRGAN starts from an SRResNet, so that their weights can be mixed (network interpolation, Wang
-et al. 2019, arXiv:1811.10515, and ESRGAN, arXiv:1809.00219, section 3.4): every step between is a
-network, whose pictures lie between theirs. So are means of a run's states (model soups, Wortsman
-et al. 2022, arXiv:2203.05482), and what one model gained can be added to another (task arithmetic,
-Ilharco et al. 2023, arXiv:2212.04089).
+An SRGAN is trained from an SRResNet, so their weights can be mixed: the mixed network's pictures lie
+between the pictures of both (network interpolation: Wang et al. 2019, arXiv:1811.10515; ESRGAN,
+arXiv:1809.00219, section 3.4). The same sum averages several states of a run (model soups: Wortsman
+et al. 2022, arXiv:2203.05482), and adds the gain of one model to another (task arithmetic: Ilharco
+et al. 2023, arXiv:2212.04089).
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,15 @@ from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Checkpoint
 from srgan.networks.folding import with_deviations_of, without_bn
 
-SMALLEST_TOTAL = 1e-6
+SMALLEST_TOTAL = 1e-6  # of shares; smaller sums cannot be divided by
 
 
 def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
-    """A model at a step of the way from its partner to itself.
-
-    The partner is the shipped model that `info["partner"]` names.
+    """Mix a model with its partner, the shipped model that `info["partner"]` names.
 
     Args:
-        detail: 0 is the partner, 1 the model itself; None the model's own default,
-            `info["detail"]`, or the model itself.
+        detail: 0 is the partner, 1 the model itself. None is the model's own default,
+            `info["detail"]`; without one, the model itself.
 
     Raises:
         OptionError: the model has no partner, or none that is shipped, or `detail` is not in
@@ -38,31 +36,31 @@ def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
     partner = checkpoint.info.get("partner")
     if partner is None:
         if detail is not None:
-            raise OptionError("--detail is for models with a partner, which their file names")
+            raise OptionError("--detail works only for models with a partner in their file")
         return checkpoint
     step = float(checkpoint.info.get("detail", 1) if detail is None else detail)
     if not 0 <= step <= 1:
         raise OptionError(f"--detail must be from 0 (faithful) to 1 (vivid), not {step:g}")
     if step == 1:
         return checkpoint
-    if partner not in shipped_models():  # a file must not make us open others, or a connection
+    if partner not in shipped_models():  # a model file must not name other files or URLs
         raise OptionError(f"--detail: the model's partner {partner} is not a shipped model")
     return interpolate(load_checkpoint(partner), checkpoint, step)
 
 
 def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Checkpoint:
-    """(1 - detail) times the weights of one model plus detail times those of another (`mix`).
+    """Mix two models: (1 - detail) times the faithful weights plus detail times the vivid ones.
 
     Args:
         detail: 0 to 1.
 
     Returns:
-        A model with the vivid one's info, the detail, and int8 ranges of its own.
+        A model with the info of the vivid one, except for `detail` and the int8 ranges.
 
     Raises:
         OptionError: the models have different architectures.
     """
-    # The faithful model to the bit, where it is that.
+    # `mix` folds BN, which would change the faithful model's last bits.
     mixed = faithful if detail == 0 else mix([(faithful, 1 - detail), (vivid, detail)])
     info = {**vivid.info, "detail": detail}
     info.pop("int8", None)
@@ -72,17 +70,18 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
 
 
 def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
-    """The sum of models' weights, each times its share of the whole.
+    """Sum the weights of models, each multiplied by its share.
 
-    BN is folded into the convolutions first: its statistics and gains do not mix by themselves.
-    What is left of it divides by the first model's deviations. int8 ranges are mixed, too, unless a
-    model has none, or a share below 0.
+    BN is folded into the convolutions before, because its statistics and gains cannot be summed
+    separately. The BN of the result divides by the first model's deviations
+    (`folding.with_deviations_of`). The int8 ranges are summed, too, unless a model has none or a
+    share is below 0.
 
     Args:
-        models: with their shares, which are divided by their sum; they may be below 0.
+        models: with their shares, which are divided by their sum. Shares may be below 0.
 
     Returns:
-        A model without other info.
+        A model whose info holds int8 ranges only.
 
     Raises:
         OptionError: the models have different architectures, or the shares add up to 0.
@@ -108,7 +107,7 @@ def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
 
 
 def _mixed_ranges(infos: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:
-    """The int8 ranges, as an info, of models with these infos and shares."""
+    """The weighted sum of the models' int8 ranges, as an info."""
     if any(share < 0 or "int8" not in info for info, share in infos):
         return {}
     names = infos[0][0]["int8"]

@@ -1,19 +1,19 @@
-"""The folded network as an ONNX model, built node by node: torch is not needed."""
+"""Builds the folded network as an ONNX model, node by node, without torch."""
 
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from srgan.networks import folding
 from srgan.networks.architecture import Checkpoint
 
-OPSET = 17  # onnxruntime 1.12 of 2022 and all later ones read it
+OPSET = 17  # onnxruntime reads it since 1.12 (2022)
 IR_VERSION = 8
 
 
 class OnnxOperations:
-    """The folded network's operations as nodes of an ONNX graph; tensors are their names."""
+    """`folding.Operations` that add nodes to an ONNX graph; a tensor is its name in the graph."""
 
     def __init__(self, dtype: type[np.floating]) -> None:
         self.dtype = dtype
@@ -70,7 +70,12 @@ class OnnxOperations:
 
 
 def build(checkpoint: Checkpoint, *, half: bool, uint8: bool) -> ModelProto:
-    """A model from "lr" to "sr", any batch, height and width; see `srgan.models.export.export`."""
+    """Build a model with the input "lr" and the output "sr", of any batch, height and width.
+
+    Args:
+        half: compute in float16; input and output keep their type.
+        uint8: input and output are (N, H, W, 3) uint8 instead of (N, 3, H, W) float32 in [0, 1].
+    """
     generator = folding.fold(checkpoint)
     ops = OnnxOperations(np.float16 if half else np.float32)
     x = "lr"
@@ -87,14 +92,16 @@ def build(checkpoint: Checkpoint, *, half: bool, uint8: bool) -> ModelProto:
         x = ops.node("Round", ops.node("Mul", x, ops.constant(255, np.float32)))
         x = ops.node("Cast", ops.node("Transpose", x, perm=[0, 2, 3, 1]), to=TensorProto.UINT8)
     ops.nodes.append(helper.make_node("Identity", [x], ["sr"]))
-    ends = []
-    for name, prefix in (("lr", ""), ("sr", "sr_")):
-        height, width = f"{prefix}height", f"{prefix}width"
-        shape = ["batch", height, width, 3] if uint8 else ["batch", 3, height, width]
-        kind = TensorProto.UINT8 if uint8 else TensorProto.FLOAT
-        ends.append(helper.make_tensor_value_info(name, kind, shape))
-    graph = helper.make_graph(ops.nodes, "srgan", ends[:1], ends[1:], ops.initializers)
+    lr, sr = _port("lr", "height", "width", uint8), _port("sr", "sr_height", "sr_width", uint8)
+    graph = helper.make_graph(ops.nodes, "srgan", [lr], [sr], ops.initializers)
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(
         graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="srgan"
     )
+
+
+def _port(name: str, height: str, width: str, uint8: bool) -> ValueInfoProto:
+    """The type and shape of an input or output; `height` and `width` name free dimensions."""
+    shape = ["batch", height, width, 3] if uint8 else ["batch", 3, height, width]
+    kind = TensorProto.UINT8 if uint8 else TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, kind, shape)

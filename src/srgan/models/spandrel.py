@@ -1,10 +1,10 @@
-"""SRResNet for spandrel, the loader of ComfyUI, chaiNNer and others.
+"""Adds SRResNet to spandrel, the loader of ComfyUI, chaiNNer and others.
 
 >>> from srgan.models.spandrel import register
 >>> register()
 >>> spandrel.ModelLoader().load_from_file("mine.safetensors")
 
-spandrel has no way to find this by itself; docs/other-programs.md says where to call it.
+spandrel cannot find this module by itself; docs/other-programs.md says where to call `register`.
 """
 
 import json
@@ -22,17 +22,17 @@ ID = "SRResNet"
 
 
 class SRResNet(SpandrelArchitecture[Generator]):
-    """Model files of srgan, and the files of other projects that srgan knows."""
+    """srgan's model files, and the checkpoints of other projects that srgan can convert."""
 
     def __init__(self) -> None:
-        super().__init__(id=ID, detect=_detect)
+        super().__init__(id=ID, detect=_detect)  # pyright: ignore[reportUnknownMemberType] - spandrel has no types
 
     def load(self, state_dict: StateDict) -> ImageModelDescriptor[Generator]:
         checkpoint = _checkpoint(state_dict)
         architecture = checkpoint.architecture
         return ImageModelDescriptor(
             Generator(architecture),
-            {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()},
+            {name: torch.as_tensor(tensor) for name, tensor in checkpoint.tensors.items()},
             architecture=self,
             purpose="SR",
             tags=[f"{architecture.channels}nf", f"{architecture.blocks}nb"],
@@ -45,7 +45,7 @@ class SRResNet(SpandrelArchitecture[Generator]):
 
 
 def register() -> None:
-    """Let every `spandrel.ModelLoader` of this process load SRResNets; twice is once."""
+    """Let every `spandrel.ModelLoader` of this process load SRResNets. Calling it twice is fine."""
     if ID not in MAIN_REGISTRY:
         MAIN_REGISTRY.add(ArchSupport.from_architecture(SRResNet()))
 
@@ -53,7 +53,7 @@ def register() -> None:
 def _detect(state_dict: StateDict) -> bool:
     try:
         checkpoint = _checkpoint(state_dict)
-    except (ValueError, TypeError, IndexError):  # LayoutError is the first
+    except (ValueError, TypeError, IndexError):  # LayoutError is a ValueError
         return False
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     return shapes == expected_shapes(checkpoint.architecture)

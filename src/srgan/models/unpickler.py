@@ -1,9 +1,9 @@
-"""The pickle module that `torch.load` reads pickled networks with, for their tensors only.
+"""A pickle module for `torch.load` that reads the tensors of pickled networks, and runs nothing.
 
-a-PyTorch-Tutorial-to-Super-Resolution saves whole modules. `torch.load(weights_only=True)`
-rightly refuses them: a pickle can call any function. Here it can name tensors, stand-ins for
-the classes of that project (which do nothing and cannot be told apart from each other but by
-what they hold), and nothing else. What a file names beyond that is never looked up.
+sgrvinod's a-PyTorch-Tutorial-to-Super-Resolution saves whole modules. `torch.load` with
+`weights_only=True` refuses them, because a pickle can call any function. This module lets a pickle
+name tensors and the classes of that project, which it replaces by a class without behaviour. Any
+other name is an error and is never looked up.
 """
 
 import pickle
@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch._utils
 
 MODULES = {
     *(("models", name) for name in ("SRResNet", "Generator", "Discriminator", "ResidualBlock")),
@@ -29,7 +28,7 @@ MODULES = {
     ("torch.nn.modules.pooling", "AdaptiveAvgPool2d"),
     ("torch.nn.parallel.data_parallel", "DataParallel"),
 }
-# Beside the network in its file: optimizers, the best PSNR as a scalar of numpy.
+# The files also hold optimizers, and the best PSNR as a NumPy scalar.
 IGNORED = {
     ("_codecs", "encode"),
     ("numpy", "dtype"),
@@ -43,16 +42,16 @@ IGNORED = {
 
 
 class PickledModule:
-    """Stands for an `nn.Module`; keeps its state apart, where no name in it means anything."""
+    """Replaces an `nn.Module`. Keeps its state as data: no name in it becomes an attribute."""
 
-    dump_patches = False  # torch asks the classes in files of before 1.6
+    dump_patches = False  # torch reads it from the classes in files of torch.save before 1.6
     state: Mapping[str, Any] = MappingProxyType({})
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.state = state
 
     def tensors(self, prefix: str = "") -> dict[str, torch.Tensor]:
-        """What its `state_dict()` would be."""
+        """The same names and tensors as the module's `state_dict()`."""
         own = {**self.state.get("_parameters", {}), **self.state.get("_buffers", {})}
         tensors = {f"{prefix}{name}": t for name, t in own.items() if isinstance(t, torch.Tensor)}
         for name, module in self.state.get("_modules", {}).items():
@@ -62,7 +61,7 @@ class PickledModule:
 
 
 class Ignored:
-    """Stands for whatever does not matter."""
+    """Replaces objects that are not needed."""
 
     def __new__(cls, *_arguments: object) -> "Ignored":
         return super().__new__(cls)
@@ -72,7 +71,7 @@ class Ignored:
 
 
 class _Function:
-    """A function that a file may call; the function itself would let it set its attributes."""
+    """A function that a file may call. A file cannot set its attributes, as on a plain function."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -85,7 +84,12 @@ class _Function:
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> torch.Tensor:
-    return torch._utils._rebuild_tensor(storage, offset, size, stride)
+    """Replaces `torch._utils._rebuild_tensor`: a view of a torch.TypedStorage."""
+    return torch.empty(0, dtype=storage.dtype).set_(storage.untyped(), offset, size, stride)
+
+
+def _parameter(tensor: torch.Tensor, *_: object) -> torch.Tensor:
+    return tensor
 
 
 FUNCTIONS: dict[tuple[str, str], Any] = {
@@ -93,14 +97,14 @@ FUNCTIONS: dict[tuple[str, str], Any] = {
     ("builtins", "set"): set,
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): defaultdict,
-    ("torch._utils", "_rebuild_parameter"): _Function(lambda tensor, *_: tensor),
+    ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
     ("torch._utils", "_rebuild_tensor"): _Function(_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
 }
 
 
 class Unpickler(pickle.Unpickler):
-    """Raises UnpicklingError at the first name that is not one of the above."""
+    """Raises UnpicklingError at the first name that is not in this module's tables."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         key = (module_name.replace("__builtin__", "builtins"), global_name)
@@ -114,5 +118,5 @@ class Unpickler(pickle.Unpickler):
 
 
 def load(file: Any, **options: Any) -> Any:
-    """As `pickle.load`: torch reads with it what precedes the network in old files."""
+    """Like `pickle.load`; torch calls it for the parts before the network in old files."""
     return Unpickler(file, **options).load()
