@@ -1,32 +1,34 @@
 # Needs Python >= 3.11 and make, nothing else. Everything lives in .venv.
 PYTHON ?= python3
 BIN = .venv/bin
-# A process a core, each of one thread: threads of several processes would wait for each other.
+# One process for each core, each with one thread: threads of several processes would wait for each
+# other. Coverage counts this process and its workers, not the commands that tests start.
 PARALLEL = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup \
 	--max-worker-restart 0 --ignore tests/serve/test_page.py
 # A browser beside a server needs the processor to itself, or clicks come too late.
 BROWSER = $(BIN)/pytest tests/serve/test_page.py
+COVERAGE = --cov --cov-report term:skip-covered
 
-.PHONY: demo test check docs bench lock clean
+.PHONY: demo test lint check docs bench lock clean
 
 demo: .venv/base  ## upscale examples/ with the shipped weights into demo/
 	$(BIN)/srgan upscale examples/ -o demo/ --overwrite
 	$(BIN)/python test_srresnet.py --image_path examples/astronaut.png --srresnet_ckpt srresnet-x4 --output_dir demo
 	@echo "Look at demo/astronaut_srresnet_comparison.png"
 
-test: .venv/dev  ## the tests
-	$(PARALLEL)
+test: .venv/dev  ## the tests, with their coverage
+	$(PARALLEL) $(COVERAGE)
 	$(BROWSER)
 
-check: .venv/dev  ## what CI runs: format, lint, types, tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+lint: .venv/dev  ## format, lint, import order, types, pins
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pre-commit run --all-files --show-diff-on-failure
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(PARALLEL)
-	$(BROWSER)
+	.ci/lock --check
+
+check: lint docs test  ## all that CI runs
 
 docs: .venv/dev  ## the documentation as a site, in site/; a broken link is an error
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/dev  ## speed on this machine, side by side
 	$(BIN)/python benchmarks/speed.py

@@ -1,10 +1,10 @@
 """Mixes models: weighted sums of their weights, such as the steps from faithful to vivid.
 
-An SRGAN is trained from an SRResNet, so their weights can be mixed: the mixed network's pictures lie
-between the pictures of both (network interpolation: Wang et al. 2019, arXiv:1811.10515; ESRGAN,
-arXiv:1809.00219, section 3.4). The same sum averages several states of a run (model soups: Wortsman
-et al. 2022, arXiv:2203.05482), and adds the gain of one model to another (task arithmetic: Ilharco
-et al. 2023, arXiv:2212.04089).
+An SRGAN is trained from an SRResNet, so their weights can be mixed: the pictures of the mixed
+network lie between those of both (network interpolation: Wang et al. 2019, arXiv:1811.10515;
+ESRGAN, arXiv:1809.00219, section 3.4). The same sum averages several states of a run (model soups:
+Wortsman et al. 2022, arXiv:2203.05482), and adds the gain of one model to another (task
+arithmetic: Ilharco et al. 2023, arXiv:2212.04089).
 """
 
 from collections.abc import Sequence
