@@ -203,7 +203,7 @@ def test_what_cannot_be_is_said(pictures: Path, memory: str, small_model: Path) 
     with pytest.raises(StoreError, match="foo://x: Protocol not known"):
         run("foo://x", memory, small_model)
     open_store(memory).write("x.parquet", b"text")
-    with pytest.raises(StoreError, match=r"x\.parquet: it is no parquet file"):
+    with pytest.raises(StoreError, match=r"x\.parquet: it is not a parquet file"):
         run(memory, f"{memory}/out", small_model)
 
 

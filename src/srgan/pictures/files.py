@@ -1,32 +1,32 @@
-"""The file system's side of pictures: reasons in plain words, and files that appear whole."""
+"""Writes files that appear whole or not at all, and explains errors of files in plain words."""
 
 import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from srgan.errors import UserError
 
-# Names of temporary files: nobody else's files look like this.
+# Names of temporary files start and end so. No other files do.
 _PART_PREFIX, _PART_SUFFIX = ".srgan-", ".part"
 
 
 class PictureError(UserError):
-    """A picture that cannot be read or written: one line with the file, the reason, what to do."""
+    """A picture cannot be read or written: one line with the file, the reason, what to do."""
 
 
 class UnknownFormatError(PictureError):
-    """Not a picture, or of a format that srgan does not read."""
+    """The file is not a picture, or has a format that srgan does not read."""
 
 
 class TooManyPixelsError(PictureError):
-    """More pixels than the limit."""
+    """The picture has more pixels than the limit."""
 
 
 class StorageError(PictureError):
-    """A file that cannot be written, or no room to decode one: no fault of the picture's."""
+    """A file cannot be written, or there is no room to decode one: the picture is not at fault."""
 
 
 _DISK_FULL = "the disk is full: free some space or write to another folder with -o"
@@ -63,17 +63,19 @@ _CUT_SHORT = (
 
 
 def read_error(name: str, error: OSError) -> PictureError:
+    """The error for a file that cannot be opened or read."""
     reason = _READ_REASONS.get(error.errno or 0, f"it cannot be read ({error.strerror})")
     return PictureError(f"{name}: {reason}")
 
 
 def write_error(path: Path, error: OSError) -> PictureError:
+    """The error for a file that cannot be written."""
     reason = _WRITE_REASONS.get(error.errno or 0, f"it cannot be written ({error.strerror})")
     return StorageError(f"{path}: {reason}")
 
 
 def encode_error(name: Path | str, text: str) -> PictureError:
-    """The error for what libvips said while writing, a disk that is full above all."""
+    """The error for libvips' message while writing, most often about a full disk."""
     for code, reason in _WRITE_REASONS.items():
         if os.strerror(code) in text:
             return StorageError(f"{name}: {reason}")
@@ -81,7 +83,11 @@ def encode_error(name: Path | str, text: str) -> PictureError:
 
 
 def decode_error(name: str, format: str, text: str) -> PictureError:
-    """The error for what libvips said while reading."""
+    """The error for libvips' message while reading.
+
+    Args:
+        format: the picture's, as `recognise` names it.
+    """
     if os.strerror(errno.ENOSPC) in text:
         return StorageError(
             f"{name}: there is no room to decode it: free some space in the TMPDIR folder"
@@ -100,21 +106,21 @@ def decode_error(name: str, format: str, text: str) -> PictureError:
 
 
 def _phrase(text: str) -> str:
-    """The last line of libvips' multi-line error text that says anything, without the prefix."""
+    """The last informative line of libvips' error text, without prefix, in parentheses."""
     lines = [line.strip().split(": ", 1)[-1] for line in text.splitlines()]
     lines = [line[:100] for line in lines if len(line.split()) > 1]
     return f" ({lines[-1]})" if lines else ""
 
 
 @contextlib.contextmanager
-def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary file beside `path` for the body to fill; it becomes `path` when the body ends.
+def new_file(path: Path, overwrite: bool) -> Generator[Path, None, None]:
+    """Give the body a temporary file beside `path` to fill; it becomes `path` when the body ends.
 
-    If anything goes wrong, no part of it stays behind, and an existing `path` is untouched.
-    Without `overwrite` an existing `path` is never replaced, not even one made while the body ran.
+    After an error, no part of the file stays behind, and an existing `path` is untouched. Without
+    `overwrite` an existing `path` is never replaced, not even one that appeared meanwhile.
 
     Raises:
-        PictureError: `path` exists, or cannot be written. Errors of the body pass unchanged.
+        PictureError: `path` exists or cannot be written. Errors of the body pass unchanged.
     """
     with _temporary_beside(path) as temporary:
         with _as_write_errors(path):
@@ -127,30 +133,34 @@ def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of the program's own, such as a model or a state, and replace an older one.
+    """Write a file that srgan owns, such as a model or a state; replace an older one.
 
-    A killed process, a full disk or a power cut leaves the old file or the new one.
+    A killed process, a full disk or a power cut leaves either the old file or the new one.
 
     Raises:
-        OSError: it could not be written; an older file is untouched.
+        OSError: the file could not be written; an older file is untouched.
     """
     with _temporary_beside(path) as temporary:
         _create(temporary)
         temporary.write_bytes(content)
         _sync(temporary)
         temporary.replace(path)
-    if os.name == "posix":  # the rename itself survives a power cut
+    if os.name == "posix":  # so that a power cut cannot undo the rename
         _sync(path.parent, os.O_RDONLY)
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the temporary files in `folder` that killed processes have left; none below it."""
+    """Remove the temporary files that killed processes left in `folder`, not in its subfolders."""
     for part in folder.glob(f"{_PART_PREFIX}*{_PART_SUFFIX}"):
         part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if need be. Raises PictureError."""
+    """Make a folder and its parents, if they do not exist.
+
+    Raises:
+        PictureError: the folder cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -162,8 +172,8 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` that no other file has; a file of that name is removed at the end."""
+def _temporary_beside(path: Path) -> Generator[Path, None, None]:
+    """A free name in the folder of `path`. At the end a file of that name is removed."""
     temporary = path.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{_PART_SUFFIX}"
     try:
         yield temporary
@@ -173,7 +183,8 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _as_write_errors(path: Path) -> Iterator[None]:
+def _as_write_errors(path: Path) -> Generator[None, None, None]:
+    """Turn the body's OSErrors into PictureErrors."""
     try:
         yield
     except OSError as error:
@@ -181,11 +192,12 @@ def _as_write_errors(path: Path) -> Iterator[None]:
 
 
 def _create(path: Path) -> None:
-    """Not by mkstemp, so that the file gets the user's usual mode."""
+    """Create an empty file with the user's default mode. mkstemp would make it private."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _refuse(path: Path, overwrite: bool) -> None:
+    """Raise OSError if `path` must not be written."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "")
     if not overwrite and os.path.lexists(path):
@@ -193,6 +205,7 @@ def _refuse(path: Path, overwrite: bool) -> None:
 
 
 def _sync(path: Path, flags: int = os.O_RDWR) -> None:
+    """Wait until the disk has the file or folder."""
     handle = os.open(path, flags)
     try:
         os.fsync(handle)
@@ -201,11 +214,12 @@ def _sync(path: Path, flags: int = os.O_RDWR) -> None:
 
 
 def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Give the temporary file its name, in one step where the file system can."""
     if overwrite:
         temporary.replace(path)
         return
     try:
-        os.link(temporary, path)  # fails when the name is taken, in one step
+        os.link(temporary, path)  # fails if the name is taken, in one step
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: take the name first

@@ -1,9 +1,9 @@
-"""Picture files and bytes to arrays and back, through libvips.
+"""Reads picture files and bytes into arrays, and writes arrays, through libvips.
 
-Reading: windows of a `Picture`, which indexes like an (H, W, C) array. libvips decodes up to
-100 MB of pixels into memory and more into a temporary file that it maps.
-Writing: rows from an iterator are encoded as they come, so memory stays flat for PNG, JPEG and
-TIFF; the WebP and AVIF encoders hold the whole picture.
+Reading: `open_picture` returns a `Picture`, which is indexed like an (H, W, C) array. libvips
+decodes up to 100 MB of pixels into memory, and more into a temporary file that it maps.
+Writing: rows from an iterator are encoded as they arrive. So memory stays flat for PNG, JPEG and
+TIFF. The encoders of WebP and AVIF hold the whole picture.
 """
 
 import errno
@@ -18,7 +18,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
-from srgan.pictures.codec.formats import FORMATS, PICTURE_SUFFIXES, check_output, output_format
+from srgan.pictures.codec.formats import (
+    FORMATS,
+    INPUT_FORMATS,
+    PICTURE_SUFFIXES,
+    check_output,
+    formats_that_hold,
+    output_format,
+    recognise,
+)
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.codec.tiff import pixels_end
 from srgan.pictures.files import (
@@ -35,6 +43,7 @@ from srgan.pictures.options import DEFAULT_MAX_PIXELS
 
 __all__ = [
     "FORMATS",
+    "INPUT_FORMATS",
     "PICTURE_SUFFIXES",
     "Picture",
     "PictureError",
@@ -43,6 +52,7 @@ __all__ = [
     "UnknownFormatError",
     "check_output",
     "encode_picture",
+    "formats_that_hold",
     "make_folder",
     "open_picture",
     "output_format",
@@ -54,28 +64,41 @@ _PIXEL_TYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture, upright and in gray or RGB, each with or without straight alpha.
+    """An open picture: upright, gray or RGB, with or without alpha (not premultiplied).
 
-    `picture[top:bottom, left:right]` is an array (h, w, bands) of `dtype`; pixels are decoded at
-    the first one. Not to be shared between threads.
+    `picture[top:bottom, left:right]` is an array (h, w, bands) of `dtype`. The first access
+    decodes the pixels. Threads must not share a picture.
+
+    Attributes:
+        name: the path, or the name that was given with bytes.
+        shape: height, width, bands. 1 band is gray, 2 gray and alpha, 3 RGB, 4 RGBA.
+        dtype: uint8 or uint16.
+        format: of the source, one of INPUT_FORMATS or "heic".
+        notes: for the user: conversions, and parts of the source that were left out.
+        image: the pyvips.Image, with the source's metadata.
+        source: the path or the bytes.
     """
 
-    name: str  # the path, or the name given with bytes
-    shape: tuple[int, int, int]  # height, width, bands; 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA
-    dtype: np.dtype  # uint8 or uint16
-    format: str  # the source's: jpeg, png, webp, tiff, gif, avif, heic or bmp
-    notes: tuple[str, ...]  # for the user: what was left out or converted
-    image: Any = field(repr=False)  # the pyvips.Image, with the source's metadata
+    name: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    format: str
+    notes: tuple[str, ...]
+    image: Any = field(repr=False)
     source: Path | bytes = field(repr=False)
     _region: Any = field(repr=False)
-    _handle: Any = field(repr=False)  # what libvips reads from
+    _handle: Any = field(repr=False)  # the source from which libvips reads, kept open
 
     def open_file(self) -> BinaryIO:
-        """The file as it is, from its first byte."""
+        """Open the source file, undecoded, at its first byte."""
         return _file_of(self.source)
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        """Raises PictureError where the file turns out to be damaged."""
+        """The pixels of a window, (h, w, bands).
+
+        Raises:
+            PictureError: the file is damaged.
+        """
         rows, columns = window
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
@@ -94,11 +117,18 @@ class Picture:
 def open_picture(
     source: Path | bytes, max_pixels: int = DEFAULT_MAX_PIXELS, *, name: str = "<bytes>"
 ) -> Picture:
-    """Open a picture file, or the bytes of one, whatever its suffix says.
+    """Open a picture file, or the bytes of one. Its content tells the format, not its suffix.
 
-    Only the header is read and checked here, except for BMP. `name`: what messages call bytes.
-    Raises PictureError for what is damaged or cannot be read, UnknownFormatError for what is not
-    a picture, TooManyPixelsError for more than `max_pixels`.
+    This reads and checks only the header, except for BMP.
+
+    Args:
+        max_pixels: the limit for width x height.
+        name: of bytes, for messages.
+
+    Raises:
+        UnknownFormatError: the file is not a picture of a format that srgan reads.
+        TooManyPixelsError: the picture has more than `max_pixels` pixels.
+        PictureError: the file is damaged or cannot be read.
     """
     name = name if isinstance(source, bytes) else str(source)
     try:
@@ -117,12 +147,12 @@ def _file_of(source: Path | bytes) -> BinaryIO:
 def _check_is_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-        raise PictureError(f"{path}: it is no ordinary file: give a picture file")
+    if path.exists() and not path.is_file():  # opening a pipe would wait forever
+        raise PictureError(f"{path}: it is not an ordinary file: give a picture file")
 
 
 def _open(name: str, source: Path | bytes, file: BinaryIO, max_pixels: int) -> Picture:
-    format = _sniff(name, file.read(64))
+    format = _format(name, file.read(64))
     file.seek(0)
     vips = load_vips()
     vips.vips_lib.vips_error_clear()
@@ -143,7 +173,7 @@ def _open(name: str, source: Path | bytes, file: BinaryIO, max_pixels: int) -> P
         image, notes = _normalise(name, image, format)
         region = vips.Region.new(image)
         if format == "heic":
-            region.fetch(0, 0, 1, 1)  # known only by trying: the codec may be missing
+            region.fetch(0, 0, 1, 1)  # the codec may be missing; only decoding shows that
     except vips.Error as error:
         raise decode_error(name, format, error.detail) from error
     shape = (image.height, image.width, image.bands)
@@ -151,40 +181,27 @@ def _open(name: str, source: Path | bytes, file: BinaryIO, max_pixels: int) -> P
     return Picture(name, shape, dtype, format, notes, image, source, region, handle)
 
 
-def _sniff(name: str, head: bytes) -> str:
-    """The format by content. libvips' other loaders (SVG, PDF, ...) are never reached."""
+def _format(name: str, head: bytes) -> str:
+    """The format by content. So libvips' other loaders (SVG, PDF, ...) are never reached."""
     if not head:
         raise UnknownFormatError(f"{name}: the file is empty: get a fresh copy")
-    for start, format in (
-        (b"\xff\xd8\xff", "jpeg"),
-        (b"\x89PNG\r\n\x1a\n", "png"),
-        (b"GIF8", "gif"),
-        (b"II*\0", "tiff"),
-        (b"MM\0*", "tiff"),
-        (b"II+\0", "tiff"),
-        (b"MM\0+", "tiff"),
-        (b"BM", "bmp"),
-    ):
-        if head.startswith(start):
-            return format
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[4:8] == b"ftyp":
-        brands = head[8 : int.from_bytes(head[:4], "big")]
-        if b"avif" in brands or b"avis" in brands:
-            return "avif"
-        if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1")):
-            return "heic"
-    known = ", ".join((*FORMATS, "gif", "bmp"))
-    raise UnknownFormatError(f"{name}: not a picture srgan can read: convert it to one of {known}")
+    format = recognise(head)
+    if format is None:
+        known = ", ".join(INPUT_FORMATS)
+        raise UnknownFormatError(
+            f"{name}: not a picture srgan can read: convert it to one of {known}"
+        )
+    return format
 
 
 def _load(source: Any, format: str, max_pixels: int) -> Any:
+    """A pyvips.Image of everything but BMP. libvips decodes it later."""
     loader = {"heic": "heif", "avif": "heif"}.get(format, format)
     options: dict[str, Any] = {"access": "random", "fail_on": "truncated"}
     if format == "tiff":
-        # libvips takes a TIFF's missing strips for black below "error". Without "unlimited" it
-        # refuses strips of more than 50 MB, which scanners write; the pixel limit holds instead.
+        # With less than "error" libvips reads missing strips of a TIFF as black. Without
+        # "unlimited" it refuses strips of more than 50 MB, which scanners write; the limit on
+        # pixels protects instead.
         options |= {"fail_on": "error", "unlimited": True}
     elif format in ("png", "avif", "heic"):
         options["unlimited"] = max_pixels > DEFAULT_MAX_PIXELS
@@ -200,7 +217,7 @@ def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
 
 
 def _check_tiff_is_whole(name: str, file: BinaryIO) -> None:
-    """libvips takes the missing tiles of a TIFF for black, whatever it is told."""
+    """Raise PictureError if a TIFF is cut short: libvips always reads missing tiles as black."""
     try:
         missing = pixels_end(file) > file.seek(0, os.SEEK_END)
     except (struct.error, OverflowError, MemoryError, ValueError):
@@ -210,11 +227,11 @@ def _check_tiff_is_whole(name: str, file: BinaryIO) -> None:
 
 
 def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
-    """BMP through Pillow, whole, since libvips has no loader of its own for it."""
+    """Read all of a BMP with Pillow: libvips has no loader for it."""
     from PIL import BmpImagePlugin
 
     try:
-        # Not Image.open, whose own limit on pixels is lower than ours.
+        # Image.open has a lower limit on pixels than srgan.
         picture = BmpImagePlugin.BmpImageFile(file)
         _check_size(name, picture.width, picture.height, max_pixels)
         mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(picture.mode, "RGB")
@@ -227,7 +244,11 @@ def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
 
 
 def _normalise(name: str, image: Any, format: str) -> tuple[Any, tuple[str, ...]]:
-    """Upright gray or RGB of 8 or 16 bits with at most one alpha, and what was done to get it."""
+    """Convert an image to upright gray or RGB, 8 or 16 bits, at most one alpha.
+
+    Returns:
+        The image, and a note for the user on each conversion that loses something.
+    """
     notes: list[str] = []
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1:
@@ -271,13 +292,23 @@ def write_picture(
     source: Picture | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write `rows` to `path` as they come, whole or not at all; return notes for the user.
+    """Write `rows` to `path` as they arrive; return notes on what the format cannot hold.
 
-    rows: blocks (h_i, W, C) of `dtype`, top to bottom, their heights summing to H of `shape`
-    (H, W, C); C as in `Picture`, alpha straight. They are produced in the calling thread, after
-    the path has been checked; an exception they raise propagates. quality: 1 to 100, for JPEG,
-    WebP and AVIF. source: where the ICC profile, EXIF, XMP, IPTC and resolution come from.
-    Raises PictureError.
+    The file appears whole or not at all.
+
+    Args:
+        rows: blocks (h_i, W, C), from top to bottom; their heights sum to H. They are produced in
+            the calling thread, after the path has been checked. Alpha is not premultiplied.
+        shape: (H, W, C), with C as in `Picture`.
+        dtype: uint8 or uint16.
+        format: a key of FORMATS.
+        quality: 1 to 100, for lossy formats; None for the format's default.
+        source: the picture whose ICC profile, EXIF, XMP, IPTC and resolution are copied.
+        overwrite: replace an existing file.
+
+    Raises:
+        PictureError: the file exists, cannot be written, or cannot hold the picture. Errors of
+            the rows pass unchanged.
     """
     check_output(format, shape[1], shape[0], str(path))
     metadata = _metadata(source)
@@ -297,9 +328,13 @@ def encode_picture(
     quality: int | None = None,
     source: Picture | None = None,
 ) -> tuple[bytes, list[str]]:
-    """The bytes that `write_picture` would write, and its notes.
+    """The bytes of the file that `write_picture` would write, and its notes.
 
-    name: what errors call the picture. All else as in `write_picture`.
+    Args:
+        name: the picture's, for errors. The other arguments are as in `write_picture`.
+
+    Raises:
+        PictureError: the format cannot hold the picture. Errors of the rows pass unchanged.
     """
     check_output(format, shape[1], shape[0], name)
     return encode_bytes(name, Rows(rows, shape, dtype), format, quality, _metadata(source))

@@ -1,35 +1,37 @@
-"""Options for reading pictures and writing results. Importing this is cheap."""
+"""Options for reading pictures and writing results. This module is cheap to import."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from srgan.errors import OptionError
+from srgan.pictures.codec.formats import FORMATS, LOSSY_FORMATS
 
-# What lies beyond a picture's edges: the last pixel repeated, as in MATLAB's imresize when the
-# benchmark sets were made, or the picture mirrored, as in today's. Only outer pixels differ.
+# How bicubic resampling continues a picture beyond its edges. "replicate" repeats the last pixel,
+# like MATLAB's imresize when the benchmark sets were made. "symmetric" mirrors the picture, like
+# today's imresize. Only the outer pixels differ.
 Edges = Literal["replicate", "symmetric"]
 
-
 DEFAULT_MAX_PIXELS = 200_000_000
-
-
 MAX_SCALE = 8
 
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """What is written, and where.
+    """Size, format and name of the results.
 
     Attributes:
-        scale: Result pixels per pixel, 1 to 8; by default the model's own. 1 gives a picture
-            of the same size, sharper.
-        width: Width of the result in pixels; with --height: the most that fits both.
+        scale: Result pixels per pixel, 1 to 8; by default the model's. 1 keeps the size and
+            sharpens.
+        width: Width of the result in pixels. With --height, the largest size that fits both.
         height: Height of the result in pixels.
-        format: One of jpeg, png, webp, tiff, avif; by default the picture's own.
-        quality: Of JPEG, WebP and AVIF, 1 to 100.
-        suffix: Added to the name. Default: _x and the scale, or _w and the width, beside the
-            original; nothing in a folder given with -o.
+        format: One of FORMATS; by default the picture's.
+        quality: From 1 to 100, for LOSSY_FORMATS.
+        suffix: Added to the name. By default _x and the scale, or _w and the width, if the result
+            lies beside the picture, and nothing in a folder given with -o.
         overwrite: Replace files that exist.
+
+    Raises:
+        OptionError: a value is out of range, or options contradict each other.
     """
 
     scale: float | None = None
@@ -51,3 +53,11 @@ class ResultOptions:
             raise OptionError("--quality must be from 1 to 100")
         if self.suffix is not None and ("/" in self.suffix or "\\" in self.suffix):
             raise OptionError("--suffix is part of a file's name: no slashes")
+
+
+# `srgan upscale --help` shows this text, with the names from the table of formats.
+ResultOptions.__doc__ = (
+    (ResultOptions.__doc__ or "")
+    .replace("LOSSY_FORMATS", ", ".join(LOSSY_FORMATS))
+    .replace("FORMATS", ", ".join(FORMATS))
+)

@@ -1,15 +1,15 @@
-"""Kinds of images as pure functions on arrays: number types, gray, alpha, PIL images."""
+"""Conversions of images as pure functions on arrays: number types, gray, alpha, PIL images."""
 
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-FILL_RADIUS = 4  # transparent pixels this close to visible ones take on their colour
+FILL_RADIUS = 4  # transparent pixels this close to visible ones get their colour
 
 
 class Pixels(Protocol):
-    """What `Upscaler.rows` reads: a numpy array or a `Picture`, (H, W, bands)."""
+    """Pixels to read by windows: a NumPy array or a `Picture`, (H, W, bands)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -19,14 +19,15 @@ class Pixels(Protocol):
 
 
 def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Give invisible pixels the mean colour of the visible ones around them.
+    """Give invisible pixels the mean colour of the visible pixels around them.
 
-    What a file keeps under alpha 0 (mostly black) would bleed into the edge as a dark fringe.
-    The mean is weighted by alpha, that is, taken over premultiplied colours; the network then
-    sees no edge where only alpha has one.
+    Files store some colour, mostly black, where alpha is 0. It would bleed into the edge as a
+    dark fringe. The mean is weighted by alpha. The network then sees no edge where only alpha has
+    an edge.
 
     Args:
-        colour: (H, W, C) straight, float; alpha: (H, W, 1) in [0, 1].
+        colour: (H, W, C) float, not multiplied by alpha.
+        alpha: (H, W, 1) in [0, 1].
     """
     if alpha.min() > 0:
         return colour
@@ -36,7 +37,7 @@ def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _box_sum(image: np.ndarray) -> np.ndarray:
-    """Sum over the square of FILL_RADIUS around each pixel."""
+    """Sum over the square that reaches FILL_RADIUS pixels from each pixel."""
     for axis in (0, 1):
         length = image.shape[axis]
         padding = [(FILL_RADIUS, FILL_RADIUS) if a == axis else (0, 0) for a in range(3)]
@@ -47,15 +48,17 @@ def _box_sum(image: np.ndarray) -> np.ndarray:
 
 
 def levels(dtype: np.dtype) -> int:
+    """The value of white: 255 for uint8, 65535 for uint16, 1 for floats."""
     return np.iinfo(dtype).max if dtype.kind == "u" else 1
 
 
 def result_type(dtype: np.dtype) -> np.dtype:
+    """The type of the result of upscaling: the same for integers, float32 for floats."""
     return dtype if dtype.kind == "u" else np.dtype(np.float32)
 
 
 def rgb_uint8(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, bands) uint8 or uint16 as RGB uint8: gray is repeated, alpha left out."""
+    """(H, W, bands) uint8 or uint16 to RGB uint8. Gray is repeated, alpha is left out."""
     colour = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
     return (
         colour if colour.dtype == np.uint8 else ((colour + np.uint32(128)) // 257).astype(np.uint8)
@@ -63,12 +66,12 @@ def rgb_uint8(pixels: np.ndarray) -> np.ndarray:
 
 
 def unit_range(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any accepted type as float32 in [0, 1]."""
+    """Pixels of uint8, uint16 or float in [0, 1] to float32 in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(levels(pixels.dtype))
 
 
 def quantise(image: np.ndarray, target: np.ndarray) -> None:
-    """Write [0, 1] into an array of the picture's type, rounded; floats are only clipped."""
+    """Write values in [0, 1] into `target`, in its type. Integers are rounded; all are clipped."""
     if target.dtype.kind != "u":
         np.clip(image, 0, 1, out=target)
         return
@@ -76,21 +79,23 @@ def quantise(image: np.ndarray, target: np.ndarray) -> None:
     scaled = image * top
     scaled += np.float32(0.5)
     np.clip(scaled, 0, top, out=scaled)
-    np.copyto(target, scaled, casting="unsafe")  # truncates
+    np.copyto(target, scaled, casting="unsafe")  # truncates, after 0.5 was added
 
 
 def check_array(array: np.ndarray) -> np.ndarray:
-    """The array in this machine's byte order.
+    """Check that an array is an image; return it in this machine's byte order.
 
     Raises:
-        ValueError, TypeError: it is no image.
+        ValueError: its shape is not (H, W) or (H, W, 1 to 4), it has no pixels, or it has floats
+            outside [0, 1].
+        TypeError: it is not uint8, uint16 or float.
     """
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise ValueError(f"an image is (H, W) or (H, W, 1 to 4), not {array.shape}")
     if 0 in array.shape:
         raise ValueError(f"an image without pixels: {array.shape}")
-    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+    if array.dtype.name not in ("uint8", "uint16") and array.dtype.kind != "f":
         raise TypeError(f"an image is uint8, uint16 or float in [0, 1], not {array.dtype}")
     if array.dtype.kind == "f" and not (-1e-3 <= array.min() <= array.max() <= 1 + 1e-3):
         raise ValueError("an image of floats has finite values in [0, 1]")
@@ -98,7 +103,11 @@ def check_array(array: np.ndarray) -> np.ndarray:
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
-    """(H, W, bands) in the mode nearest to the image's own."""
+    """A PIL image to an array (H, W, bands): gray or RGB, with or without alpha.
+
+    Raises:
+        TypeError: the mode is I or F, whose range of values is unknown.
+    """
     if image.mode.startswith("I;16"):
         return np.asarray(image, np.uint16)[..., None]
     mode = image.mode
@@ -107,7 +116,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
     elif mode == "1":
         mode = "L"
     elif mode in ("I", "F"):
-        raise TypeError(f"mode {mode} has no range of its own; give an array, uint16 or float")
+        raise TypeError(f"mode {mode} has no fixed range; pass an array of uint16 or float")
     elif mode not in ("L", "LA", "RGB", "RGBA"):
         mode = "RGB"
     array = np.asarray(image.convert(mode))
@@ -115,7 +124,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
 
 
 def to_pil(array: np.ndarray, source: Image.Image) -> Image.Image:
-    """A PIL image with the colour profile of the source."""
+    """An array (H, W, bands) to a PIL image with the colour profile of the source."""
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     if "icc_profile" in source.info and source.mode != "CMYK":
         image.info["icc_profile"] = source.info["icc_profile"]

@@ -1,7 +1,7 @@
-"""Bicubic resampling as MATLAB's imresize does it: the field's definition of LR and of bicubic.
+"""Bicubic resampling like MATLAB's imresize: the field's definition of LR and of "bicubic".
 
-Keys' cubic kernel with a = -0.5, widened by the reduction factor when shrinking
-(antialiasing), edges replicated, height before width. Each pass is a matrix product.
+The kernel is Keys' cubic with a = -0.5. Reduction widens it by the scale (antialiasing). Edges are
+replicated, and height is resized before width. Each pass is a matrix product.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,12 +10,12 @@ import numpy as np
 
 from srgan.pictures.options import Edges
 
-CHUNK = 64  # output rows or columns per product: bands stay narrow, products stay efficient
-CHUNK_SAMPLES = 4_000_000  # and at most so many, where rows are very long
+CHUNK = 64  # output rows per product: few enough for a narrow band of the matrix
+CHUNK_SAMPLES = 4_000_000  # samples per product at most; very long rows need smaller chunks
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys (1981), equation 15: support 4, a = -0.5."""
+    """The cubic kernel of Keys (1981), equation 15, with support 4 and a = -0.5."""
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x * x + 1
     outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -32,8 +32,8 @@ def bicubic_matrix(
     """Rows `start` to `stop` of the matrix that resizes `inputs` samples to `outputs`.
 
     Returns:
-        The first input sample that these rows read, and the matrix (stop - start, samples
-        read), float64; each row sums to 1.
+        The index of the first input sample that these rows read, and the matrix, float64, of
+        stop - start rows and one column for each sample read. Each row sums to 1.
     """
     stop = outputs if stop is None else stop
     scale = outputs / inputs
@@ -44,7 +44,7 @@ def bicubic_matrix(
     weights = _cubic(sharpness * (centre[:, None] - taps))
     weights /= weights.sum(1, keepdims=True)
     if edges == "symmetric":
-        taps %= 2 * inputs  # mirrored, the picture repeats
+        taps %= 2 * inputs  # a mirrored picture repeats after twice its size
         taps = np.minimum(taps, 2 * inputs - 1 - taps)
     taps = taps.clip(0, inputs - 1)
     first = int(taps.min())
@@ -54,7 +54,7 @@ def bicubic_matrix(
 
 
 def _resize_first_axis(array: np.ndarray, outputs: int, edges: Edges = "replicate") -> np.ndarray:
-    """Resize along axis 0, a band of the matrix at a time."""
+    """Resize along axis 0, one band of the matrix at a time."""
     if outputs == array.shape[0]:
         return array
     flat = array.reshape(array.shape[0], -1)
@@ -71,17 +71,17 @@ def _resize_width(image: np.ndarray, width: int, edges: Edges = "replicate") -> 
 
 
 def bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a float image (H, W) or (H, W, C) to `height` x `width`; not clipped."""
+    """Resize a float image (H, W) or (H, W, C) to `height` x `width`. Values are not clipped."""
     return _resize_width(_resize_first_axis(image, height), width)
 
 
 def bicubic_8bit(
     image: np.ndarray, height: int, width: int, edges: Edges = "replicate"
 ) -> np.ndarray:
-    """Resize a uint8 image as MATLAB does: rounded to 8 bits after each of the two passes.
+    """Resize a uint8 image like MATLAB: round to 8 bits after each of the two passes.
 
-    With replicated edges it is identical on every sample to the published LRx4 pictures of Set5,
-    Set14 and BSD100.
+    With replicated edges every sample equals the published LRx4 pictures of Set5, Set14 and
+    BSD100.
     """
     uint8 = np.dtype(np.uint8)
     rows = round_to(_resize_first_axis(image.astype(np.float64), height, edges), uint8)
@@ -89,22 +89,22 @@ def bicubic_8bit(
 
 
 def round_to(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Clip to the range of an unsigned integer type and round half up."""
+    """Clip a float image to the range of an unsigned integer type, and round half up."""
     return np.floor(image.clip(0, np.iinfo(dtype).max) + 0.5).astype(dtype)
 
 
 def resize_rows(
     blocks: Iterable[np.ndarray], shape: tuple[int, int], target: tuple[int, int]
 ) -> Iterator[np.ndarray]:
-    """Resize a picture that arrives as blocks of rows, holding only the rows in reach.
+    """Resize a picture that arrives as blocks of rows. Only the rows in reach are in memory.
 
     Args:
-        blocks: (rows, width, C) each, top to bottom, of an unsigned integer type or float;
-            together `shape` = (height, width).
+        blocks: (h_i, width, C) each, from top to bottom, of an unsigned integer type or float.
+        shape: (height, width) of all blocks together.
         target: (height, width) of the result.
 
     Yields:
-        float32 blocks (rows, width, C) of the result, not clipped.
+        float32 blocks (h_i, width, C) of the result, not clipped.
     """
     (height, width), (target_height, target_width) = shape, target
     reach = max(height / target_height, 1)  # input rows per output row

@@ -1,7 +1,7 @@
-"""Many pictures in one file: parquet in the layout of Hugging Face's datasets, and webdataset.
+"""Reads and writes shards, files of many pictures: parquet and webdataset.
 
-A parquet shard has a column `image` of {bytes, path}, which `datasets` knows as pictures; a
-webdataset shard is a tar file of picture files.
+A parquet shard has a column `image` of {bytes, path}, the layout of pictures in Hugging Face's
+`datasets`. A webdataset shard is a tar file of picture files.
 """
 
 import io
@@ -15,25 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 IMAGE = "image"
-GROUP_ROWS = 64  # of a row group: the least that is read at once
+GROUP_ROWS = 64  # rows of a row group, the smallest part that can be read alone
 _FIELDS = [("bytes", pa.binary()), ("path", pa.string())]
 _FEATURES = {"info": {"features": {IMAGE: {"_type": "Image"}}}}
 _SCHEMA = pa.schema([(IMAGE, pa.struct(_FIELDS))], {"huggingface": json.dumps(_FEATURES)})
 
 
 class ShardError(Exception):
-    """A shard that is not one: one line for the user, without the file's name."""
+    """A file is not a shard of pictures: one line for the user, without the file's name."""
 
 
 class Member(NamedTuple):
-    """A picture file in a shard."""
+    """A picture file in a shard: its name and its bytes."""
 
     name: str
     data: bytes
 
 
 def parquet_bytes(members: Sequence[Member]) -> bytes:
-    """A parquet file of pictures."""
+    """The bytes of a parquet shard of these pictures."""
     columns = [[m.data for m in members], [m.name for m in members]]
     arrays = [pa.array(column, type) for column, (_, type) in zip(columns, _FIELDS, strict=True)]
     images = pa.StructArray.from_arrays(arrays, [name for name, _ in _FIELDS])
@@ -45,7 +45,7 @@ def parquet_bytes(members: Sequence[Member]) -> bytes:
 
 
 def tar_bytes(members: Sequence[Member]) -> bytes:
-    """A webdataset file of pictures, each of which is a sample: names must have one dot."""
+    """The bytes of a webdataset shard. Each picture is one sample, so names must have one dot."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         for name, data in members:
@@ -56,7 +56,7 @@ def tar_bytes(members: Sequence[Member]) -> bytes:
 
 
 def shard_names(path: Path) -> list[str]:
-    """The names of the pictures in a shard that `parquet_bytes` or `tar_bytes` made."""
+    """The names of the pictures in a shard made by `parquet_bytes` or `tar_bytes`."""
     if path.suffix == ".tar":
         with tarfile.open(path) as tar:
             return tar.getnames()
@@ -69,27 +69,29 @@ class ParquetPictures:
     """The pictures of an open parquet file.
 
     Args:
-        column: that holds the pictures, as bytes or {bytes, path}; by default the only such one.
+        file: a binary file that can seek.
+        column: the name of the column of pictures, bytes or {bytes, path}. By default the only
+            column of this kind.
 
     Raises:
-        ShardError: it is no parquet file, or does not say where its pictures are.
+        ShardError: the file is not a parquet file, or it is unclear which column has pictures.
     """
 
     def __init__(self, file: Any, column: str | None = None) -> None:
         try:
             self._file = pq.ParquetFile(file)
         except pa.ArrowInvalid as error:
-            raise ShardError(f"it is no parquet file ({str(error).splitlines()[0]})") from error
+            raise ShardError(f"it is not a parquet file ({str(error).splitlines()[0]})") from error
         self._column = _image_column(self._file.schema_arrow, column)
         self._nested = pa.types.is_struct(self._file.schema_arrow.field(self._column).type)
 
     @property
     def groups(self) -> int:
-        """Parts of the file that can be read alone."""
+        """The number of row groups, the parts that can be read alone."""
         return self._file.num_row_groups
 
     def names(self, group: int) -> list[str | None]:
-        """The file names of a group's pictures, where there are any; no picture is read."""
+        """The file names of a group's pictures, None for a missing one. Reads no picture."""
         rows = self._file.metadata.row_group(group).num_rows
         if not self._nested or "path" not in self._fields():
             return [None] * rows
@@ -97,7 +99,11 @@ class ParquetPictures:
         return column.column(0).combine_chunks().field("path").to_pylist()
 
     def read(self, group: int, rows: Sequence[int]) -> Iterator[bytes]:
-        """The pictures in these rows of a group, which are ascending; nothing where one is null."""
+        """Yield the pictures in these rows of a group; b"" for a null.
+
+        Args:
+            rows: indices in the group, ascending.
+        """
         wanted = f"{self._column}.bytes" if self._nested else self._column
         first = 0
         left = list(rows)
@@ -114,6 +120,7 @@ class ParquetPictures:
 
 
 def _image_column(schema: pa.Schema, column: str | None) -> str:
+    """The name of the column of pictures; see `ParquetPictures`."""
     if column is not None:
         if column not in schema.names:
             raise ShardError(f"it has no column {column}, only {', '.join(schema.names)}")
@@ -122,8 +129,8 @@ def _image_column(schema: pa.Schema, column: str | None) -> str:
         return column
     found = [field.name for field in schema if _holds_bytes(field.type)]
     if len(found) != 1:
-        kind = "no column" if not found else f"several columns ({', '.join(found)})"
-        raise ShardError(f"it has {kind} of pictures: name one with --image-column")
+        count = "no column" if not found else f"several columns ({', '.join(found)})"
+        raise ShardError(f"it has {count} of pictures: name one with --image-column")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Folders wherever they are: on a disk, or in an object store behind an fsspec URL."""
+"""Folders on a disk or in an object store, behind one interface: a path or an fsspec URL."""
 
 import errno
 from dataclasses import dataclass
@@ -13,37 +13,41 @@ LOCAL = ("file", "local")
 
 
 class StoreError(UserError):
-    """A place that cannot be listed, read or written to: one line for the user."""
+    """A folder or file cannot be listed, read or written: one line for the user."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder and what is in it, by names relative to it, with forward slashes.
+    """A folder and its files. Names are relative to it, with forward slashes.
 
-    Goes to other processes, which open connections of their own.
+    A store can be sent to other processes, which open their own connections.
+
+    Attributes:
+        url: as the user wrote it.
+        root: the path of the folder in its file system.
     """
 
-    url: str  # as the user wrote it
-    root: str  # of the folder, in its file system
+    url: str
+    root: str
     _fs: Any  # the fsspec file system
 
     @property
     def local(self) -> bool:
-        """Whether it is a folder of this machine."""
+        """Whether the folder is on this machine."""
         return _protocol(self._fs) in LOCAL
 
     @property
     def in_this_process(self) -> bool:
-        """Whether no other process can see it."""
+        """Whether the folder is in this process's memory, so that no other process sees it."""
         return _protocol(self._fs) == "memory"
 
     def names(self) -> list[str]:
-        """All files in the folder and the folders in it, sorted; none where there is no folder.
+        """The names of all files in the folder and its subfolders, sorted.
 
-        Hidden files and those in hidden folders are left out.
+        Hidden files and files in hidden folders are left out. A missing folder has no files.
 
         Raises:
-            StoreError: it cannot be listed.
+            StoreError: the folder cannot be listed.
         """
         try:
             if self._fs.isfile(self.root):
@@ -51,17 +55,22 @@ class Store:
             found = self._fs.find(self.root)
         except FileNotFoundError:
             return []
-        except Exception as error:  # of whichever library speaks to the store
+        except Exception as error:  # each store's library has its own errors
             raise StoreError(f"{self.url}: cannot be listed ({_text(error)})") from error
         names = [path[len(self.root) :].lstrip("/") for path in found]
         return sorted(name for name in names if not _hidden(name))
 
     def full_name(self, name: str) -> str:
-        """For messages: the URL of a file."""
+        """The URL of a file, for messages."""
         return f"{self.url.rstrip('/')}/{name}"
 
     def read(self, name: str) -> bytes:
-        """Raises PictureError where there is no such file, StoreError where it cannot be read."""
+        """The content of a file.
+
+        Raises:
+            PictureError: there is no such file.
+            StoreError: the file cannot be read.
+        """
         try:
             return self._fs.cat_file(f"{self.root}/{name}")
         except FileNotFoundError as error:
@@ -72,17 +81,18 @@ class Store:
             raise StoreError(f"{self.full_name(name)}: {reason}") from error
 
     def open(self, name: str) -> Any:
-        """A binary file to read from at any place."""
+        """Open a file for reading; it is binary and can seek."""
         return self._fs.open(f"{self.root}/{name}", "rb")
 
     def exists(self, name: str) -> bool:
+        """Whether there is a file of this name."""
         return self._fs.exists(f"{self.root}/{name}")
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file whole or not at all, replacing what has the name.
+        """Write a file, whole or not at all; replace an existing one.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the file cannot be written.
         """
         path = f"{self.root}/{name}"
         try:
@@ -90,7 +100,7 @@ class Store:
                 make_folder(Path(path).parent)
                 with new_file(Path(path), overwrite=True) as part:
                     part.write_bytes(data)
-            else:  # object stores show an object when it is complete
+            else:  # an object store shows an object only when it is complete
                 self._fs.pipe_file(path, data)
         except PictureError as error:
             raise StoreError(str(error)) from error
@@ -99,21 +109,21 @@ class Store:
             raise StoreError(f"{self.full_name(name)}: {reason}") from error
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         if self.exists(name):
             self._fs.rm_file(f"{self.root}/{name}")
 
 
 def open_store(url: str) -> Store:
-    """The folder of a path or URL, which need not exist.
+    """The store of a folder by its path or URL. The folder need not exist.
 
     Raises:
-        StoreError: the URL's kind is unknown, or its library is not installed.
+        StoreError: the scheme of the URL is unknown, or its library is not installed.
     """
     from fsspec.core import url_to_fs
 
     try:
-        # A listing that is remembered would miss what other processes write.
+        # A cached listing would miss files that other processes write.
         fs, root = url_to_fs(str(url), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise StoreError(f"{url}: {_text(error)}") from error

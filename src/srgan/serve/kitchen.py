@@ -14,6 +14,7 @@ from srgan.pictures.images import (
     Picture,
     PictureError,
     check_output,
+    formats_that_hold,
     open_picture,
 )
 from srgan.pictures.options import ResultOptions
@@ -156,7 +157,8 @@ class Kitchen:
                 422,
                 "format-too-small",
                 f"{order.name}: the result has {width:,} x {height:,} pixels, more a side than "
-                f"the {FORMATS[format].max_side:,} that {format.upper()} holds: choose png or tiff",
+                f"the {FORMATS[format].max_side:,} that {format.upper()} holds: choose "
+                f"{formats_that_hold(max(width, height))}",
             ) from None
         name = _result_name(order.name, format, order.scale or model_scale)
         source_size = picture.shape[1], picture.shape[0]

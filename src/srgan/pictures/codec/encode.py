@@ -1,4 +1,4 @@
-"""Rows of pixels and a source's metadata into an encoded file, or its bytes."""
+"""Encodes rows of pixels, with the metadata of their source, into a file or into bytes."""
 
 import math
 import os
@@ -14,13 +14,26 @@ from srgan.pictures.codec.formats import FORMATS, Format
 from srgan.pictures.codec.rowstream import EncodeError, load_vips, save_rows
 from srgan.pictures.files import encode_error
 
-_BIG_TIFF_BYTES = 3_500_000_000  # before compression; a classic TIFF ends at 4 GiB
-_SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' own default for JPEG and PNG
+_HUGE_BYTES = 3_500_000_000  # of pixels, before compression
+_SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' default for JPEG and PNG
+# libvips' names of the kinds of metadata.
+_METADATA = {
+    "EXIF": "exif-data",
+    "XMP": "xmp-data",
+    "IPTC": "iptc-data",
+    "ICC": "icc-profile-data",
+}
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Blocks (h_i, W, C) of `dtype`, top to bottom, their heights summing to H of `shape`."""
+    """A picture as blocks of rows, from top to bottom.
+
+    Attributes:
+        blocks: (h_i, W, C) of `dtype`; their heights sum to H.
+        shape: (H, W, C).
+        dtype: uint8 or uint16.
+    """
 
     blocks: Iterable[np.ndarray]
     shape: tuple[int, int, int]
@@ -34,16 +47,28 @@ class Rows:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What goes from one file into another: libvips' types, names and values."""
+    """The metadata to copy from one file into another.
+
+    Attributes:
+        fields: libvips' type, name and value of each.
+        resolution: horizontal and vertical, in pixels per mm.
+    """
 
     fields: tuple[tuple[int, str, Any], ...] = ()
-    resolution: tuple[float, float] = (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)  # pixels per mm
+    resolution: tuple[float, float] = (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)
+
+    def has(self, kind: str) -> bool:
+        """Whether it contains "EXIF", "XMP", "IPTC" or "ICC"."""
+        return any(name == _METADATA[kind] for _, name, _ in self.fields)
 
     @property
     def keep(self) -> str:
-        """The kinds of metadata to write. Without an EXIF block libvips would make one up, which
-        only a resolution is worth: JPEG's is written together with EXIF."""
-        exif = any(name == "exif-data" for _, name, _ in self.fields)
+        """The saver's argument `keep`: the kinds of metadata to write.
+
+        With "exif" libvips invents an EXIF block for a picture that has none. JPEG's resolution
+        is written only together with EXIF, so an unusual resolution needs that block.
+        """
+        exif = self.has("EXIF")
         usual = math.isclose(self.resolution[0], _SCREEN_RESOLUTION, rel_tol=1e-3)
         return "xmp|iptc|icc" if usual and not exif else "exif|xmp|iptc|icc"
 
@@ -53,9 +78,15 @@ def encode_file(
 ) -> list[str]:
     """Encode `rows` into a file; return notes for the user on what `format` cannot hold.
 
-    The file is closed on return, which Windows wants before it is renamed.
+    The file is closed on return: Windows refuses to rename an open file.
 
-    Raises PictureError, naming `name`, and whatever the rows raise.
+    Args:
+        name: the picture's, for errors.
+        format: a key of FORMATS.
+        quality: 1 to 100, for LOSSY_FORMATS; None for the format's default.
+
+    Raises:
+        PictureError: the picture cannot be encoded. Errors of the rows pass unchanged.
     """
     target = load_vips().Target.new_to_file(os.fsencode(path))
     return _encode(target, name, rows, format, quality, metadata)
@@ -64,7 +95,7 @@ def encode_file(
 def encode_bytes(
     name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
 ) -> tuple[bytes, list[str]]:
-    """The same bytes as those of `encode_file`'s file, and the notes."""
+    """The bytes of the file that `encode_file` would write, and its notes."""
     target = load_vips().Target.new_to_memory()
     notes = _encode(target, name, rows, format, quality, metadata)
     return target.get("blob"), notes
@@ -73,17 +104,18 @@ def encode_bytes(
 def _encode(
     target: Any, name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
 ) -> list[str]:
-    options = dict(FORMATS[format].options)
-    if FORMATS[format].quality is not None:
-        options["Q"] = FORMATS[format].quality if quality is None else quality
-    if format == "tiff":
-        options["bigtiff"] = rows.size > _BIG_TIFF_BYTES
-    elif format == "avif" and rows.dtype == np.uint16:
-        options["bitdepth"] = FORMATS[format].max_bits
+    holder = FORMATS[format]
+    options = dict(holder.options)
+    if holder.quality is not None:
+        options["Q"] = holder.quality if quality is None else quality
+    if rows.dtype == np.uint16:
+        options |= holder.options_16_bit
+    if rows.size > _HUGE_BYTES:
+        options |= holder.options_huge
 
     def save(image: Any) -> None:
-        image = _attach(_fit(image, FORMATS[format]), metadata)
-        saver = getattr(image, f"{FORMATS[format].saver}_target")
+        image = _attach(_fit(image, holder), metadata)
+        saver = getattr(image, f"{holder.saver}_target")
         saver(target, keep=metadata.keep, **options)
 
     try:
@@ -94,18 +126,19 @@ def _encode(
 
 
 def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
-    notes = []
-    if rows.shape[2] in (2, 4) and not FORMATS[format].alpha:
+    """A note for each property of the picture that the format cannot hold."""
+    holder = FORMATS[format]
+    notes: list[str] = []
+    if rows.shape[2] in (2, 4) and not holder.alpha:
         notes.append(f"{format.upper()} has no transparency: put on white")
-    if rows.dtype == np.uint16 and FORMATS[format].max_bits < 16:
-        notes.append(f"16 bits rounded to the {FORMATS[format].max_bits} that {format.upper()} has")
-    if format == "tiff" and any(name == "exif-data" for _, name, _ in metadata.fields):
-        notes.append("EXIF is not kept in TIFF")
-    return notes
+    if rows.dtype == np.uint16 and holder.max_bits < 16:
+        notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
+    lost = (kind for kind in holder.lost if metadata.has(kind))
+    return notes + [f"{kind} is not kept in {format.upper()}" for kind in lost]
 
 
 def _fit(image: Any, format: Format) -> Any:
-    """Do what `_losses` says, where libvips' savers would not, or would cut instead of round."""
+    """Convert what the format cannot hold. libvips' savers would not, or not with rounding."""
     white = 65535 if image.format == "ushort" else 255
     if image.hasalpha() and not format.alpha:
         image = image.flatten(background=white, max_alpha=white)
@@ -116,11 +149,12 @@ def _fit(image: Any, format: Format) -> Any:
 
 
 def _attach(image: Any, metadata: Metadata) -> Any:
+    """A copy of the image that has the metadata. It is upright and has no thumbnail."""
     xres, yres = metadata.resolution
-    image = image.copy(xres=xres, yres=yres)  # a copy of our own, so that it may be changed
+    image = image.copy(xres=xres, yres=yres)  # only a copy may be changed
     for gtype, name, value in metadata.fields:
         image.set_type(gtype, name, value)
-    # Setting the EXIF block has unpacked it: the old orientation and thumbnail are back.
+    # Setting the EXIF block has unpacked it, with the old orientation and thumbnail.
     image.set_type(load_vips().GValue.gint_type, "orientation", 1)
     for name in image.get_fields():
         if name.startswith("exif-ifd1-") or name == "jpeg-thumbnail-data":
@@ -129,15 +163,18 @@ def _attach(image: Any, metadata: Metadata) -> Any:
 
 
 def read_metadata(image: Any) -> Metadata:
-    """What of a pyvips.Image's file goes into another; savers drop a profile that does not fit."""
-    kept = {"icc-profile-data", "xmp-data", "iptc-data", "exif-data", "resolution-unit"}
+    """The metadata of a pyvips.Image. Savers drop a colour profile that does not fit the pixels."""
+    kept = {*_METADATA.values(), "resolution-unit"}
     names = kept.intersection(image.get_fields())
     fields = tuple((image.get_typeof(name), name, image.get(name)) for name in sorted(names))
     return Metadata(fields, _resolution(image))
 
 
 def _resolution(image: Any) -> tuple[float, float]:
-    """Pixels per mm; libvips says 1 for WebP and AVIF, where only EXIF holds it, and for none."""
+    """Horizontal and vertical resolution in pixels per mm.
+
+    libvips says 1 without a resolution, and for WebP and AVIF, where only EXIF has it.
+    """
     if (image.xres, image.yres) != (1, 1):
         return image.xres, image.yres
     try:

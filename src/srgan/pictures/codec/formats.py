@@ -1,27 +1,48 @@
-"""The picture formats srgan reads and writes, and what each of them can hold."""
+"""The picture formats: how to recognise the ones srgan reads, and the table of the ones it writes.
 
+A row in `FORMATS` is all that a new output format needs. The command, the service and the cluster
+take their formats from here.
+"""
+
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srgan.pictures.files import PictureError
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format srgan writes: the usual suffix first, sides in pixels, libvips' saver."""
+    """An output format: how libvips writes it, and what it can hold.
+
+    Attributes:
+        suffixes: of its files, in lower case; the usual one first.
+        saver: name of libvips' saver.
+        options: arguments of the saver.
+        options_16_bit: further arguments for pictures with 16 bits per channel.
+        options_huge: further arguments for pictures of more than 3.5 GB before compression.
+        quality: default quality, 1 to 100; None for a lossless format.
+        max_side: longest side in pixels; None for no limit.
+        max_bits: bits per channel that it can hold.
+        alpha: whether it holds transparency. Otherwise pictures are put on white.
+        lost: kinds of metadata that it cannot hold. A note tells the user if a picture has them.
+    """
 
     suffixes: tuple[str, ...]
     saver: str
-    options: dict[str, Any] = field(default_factory=dict)
-    quality: int | None = None  # the default; None where the format loses nothing
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    options_16_bit: dict[str, Any] = field(default_factory=dict[str, Any])
+    options_huge: dict[str, Any] = field(default_factory=dict[str, Any])
+    quality: int | None = None
     max_side: int | None = None
     max_bits: int = 8
     alpha: bool = True
+    lost: tuple[Literal["EXIF", "XMP", "IPTC", "ICC"], ...] = ()
 
 
-# Measured on a photograph: PNG at level 3 after "sub" comes within 2 % of level 6's best size in
-# half the time; WebP and AVIF encode only after the last row, so they get a fast effort.
+# Measured on a photograph: PNG at level 3 after "sub" is within 2 % of the best size of level 6,
+# in half the time. WebP and AVIF start to encode only after the last row, so their effort is low.
 FORMATS: dict[str, Format] = {
     "jpeg": Format(
         (".jpg", ".jpeg", ".jpe", ".jfif"), "jpegsave", quality=95, max_side=65_500, alpha=False
@@ -32,27 +53,69 @@ FORMATS: dict[str, Format] = {
         (".tif", ".tiff"),
         "tiffsave",
         {"compression": "lzw", "predictor": "horizontal"},
+        options_huge={"bigtiff": True},  # a classic TIFF ends at 4 GiB
         max_bits=16,
+        lost=("EXIF",),
     ),
     "avif": Format(
         (".avif",),
         "heifsave",
         {"compression": "av1", "effort": 1},
+        options_16_bit={"bitdepth": 12},
         quality=90,
         max_side=16_384,
         max_bits=12,
     ),
 }
+
+LOSSY_FORMATS = tuple(name for name, each in FORMATS.items() if each.quality is not None)
+"""The output formats that take a quality."""
+
+# The first bytes of every format that srgan reads, as regular expressions, tried in this order.
+# libvips' loader is named after the format, with exceptions in images.py.
+_SIGNATURES = {
+    "jpeg": rb"\xff\xd8\xff",
+    "png": rb"\x89PNG\r\n\x1a\n",
+    "webp": rb"RIFF....WEBP",
+    "tiff": rb"II[*+]\0|MM\0[*+]",
+    "avif": rb"....ftyp.*(avif|avis)",
+    "gif": rb"GIF8",
+    "bmp": rb"BM",
+    "heic": rb"....ftyp.*(heic|heix|hevc|hevx|mif1)",
+}
+_INPUT_SUFFIXES = {"gif": (".gif",), "bmp": (".bmp",), "heic": (".heic", ".heif")}
+
+INPUT_FORMATS = tuple(name for name in _SIGNATURES if name != "heic")
+"""The formats that srgan reads. HEIC depends on a codec that most builds of libvips lack."""
+
 _BY_SUFFIX = {suffix: name for name, each in FORMATS.items() for suffix in each.suffixes}
 
-PICTURE_SUFFIXES = frozenset((*_BY_SUFFIX, ".gif", ".bmp", ".heic", ".heif"))
-"""The suffixes, in lower case, that a scan of a folder picks up."""
+PICTURE_SUFFIXES = frozenset(
+    suffix
+    for name in _SIGNATURES
+    for suffix in (
+        *_INPUT_SUFFIXES.get(name, ()),
+        *(FORMATS[name].suffixes if name in FORMATS else ()),
+    )
+)
+"""The suffixes, in lower case, of the files that a search of a folder finds."""
+
+
+def recognise(head: bytes) -> str | None:
+    """The format of a picture file by its first 64 bytes; None if srgan does not read it."""
+    if head[4:8] == b"ftyp":  # the brands of AVIF and HEIC end with their box
+        head = head[: int.from_bytes(head[:4], "big")]
+    for name, signature in _SIGNATURES.items():
+        if re.match(signature, head, re.DOTALL):
+            return name
+    return None
 
 
 def output_format(path_or_name: Path | str) -> str:
-    """The format, a key of FORMATS, that a file's suffix or a name ("jpg", "tiff") stands for.
+    """The output format, a key of FORMATS, of a file's suffix or of a name such as "jpg" or "tiff".
 
-    Raises PictureError for any that srgan does not write.
+    Raises:
+        PictureError: srgan does not write this format.
     """
     suffix = Path(path_or_name).suffix or f".{path_or_name}"
     found = _BY_SUFFIX.get(suffix.lower())
@@ -64,15 +127,26 @@ def output_format(path_or_name: Path | str) -> str:
     return found
 
 
+def formats_that_hold(side: int) -> str:
+    """The output formats that can hold a side of so many pixels: "jpeg, png or tiff"."""
+    *others, last = [
+        name for name, each in FORMATS.items() if each.max_side is None or side <= each.max_side
+    ]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def check_output(format: str, width: int, height: int, name: str = "the result") -> None:
-    """Raise PictureError where `format` cannot hold width x height pixels."""
+    """Check that a picture of width x height pixels fits into a format.
+
+    Args:
+        name: the picture's, for the error.
+
+    Raises:
+        PictureError: it does not fit.
+    """
     limit = FORMATS[format].max_side
     if limit is not None and max(width, height) > limit:
-        jpeg_limit = FORMATS["jpeg"].max_side or 0
-        instead = "--format png or tiff"
-        if format != "jpeg" and max(width, height) <= jpeg_limit:
-            instead = "--format jpeg, png or tiff"
         raise PictureError(
             f"{name}: {width:,} x {height:,} pixels, but {format.upper()} holds at most "
-            f"{limit:,} a side: use {instead}"
+            f"{limit:,} a side: use --format {formats_that_hold(max(width, height))}"
         )

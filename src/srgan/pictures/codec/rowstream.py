@@ -1,10 +1,10 @@
-"""Rows of pixels pushed block by block into a libvips saver that runs beside the caller.
+"""Passes rows of pixels, block by block, to a libvips saver that runs beside the caller.
 
-libvips reads pixels from a source it pulls; an upscaler produces them at its own pace. So the
-saver runs in a thread of its own and pulls an uncompressed TIFF made of a header computed here
-and the caller's rows (this libvips build has no PPM loader, and TIFF holds 1 to 4 bands of 8 or
-16 bits alike). The rows are produced in the caller's thread: an exception raised there, Ctrl-C
-included, is an ordinary exception there, and encoding overlaps with computing.
+libvips pulls pixels from a source; an upscaler produces them at its own pace. So the saver runs in
+its own thread and pulls an uncompressed TIFF: a header computed here, then the caller's rows.
+(This build of libvips has no PPM loader. TIFF holds 1 to 4 bands of 8 or 16 bits.) The rows are
+produced in the caller's thread. So an exception raised there, Ctrl-C included, is an ordinary
+exception, and encoding overlaps with computing.
 """
 
 import functools
@@ -23,27 +23,28 @@ _POLL_SECONDS = 0.2
 
 
 class EncodeError(Exception):
-    """libvips could not encode the rows; the text is libvips' own."""
+    """libvips could not encode the rows; the text is libvips' message."""
 
 
 @functools.cache
 def load_vips() -> Any:
-    """Import pyvips (70 ms, so only where pixels are needed) with libvips' caches switched off:
-    memory stays flat and a file that was overwritten is never served from a cache.
+    """Import pyvips, and switch off libvips' caches and log.
 
-    libvips' log goes nowhere instead of through pyvips' Python callback: an exception that
-    Ctrl-C raises while libvips runs that callback would be lost."""
-    os.environ.setdefault("VIPS_WARNING", "1")  # read by libvips as it starts: no warnings
+    The import takes 70 ms, so only code that needs pixels calls this. Without caches memory stays
+    flat, and an overwritten file is never served from a cache. Without pyvips' log handler, a
+    Python callback, Ctrl-C is never lost: libvips drops an exception raised in its callbacks.
+    """
+    os.environ.setdefault("VIPS_WARNING", "1")  # libvips reads it at the start: no warnings
     import pyvips
 
-    pyvips._remove_log_handler()
-
-    pyvips.cache_set_max(0)
-    return pyvips
+    vips: Any = pyvips
+    vips._remove_log_handler()
+    vips.cache_set_max(0)
+    return vips
 
 
 class _RowFile:
-    """The file libvips believes it reads: the header, then the rows in order, each once."""
+    """The file that libvips reads: the header, then the rows in order, each once."""
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype) -> None:
         self.stopped = threading.Event()
@@ -55,7 +56,7 @@ class _RowFile:
         self._rest = memoryview(b"")
 
     def put(self, block: memoryview) -> bool:
-        """Hand over the next rows; False when nobody reads any more."""
+        """Hand over the next rows. Returns False if the saver has stopped reading."""
         while not self.stopped.is_set():
             try:
                 self._blocks.put(block, timeout=_POLL_SECONDS)
@@ -65,6 +66,7 @@ class _RowFile:
         return False
 
     def read(self, size: int) -> bytes | memoryview | None:
+        """libvips' callback: up to `size` bytes, or None at the end."""
         if self._position < len(self._header):
             chunk = self._header[self._position : self._position + size]
         else:
@@ -86,6 +88,7 @@ class _RowFile:
         return chunk
 
     def seek(self, offset: int, whence: int) -> int:
+        """libvips' callback: move as `io.IOBase.seek` does."""
         self._position = offset + (0, self._position, self._length)[whence]
         return self._position
 
@@ -109,15 +112,16 @@ class _Saver(threading.Thread):
             source.on_seek(self._file.seek)
             self._save(vips.Image.tiffload_source(source, access="sequential", fail_on="error"))
         except vips.Error as error:
-            self.failure = str(error.detail)  # not the exception, which would keep the file open
-        except BaseException as error:  # raised again in the caller's thread
+            self.failure = str(error.detail)  # keeping the exception would keep the file open
+        except BaseException as error:  # save_rows raises it in the caller's thread
             self.error = error
         finally:
             self._file.stopped.set()
 
     def wait(self) -> None:
+        """Wait for the end of the thread, so that Ctrl-C is heard on every platform."""
         while self.is_alive():
-            self.join(_POLL_SECONDS)  # with a timeout Ctrl-C is heard on every platform
+            self.join(_POLL_SECONDS)
 
 
 def save_rows(
@@ -126,15 +130,22 @@ def save_rows(
     dtype: np.dtype,
     save: Callable[[Any], None],
 ) -> None:
-    """Feed `rows` to `save`, which is called in another thread with a sequential pyvips.Image.
+    """Feed `rows` to `save`. At most three blocks are in memory at a time.
 
-    rows: blocks (h_i, W, C) of `dtype` (uint8 or uint16), top to bottom, their heights summing
-    to H of `shape` (H, W, C). At most three blocks are held at a time. Whatever `rows` raises
-    is what propagates, after the saver has stopped; otherwise whatever `save` raised
-    (EncodeError for libvips' own errors).
+    Args:
+        rows: blocks (h_i, W, C), from top to bottom; their heights sum to H.
+        shape: (H, W, C).
+        dtype: uint8 or uint16.
+        save: called in another thread with a sequential pyvips.Image of the rows.
+
+    Raises:
+        EncodeError: libvips could not encode the rows.
+        ValueError: the rows do not fit `shape` and `dtype`.
+        BaseException: errors of `rows` pass unchanged, after the saver has stopped. Otherwise
+            errors of `save` pass unchanged.
     """
-    # The first block before the saver starts: errors of libvips are global to the process, and
-    # most of those in reading come with it.
+    # Compute the first block before the saver starts. libvips' error texts are global to the
+    # process, and most errors in reading a picture come with the first block.
     blocks = iter(rows)
     blocks = itertools.chain(list(itertools.islice(blocks, 1)), blocks)
     file = _RowFile(shape, dtype)
@@ -164,6 +175,6 @@ def _put_rows(
             raise ValueError(f"rows {block.shape} {block.dtype} do not fit {shape} {dtype}")
         pixels = np.ascontiguousarray(block, dtype=dtype.newbyteorder("<"))
         if pixels.size and not file.put(pixels.data.cast("B")):
-            return  # the saver failed and says why
+            return  # the saver has failed; its error says why
     if done != shape[0]:
         raise ValueError(f"{done} rows for a picture of {shape[0]}")

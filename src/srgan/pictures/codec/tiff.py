@@ -1,4 +1,4 @@
-"""The little of the TIFF format that libvips leaves to us: a header, and a check of one."""
+"""Two parts of TIFF that libvips lacks: a header for raw pixels, and a check for a cut file."""
 
 import struct
 from collections.abc import Iterator
@@ -13,19 +13,28 @@ _OFFSETS, _SIZES = (273, 324), (279, 325)  # of strips, of tiles
 
 
 def tiff_header(shape: tuple[int, int, int], dtype: np.dtype) -> bytes:
-    """The bytes before the pixels of an uncompressed little-endian BigTIFF of this (H, W, C)."""
+    """The header of an uncompressed little-endian BigTIFF; the pixels follow it.
+
+    Args:
+        shape: (H, W, C) with C from 1 to 4: gray, gray and alpha, RGB, RGBA.
+        dtype: uint8 or uint16.
+    """
     height, width, bands = shape
     row = width * bands * dtype.itemsize
     strip_rows = min(height, max(1, _STRIP_BYTES // row))
     tops = range(0, height, strip_rows)
     sizes = [row * min(strip_rows, height - top) for top in tops]
-    tags: list[tuple[int, str, list[int]]] = [  # in ascending order, as TIFF wants them
+    tags: list[tuple[int, str, list[int]]] = [  # TIFF requires ascending order
         (256, "I", [width]),
         (257, "I", [height]),
         (258, "H", [8 * dtype.itemsize] * bands),
         (259, "H", [1]),  # not compressed
         (262, "H", [2 if bands >= 3 else 1]),  # RGB, or black is zero
-        (273, "Q", [row * top for top in tops]),  # moved behind the header below
+        (
+            273,
+            "Q",
+            [row * top for top in tops],
+        ),  # the header's length is added below
         (277, "H", [bands]),
         (278, "I", [strip_rows]),
         (279, "Q", sizes),
@@ -51,9 +60,10 @@ def _size(code: str, values: list[int]) -> int:
 
 
 def pixels_end(file: BinaryIO) -> int:
-    """The offset just behind the last strip or tile of the first page; 0 where it is not stated.
+    """The offset of the end of the last strip or tile of the first page; 0 if it is not stated.
 
-    Raises struct.error where the header itself is cut short.
+    Raises:
+        struct.error: the header itself is cut short.
     """
     tags = dict(_read_tags(file))
     for offsets, sizes in zip(_OFFSETS, _SIZES, strict=True):
@@ -63,7 +73,7 @@ def pixels_end(file: BinaryIO) -> int:
 
 
 def _read_tags(file: BinaryIO) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The offsets and sizes of strips and tiles in the first directory, by tag."""
+    """Yield the tags of the first directory that hold offsets and sizes of strips or tiles."""
     order = "<" if file.read(2) == b"II" else ">"
 
     def read(letters: str) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from srgan.pictures.images import FORMATS
+from srgan.pictures.images import FORMATS, INPUT_FORMATS
 from srgan.serve import problems
 
 
@@ -53,8 +53,8 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The picture: JPEG, PNG, WebP, TIFF, AVIF, GIF or BMP, whatever its type "
-        "is said to be.",
+        "description": f"The picture: {', '.join(INPUT_FORMATS)}. Its content tells the format, "
+        "not its media type.",
         "content": {
             "application/octet-stream": _BINARY,
             "image/*": _BINARY,
