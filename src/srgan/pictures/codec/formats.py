@@ -47,8 +47,12 @@ FORMATS: dict[str, Format] = {
     "jpeg": Format(
         (".jpg", ".jpeg", ".jpe", ".jfif"), "jpegsave", quality=95, max_side=65_500, alpha=False
     ),
-    "png": Format((".png",), "pngsave", {"compression": 3, "filter": "sub"}, max_bits=16),
-    "webp": Format((".webp",), "webpsave", {"effort": 2}, quality=90, max_side=16_383),
+    "png": Format(
+        (".png",), "pngsave", {"compression": 3, "filter": "sub"}, max_bits=16, lost=("IPTC",)
+    ),
+    "webp": Format(
+        (".webp",), "webpsave", {"effort": 2}, quality=90, max_side=16_383, lost=("IPTC",)
+    ),
     "tiff": Format(
         (".tif", ".tiff"),
         "tiffsave",
@@ -65,6 +69,7 @@ FORMATS: dict[str, Format] = {
         quality=90,
         max_side=16_384,
         max_bits=12,
+        lost=("IPTC",),
     ),
 }
 
