@@ -9,7 +9,6 @@ TIFF. The encoders of WebP and AVIF hold the whole picture.
 import errno
 import io
 import os
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from srgan.pictures.codec.decode import PIXEL_TYPES, decode
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
 from srgan.pictures.codec.formats import (
     FORMATS,
@@ -25,10 +25,8 @@ from srgan.pictures.codec.formats import (
     check_output,
     formats_that_hold,
     output_format,
-    recognise,
 )
 from srgan.pictures.codec.rowstream import load_vips
-from srgan.pictures.codec.tiff import pixels_end
 from srgan.pictures.files import (
     PictureError,
     StorageError,
@@ -58,8 +56,6 @@ __all__ = [
     "output_format",
     "write_picture",
 ]
-
-_PIXEL_TYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +131,23 @@ def open_picture(
         if not isinstance(source, bytes):
             _check_is_file(source)
         with _file_of(source) as file:
-            return _open(name, source, file, max_pixels)
+            # libvips has limits of its own. A user who raises srgan's limit means theirs, too.
+            unlimited = max_pixels > DEFAULT_MAX_PIXELS
+            found = decode(name, source, file, max_pixels, unlimited=unlimited)
     except OSError as error:
         raise read_error(name, error) from error
+    image = found.image
+    return Picture(
+        name,
+        (image.height, image.width, image.bands),
+        PIXEL_TYPES[image.format],
+        found.format,
+        found.notes,
+        image,
+        source,
+        found.region,
+        found.handle,
+    )
 
 
 def _file_of(source: Path | bytes) -> BinaryIO:
@@ -149,136 +159,6 @@ def _check_is_file(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if path.exists() and not path.is_file():  # opening a pipe would wait forever
         raise PictureError(f"{path}: it is not an ordinary file: give a picture file")
-
-
-def _open(name: str, source: Path | bytes, file: BinaryIO, max_pixels: int) -> Picture:
-    format = _format(name, file.read(64))
-    file.seek(0)
-    vips = load_vips()
-    vips.vips_lib.vips_error_clear()
-    handle: Any = None
-    try:
-        if format == "bmp":
-            image = _read_bmp(name, file, max_pixels)
-        else:
-            if format == "tiff":
-                _check_tiff_is_whole(name, file)
-            handle = (
-                vips.Source.new_from_memory(source)
-                if isinstance(source, bytes)
-                else vips.Source.new_from_file(os.fsencode(source))
-            )
-            image = _load(handle, format, max_pixels)
-            _check_size(name, image.width, image.height, max_pixels)
-        image, notes = _normalise(name, image, format)
-        region = vips.Region.new(image)
-        if format == "heic":
-            region.fetch(0, 0, 1, 1)  # the codec may be missing; only decoding shows that
-    except vips.Error as error:
-        raise decode_error(name, format, error.detail) from error
-    shape = (image.height, image.width, image.bands)
-    dtype = _PIXEL_TYPES[image.format]
-    return Picture(name, shape, dtype, format, notes, image, source, region, handle)
-
-
-def _format(name: str, head: bytes) -> str:
-    """The format by content. So libvips' other loaders (SVG, PDF, ...) are never reached."""
-    if not head:
-        raise UnknownFormatError(f"{name}: the file is empty: get a fresh copy")
-    format = recognise(head)
-    if format is None:
-        known = ", ".join(INPUT_FORMATS)
-        raise UnknownFormatError(
-            f"{name}: not a picture srgan can read: convert it to one of {known}"
-        )
-    return format
-
-
-def _load(source: Any, format: str, max_pixels: int) -> Any:
-    """A pyvips.Image of everything but BMP. libvips decodes it later."""
-    loader = {"heic": "heif", "avif": "heif"}.get(format, format)
-    options: dict[str, Any] = {"access": "random", "fail_on": "truncated"}
-    if format == "tiff":
-        # With less than "error" libvips reads missing strips of a TIFF as black. Without
-        # "unlimited" it refuses strips of more than 50 MB, which scanners write; the limit on
-        # pixels protects instead.
-        options |= {"fail_on": "error", "unlimited": True}
-    elif format in ("png", "avif", "heic"):
-        options["unlimited"] = max_pixels > DEFAULT_MAX_PIXELS
-    return getattr(load_vips().Image, f"{loader}load_source")(source, **options)
-
-
-def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise TooManyPixelsError(
-            f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}: "
-            f"raise it with --max-pixels"
-        )
-
-
-def _check_tiff_is_whole(name: str, file: BinaryIO) -> None:
-    """Raise PictureError if a TIFF is cut short: libvips always reads missing tiles as black."""
-    try:
-        missing = pixels_end(file) > file.seek(0, os.SEEK_END)
-    except (struct.error, OverflowError, MemoryError, ValueError):
-        missing = True
-    if missing:
-        raise decode_error(name, "tiff", "premature end")
-
-
-def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
-    """Read all of a BMP with Pillow: libvips has no loader for it."""
-    from PIL import BmpImagePlugin
-
-    try:
-        # Image.open has a lower limit on pixels than srgan.
-        picture = BmpImagePlugin.BmpImageFile(file)
-        _check_size(name, picture.width, picture.height, max_pixels)
-        mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(picture.mode, "RGB")
-        pixels = np.asarray(picture.convert(mode))
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise decode_error(name, "bmp", str(error)) from error
-    image = load_vips().Image.new_from_array(pixels)
-    dpi = picture.info.get("dpi", (72, 72))
-    return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4)
-
-
-def _normalise(name: str, image: Any, format: str) -> tuple[Any, tuple[str, ...]]:
-    """Convert an image to upright gray or RGB, 8 or 16 bits, at most one alpha.
-
-    Returns:
-        The image, and a note for the user on each conversion that loses something.
-    """
-    notes: list[str] = []
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if pages > 1:
-        unit = "pages" if format == "tiff" else "frames"
-        notes.append(f"only the first of {pages} {unit} is used")
-    image = image.autorot()
-    if image.interpretation == "cmyk":
-        notes.append("CMYK converted to sRGB")
-        image = image.icc_transform(
-            "srgb",
-            embedded=True,
-            input_profile="cmyk",
-            intent="relative",
-            black_point_compensation=True,
-            depth=16 if image.format == "ushort" else 8,
-        )
-    elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy"):
-        notes.append(f"{image.interpretation.upper()[:3]} converted to 16-bit sRGB")
-        image = image.colourspace("rgb16")
-    if image.format not in _PIXEL_TYPES:
-        raise PictureError(
-            f"{name}: its pixels are of type {image.format}: save it with 8 or 16 bits a channel"
-        )
-    colours = 1 if image.bands < 3 or image.interpretation in ("b-w", "grey16") else 3
-    if image.bands > 4 or (colours == 1 and image.bands > 2):
-        kind = "gray" if colours == 1 else "RGB"
-        notes.append(f"only the {kind} of {image.bands} channels is used")
-        image = image.extract_band(0, n=colours)
-    spaces = ("b-w", "grey16") if image.bands < 3 else ("srgb", "rgb16")
-    return image.copy(interpretation=spaces[image.format == "ushort"]), tuple(notes)
 
 
 def write_picture(

@@ -77,7 +77,7 @@ LOSSY_FORMATS = tuple(name for name, each in FORMATS.items() if each.quality is 
 """The output formats that take a quality."""
 
 # The first bytes of every format that srgan reads, as regular expressions, tried in this order.
-# libvips' loader is named after the format, with exceptions in images.py.
+# libvips' loader is named after the format, with exceptions in decode.py.
 _SIGNATURES = {
     "jpeg": rb"\xff\xd8\xff",
     "png": rb"\x89PNG\r\n\x1a\n",

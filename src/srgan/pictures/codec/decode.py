@@ -1,0 +1,182 @@
+"""Opens picture files of every input format as upright gray or RGB images of libvips."""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from srgan.pictures.codec.formats import INPUT_FORMATS, recognise
+from srgan.pictures.codec.rowstream import load_vips
+from srgan.pictures.codec.tiff import pixels_end
+from srgan.pictures.files import (
+    PictureError,
+    TooManyPixelsError,
+    UnknownFormatError,
+    decode_error,
+)
+
+# The pixel types that srgan reads, by libvips' names.
+PIXEL_TYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An opened picture.
+
+    Attributes:
+        image: a pyvips.Image, upright, 1 to 4 bands of a type in PIXEL_TYPES.
+        format: of the source, as `recognise` names it.
+        notes: for the user: conversions, and parts of the source that were left out.
+        region: the pyvips.Region that decodes windows of the image.
+        handle: the pyvips.Source from which libvips reads; None for BMP.
+    """
+
+    image: Any
+    format: str
+    notes: tuple[str, ...]
+    region: Any
+    handle: Any
+
+
+def decode(
+    name: str, source: Path | bytes, file: BinaryIO, max_pixels: int, *, unlimited: bool
+) -> Decoded:
+    """Open a picture. This reads and checks only the header, except for BMP.
+
+    Args:
+        name: the picture's, for errors.
+        file: `source`, open at its first byte.
+        max_pixels: the limit for width x height.
+        unlimited: switch off libvips' own limits on the size.
+
+    Raises:
+        PictureError: see `images.open_picture`.
+    """
+    format = _format(name, file.read(64))
+    file.seek(0)
+    vips = load_vips()
+    vips.vips_lib.vips_error_clear()
+    handle: Any = None
+    try:
+        if format == "bmp":
+            image = _read_bmp(name, file, max_pixels)
+        else:
+            if format == "tiff":
+                _check_tiff_is_whole(name, file)
+            handle = (
+                vips.Source.new_from_memory(source)
+                if isinstance(source, bytes)
+                else vips.Source.new_from_file(os.fsencode(source))
+            )
+            image = _load(handle, format, unlimited=unlimited)
+            _check_size(name, image.width, image.height, max_pixels)
+        image, notes = _normalise(name, image, format)
+        region = vips.Region.new(image)
+        if format == "heic":
+            region.fetch(0, 0, 1, 1)  # the codec may be missing; only decoding shows that
+    except vips.Error as error:
+        raise decode_error(name, format, error.detail) from error
+    return Decoded(image, format, notes, region, handle)
+
+
+def _format(name: str, head: bytes) -> str:
+    """The format by content. So libvips' other loaders (SVG, PDF, ...) are never reached."""
+    if not head:
+        raise UnknownFormatError(f"{name}: the file is empty: get a fresh copy")
+    format = recognise(head)
+    if format is None:
+        known = ", ".join(INPUT_FORMATS)
+        raise UnknownFormatError(
+            f"{name}: not a picture srgan can read: convert it to one of {known}"
+        )
+    return format
+
+
+def _load(source: Any, format: str, *, unlimited: bool) -> Any:
+    """A pyvips.Image of everything but BMP. libvips decodes it later."""
+    loader = {"heic": "heif", "avif": "heif"}.get(format, format)
+    options: dict[str, Any] = {"access": "random", "fail_on": "truncated"}
+    if format == "tiff":
+        # With less than "error" libvips reads missing strips of a TIFF as black. Without
+        # "unlimited" it refuses strips of more than 50 MB, which scanners write; the limit on
+        # pixels protects instead.
+        options |= {"fail_on": "error", "unlimited": True}
+    elif format in ("png", "avif", "heic"):
+        options["unlimited"] = unlimited
+    return getattr(load_vips().Image, f"{loader}load_source")(source, **options)
+
+
+def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise TooManyPixelsError(
+            f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}: "
+            f"raise it with --max-pixels"
+        )
+
+
+def _check_tiff_is_whole(name: str, file: BinaryIO) -> None:
+    """Raise PictureError if a TIFF is cut short: libvips always reads missing tiles as black."""
+    try:
+        missing = pixels_end(file) > file.seek(0, os.SEEK_END)
+    except (struct.error, OverflowError, MemoryError, ValueError):
+        missing = True
+    if missing:
+        raise decode_error(name, "tiff", "premature end")
+
+
+def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
+    """Read all of a BMP with Pillow: libvips has no loader for it."""
+    from PIL import BmpImagePlugin
+
+    try:
+        # Image.open has a lower limit on pixels than srgan.
+        picture = BmpImagePlugin.BmpImageFile(file)
+        _check_size(name, picture.width, picture.height, max_pixels)
+        mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(picture.mode, "RGB")
+        pixels = np.asarray(picture.convert(mode))
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise decode_error(name, "bmp", str(error)) from error
+    image = load_vips().Image.new_from_array(pixels)
+    dpi = picture.info.get("dpi", (72, 72))
+    return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4)
+
+
+def _normalise(name: str, image: Any, format: str) -> tuple[Any, tuple[str, ...]]:
+    """Convert an image to upright gray or RGB, 8 or 16 bits, at most one alpha.
+
+    Returns:
+        The image, and a note for the user on each conversion that loses something.
+    """
+    notes: list[str] = []
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if pages > 1:
+        unit = "pages" if format == "tiff" else "frames"
+        notes.append(f"only the first of {pages} {unit} is used")
+    image = image.autorot()
+    if image.interpretation == "cmyk":
+        notes.append("CMYK converted to sRGB")
+        image = image.icc_transform(
+            "srgb",
+            embedded=True,
+            input_profile="cmyk",
+            intent="relative",
+            black_point_compensation=True,
+            depth=16 if image.format == "ushort" else 8,
+        )
+    elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy"):
+        notes.append(f"{image.interpretation.upper()[:3]} converted to 16-bit sRGB")
+        image = image.colourspace("rgb16")
+    if image.format not in PIXEL_TYPES:
+        raise PictureError(
+            f"{name}: its pixels are of type {image.format}: save it with 8 or 16 bits a channel"
+        )
+    colours = 1 if image.bands < 3 or image.interpretation in ("b-w", "grey16") else 3
+    if image.bands > 4 or (colours == 1 and image.bands > 2):
+        kind = "gray" if colours == 1 else "RGB"
+        notes.append(f"only the {kind} of {image.bands} channels is used")
+        image = image.extract_band(0, n=colours)
+    spaces = ("b-w", "grey16") if image.bands < 3 else ("srgb", "rgb16")
+    return image.copy(interpretation=spaces[image.format == "ushort"]), tuple(notes)
