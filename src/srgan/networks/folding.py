@@ -189,7 +189,7 @@ def with_deviations_of(reference: Checkpoint, checkpoint: Checkpoint) -> Checkpo
 
 
 def _normalized(tensors: Tensors) -> list[tuple[str, str]]:
-    """The names of each convolution that a BN follows, and of that BN."""
+    """Pairs of names: a convolution, and the BN that follows it."""
     norms = [name.removesuffix(".running_var") for name in tensors if name.endswith(".running_var")]
     return [(bn.replace("bn", "conv"), bn) for bn in norms]
 
@@ -213,10 +213,10 @@ def shuffled_tail(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.
     """Move a k x k convolution from after a PixelShuffle to before it, exactly.
 
     A convolution to 3 channels leaves most of a vector unit idle. At offset (dy, dx), output
-    pixel (2i + a, 2j + b) reads pixel (2i + a + dy, 2j + b + dx). The parity of that pixel's row
-    and column selects the channel before the shuffle; half of them is the position there. So the
-    9x9 convolution from C to 3 channels becomes a 5x5 convolution from 4C to 12 channels at half
-    the size, followed by a shuffle. A PReLU with one slope commutes with the shuffle.
+    pixel (2i + a, 2j + b) reads pixel (2i + a + dy, 2j + b + dx). Before the shuffle, the parities
+    of row and column read select the channel, and row and column divided by 2 are the position.
+    So the 9x9 convolution from C to 3 channels becomes a 5x5 convolution from 4C to 12 channels at
+    half the size, followed by a shuffle. A PReLU with one slope commutes with the shuffle.
 
     Args:
         weight: (outputs, C, k, k) with odd k; bias: (outputs,).
