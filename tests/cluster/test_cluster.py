@@ -20,7 +20,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
-from srgan.cluster.bulk import BulkReport, _Actor, _Desk, bulk_upscale
+from srgan.cluster.actors import Coordinator, WorkerActor
+from srgan.cluster.bulk import BulkReport, bulk_upscale
 from srgan.cluster.options import ClusterOptions
 from srgan.cluster.plan import ERRORS, SourcePicture, plan
 from srgan.cluster.worker import BulkJob, Worker
@@ -180,17 +181,17 @@ def test_a_picture_that_kills_workers_is_given_up(
     monkeypatch.setattr(Worker, "_upscale", dying)
     todo = plan(job.source, job.destination, job.result).todo
     task = [each for each in todo if each.target in ("01.jpg", "02.jpg", "04.jpg", "05.jpg")]
-    desk = _Desk(job)
+    coordinator = Coordinator(job)
     for _ in range(3):
         with pytest.raises(Killed):
-            Worker(job, desk).upscale(task)
+            Worker(job, coordinator).upscale(task)
     job.destination.remove("02.jpg")  # as if it had not been written when the worker died
-    reasons = [outcome.reason for outcome in Worker(job, desk).upscale(task)]
+    reasons = [outcome.reason for outcome in Worker(job, coordinator).upscale(task)]
     assert reasons[:2] == [None, None] and reasons[3] is None
-    assert reasons[2] and "04.jpg: 3 workers died of it" in reasons[2]
+    assert reasons[2] and "04.jpg: it killed 3 workers" in reasons[2]
     assert begun == ["01.jpg", "02.jpg", "02.jpg", "05.jpg"]
     assert sorted(contents(memory)) == ["01.jpg", "02.jpg", "05.jpg"]
-    assert desk.begin("01.jpg") == 1  # the task is forgotten
+    assert coordinator.begin("01.jpg") == 1  # the task is forgotten
 
 
 def test_what_cannot_be_is_said(pictures: Path, memory: str, small_model: Path) -> None:
@@ -232,11 +233,11 @@ def test_what_ends_a_job_is_handed_over_by_an_actor(
         (pictures.parent / "file").write_text("no folder")
         job = make_job(pictures, pictures.parent / "file" / "out", small_model)
         reason = f"{job.destination.root}: its folder is a file: choose another folder with -o"
-    desk = Mock()
-    desk.job.remote.return_value = job
-    desk.begin.remote.return_value = 1
+    coordinator = Mock()
+    coordinator.job.remote.return_value = job
+    coordinator.begin.remote.return_value = 1
     todo = plan(job.source, job.destination, job.result).todo[:2]
-    table = _Actor(desk)(pa.Table.from_pylist([picture._asdict() for picture in todo]))
+    table = WorkerActor(coordinator)(pa.Table.from_pylist([picture._asdict() for picture in todo]))
     assert [row["fatal"] for row in table.to_pylist()] == [reason]
 
 

@@ -1,43 +1,39 @@
-"""Bulk upscaling on Ray Data: a pool of actors, each with an engine, fed with names.
+"""Upscales many pictures: plans a bulk job, runs its tasks, writes the manifest of errors.
 
-Only names and outcomes travel through Ray. Each actor reads, decodes, upscales, encodes and
-writes with the code of `srgan upscale`, so that the bytes are the same, memory is that of a few
-pictures an actor, and a picture that cannot be read fails alone (`ray.data.read_binary_files`
-would end the job). Results appear whole or not at all, and what is there is not done again: that
-is how a job goes on after any crash.
+Each worker reads, decodes, upscales, encodes and writes with the code of `srgan upscale`, so the
+results have the same bytes, and memory is that of a few pictures for each worker. A picture that
+cannot be read fails alone. Results appear whole or not at all, and existing ones are kept, so a
+job can be resumed after any crash.
 """
 
 import contextlib
 import itertools
 import json
-import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from srgan.cluster.connection import ClusterError, connected
+from srgan.cluster.actors import upscale_on_ray
+from srgan.cluster.connection import connected
 from srgan.cluster.display import BulkDisplay
 from srgan.cluster.options import ClusterOptions
 from srgan.cluster.plan import ERRORS, BulkPlan, SourcePicture, is_parquet, plan, tasks
 from srgan.cluster.worker import BulkJob, Outcome, Worker
-from srgan.errors import one_line
 
-TASK_PICTURES = 8
-PARQUET_PICTURES = 32  # of a task, and so of a result file
+TASK_PICTURES = 8  # most pictures of a task
+PARQUET_PICTURES = 32  # the same for results in parquet; a task writes one file
 TASKS_PER_ACTOR = 16  # at least, so that all actors end at about the same time
-_FATAL = "fatal"  # column of what ends the job
-WAVE = 20_000  # tasks that Ray knows at a time: it holds some KB for each
+WAVE = 20_000  # tasks given to Ray at once; it holds some KB for each
 
 
 @dataclass(frozen=True)
 class BulkReport:
-    """What a job did.
+    """The result of a job.
 
     Attributes:
         done: pictures upscaled by this run.
-        kept: results that were there.
+        kept: results that existed before.
         failed: pictures that failed.
-        errors: where the manifest of these lies.
+        errors: full name of the manifest of failed pictures; None if nothing failed.
     """
 
     done: int
@@ -53,14 +49,15 @@ class BulkReport:
 
 
 def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
-    """Upscale what is in the job's source and not yet in its destination.
+    """Upscale the pictures of the job's source that have no result in its destination.
 
     Raises:
-        OptionError, StoreError: source or destination cannot be.
-        ClusterError: results cannot be written, the engine cannot run, or the cluster is gone.
+        OptionError: the options contradict each other.
+        StoreError: the source cannot be listed, or holds no pictures.
+        ClusterError: results cannot be written, the engine cannot run, or the cluster is lost.
     """
     todo = plan(job.source, job.destination, job.result, job.column)
-    failed = []
+    failed: list[Outcome] = []
     done = 0
     outcomes = _outcomes(job, todo, options)
     with contextlib.closing(outcomes), BulkDisplay(len(todo.todo) + len(todo.refused)) as display:
@@ -71,7 +68,7 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
                     done += 1
                 else:
                     failed.append(outcome)
-        except BaseException:  # Ctrl-C too: what is known by then counts
+        except BaseException:  # Ctrl-C, too: save the failures that are known by then
             if failed:
                 _write_errors(job, failed)
             raise
@@ -81,20 +78,20 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
 def _outcomes(
     job: BulkJob, todo: BulkPlan, options: ClusterOptions
 ) -> Generator[Outcome, None, None]:
-    """The outcome of each picture, in the order they finish."""
+    """Yield the outcome of each picture, in the order they finish."""
     for name, reason in todo.refused:
         yield Outcome(name, "", f"{job.source.full_name(name)}: {reason}", 0.0)
     if not todo.todo:
         return
-    if job.source.in_this_process or job.destination.in_this_process:
-        worker = Worker(job)  # no actor could see them
+    if job.source.in_this_process or job.destination.in_this_process:  # no actor can see them
+        worker = Worker(job)
         for task in _tasks(job, todo, actors=1):
             yield from worker.upscale(task)
         return
     with connected(options) as actors:
-        waves = _tasks(job, todo, actors)
-        while wave := list(itertools.islice(waves, WAVE)):
-            yield from _on_ray(job, wave, min(actors, len(wave)), options)
+        remaining = _tasks(job, todo, actors)
+        while wave := list(itertools.islice(remaining, WAVE)):
+            yield from upscale_on_ray(job, wave, min(actors, len(wave)), options)
 
 
 def _tasks(job: BulkJob, todo: BulkPlan, actors: int) -> Iterator[list[SourcePicture]]:
@@ -102,122 +99,10 @@ def _tasks(job: BulkJob, todo: BulkPlan, actors: int) -> Iterator[list[SourcePic
     return tasks(todo.todo, min(most, max(len(todo.todo) // (actors * TASKS_PER_ACTOR), 1)))
 
 
-def _on_ray(
-    job: BulkJob, wave: Sequence[list[SourcePicture]], actors: int, options: ClusterOptions
-) -> Iterator[Outcome]:
-    import pyarrow as pa
-    import ray
-    from ray.data import ActorPoolStrategy, DataContext
-    from ray.exceptions import RayError
-
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    blocks = [pa.Table.from_pylist([each._asdict() for each in task]) for task in wave]
-    desk = ray.remote(num_cpus=0)(_Desk).remote(job)
-    outcomes = ray.data.from_arrow(blocks).map_batches(
-        _Actor,
-        fn_constructor_args=(desk,),
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
-        num_cpus=options.cpus_per_actor,
-        num_gpus=options.gpus_per_actor,
-    )
-    try:
-        for batch in outcomes.iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
-            for row in cast(Any, batch).to_pylist():
-                if fatal := row.pop(_FATAL):
-                    raise ClusterError(fatal)
-                yield Outcome(**row)
-    except RayError as error:
-        reason = next(iter(str(error).split("\n")), "")
-        raise ClusterError(f"Ray ended the job: {reason}") from error
-
-
-class _Desk:
-    """An actor that outlives the workers: it hands out the job, and knows what they had begun.
-
-    Ray makes a worker anew with its first arguments, which must not be large.
-    """
-
-    def __init__(self, job: BulkJob) -> None:
-        self._job = job
-        self._begun: dict[str, int] = {}
-        self._ended: set[str] = set()
-
-    def job(self) -> BulkJob:
-        return self._job
-
-    def begin(self, target: str) -> int:
-        if target in self._ended:
-            return 0
-        self._begun[target] = self._begun.get(target, 0) + 1
-        return self._begun[target]
-
-    def end(self, target: str) -> None:
-        self._begun.pop(target, None)
-        self._ended.add(target)
-
-    def forget(self, targets: Sequence[str]) -> None:
-        self._ended.difference_update(targets)
-
-
-class _Attempts:
-    """What the desk knows, for a worker; see `srgan.cluster.worker.Attempts`."""
-
-    def __init__(self, desk: Any) -> None:
-        self._desk = desk
-
-    def begin(self, target: str) -> int:
-        import ray
-
-        return ray.get(self._desk.begin.remote(target))
-
-    def end(self, target: str) -> None:
-        self._desk.end.remote(target)
-
-    def forget(self, targets: Sequence[str]) -> None:
-        self._desk.forget.remote(targets)
-
-
-class _Actor:
-    """A worker in an actor of Ray's, called with tables of `SourcePicture`s.
-
-    What ends the job is handed over as a row: of exceptions Ray prints pages, and starts again
-    an actor that cannot start.
-    """
-
-    def __init__(self, desk: Any) -> None:
-        import ray
-
-        self._worker: Worker | None = None
-        self._fatal = ""
-        try:
-            self._worker = Worker(ray.get(desk.job.remote()), _Attempts(desk))
-        except Exception as error:
-            self._fatal = one_line(error)
-
-    def __call__(self, table: Any) -> Any:
-        import pyarrow as pa
-
-        pictures = [SourcePicture(**row) for row in table.to_pylist()]
-        types = [pa.string(), pa.string(), pa.string(), pa.float64(), pa.string()]
-        schema = pa.schema(list(zip((*Outcome._fields, _FATAL), types, strict=True)))
-        try:
-            outcomes = self._worker.upscale(pictures) if self._worker else []
-        except Exception as error:
-            outcomes, self._fatal = [], one_line(error)
-        rows = [outcome._asdict() for outcome in outcomes] if not self._fatal else [{}]
-        return pa.Table.from_pylist([row | {_FATAL: self._fatal} for row in rows], schema=schema)
-
-
 def _write_errors(job: BulkJob, failed: Sequence[Outcome]) -> str | None:
-    """Write the manifest of pictures that failed, a JSON object a line; returns its name.
+    """Write the manifest of failed pictures, one JSON object per line, and return its full name.
 
-    One that an earlier run left is replaced, and removed where nothing failed.
+    Replaces the manifest of an earlier run; removes it if nothing failed.
     """
     if not failed:
         job.destination.remove(ERRORS)

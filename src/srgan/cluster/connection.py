@@ -1,37 +1,39 @@
-"""Joining a Ray cluster, or starting one on this machine for the time of a job."""
+"""Connects to a Ray cluster, or starts one on this machine for the duration of a job."""
 
 import contextlib
 import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from srgan.cluster.options import ClusterOptions
 from srgan.errors import UserError
 
-KNOCK_SECONDS = 10
-OBJECT_STORE_BYTES = 100_000_000  # of a cluster started here, which holds nothing but names
+CONNECT_SECONDS = 10
+OBJECT_STORE_BYTES = 100_000_000  # of a cluster started here: it holds only names
 
 
 class ClusterError(UserError):
-    """The job cannot start or go on: one line for the user."""
+    """The job cannot start or continue: one line for the user."""
 
 
 @contextlib.contextmanager
-def connected(options: ClusterOptions) -> Iterator[int]:
-    """The number of actors for the job, on the cluster at the address or one started here.
+def connected(options: ClusterOptions) -> Generator[int, None, None]:
+    """Use the cluster at the address, or start one here; yield the number of actors for the job.
 
-    It is left, or ended if it was started, when the body ends.
+    After the body, the process leaves the cluster, and stops one that it started.
 
     Raises:
-        ClusterError: there is no cluster at the address, or it has no room for one actor.
+        ClusterError: no cluster can be reached, or it has no room for an actor.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would open a connection
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # they would open a connection
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # one about every actor
-    import ray
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # silences a warning for each actor
+    import ray as library
+
+    ray: Any = library  # its types are partly unknown
 
     address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -44,10 +46,10 @@ def connected(options: ClusterOptions) -> Iterator[int]:
         }
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _knock(address)
+        _check_port(address)
         with _nothing_on_stderr():
             ray.init(address=address, **settings)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own leaves with 15 and a stack trace
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own exits with 15 and a stack trace
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ClusterError(f"{address}: no Ray cluster can be reached there: {reason}") from error
@@ -63,16 +65,16 @@ def connected(options: ClusterOptions) -> Iterator[int]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nothing listens at HOST:PORT: Ray would try for many minutes."""
+def _check_port(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray would retry for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    """Ray's C++ code says there which log level it was given; what goes wrong is raised."""
+def _nothing_on_stderr() -> Generator[None, None, None]:
+    """Discard stderr: Ray's C++ code prints its log level there. Errors are raised anyway."""
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -85,6 +87,7 @@ def _nothing_on_stderr() -> Iterator[None]:
 
 
 def _room(resources: Mapping[str, float], options: ClusterOptions) -> int:
+    """Number of actors that fit the cluster's resources."""
     room = resources.get("CPU", 0) / options.cpus_per_actor
     if options.gpus_per_actor:
         room = min(room, resources.get("GPU", 0) / options.gpus_per_actor)

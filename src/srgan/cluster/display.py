@@ -1,4 +1,4 @@
-"""What `srgan cluster upscale` shows: a progress bar, or lines where it goes to a file."""
+"""Shows the progress of `srgan cluster upscale`: a bar on a terminal, lines in a file."""
 
 import sys
 import time
@@ -7,14 +7,14 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-LINE_SECONDS = 60.0
+LINE_SECONDS = 60.0  # between two lines
 
 
 class BulkDisplay:
-    """Shows how far a job is, on stderr; every picture that fails is named with its reason.
+    """Shows a job's progress on stderr, and the reason of every picture that fails.
 
     Args:
-        total: pictures to do.
+        total: number of pictures to upscale.
     """
 
     def __init__(self, total: int) -> None:
@@ -38,7 +38,12 @@ class BulkDisplay:
         self._bar.stop()
 
     def add(self, reason: str | None, megapixels: float) -> None:
-        """One more picture is done, or failed for a reason."""
+        """Count one more picture.
+
+        Args:
+            reason: why it failed; None if it is done.
+            megapixels: of its result.
+        """
         self._done += 1
         self._megapixels += megapixels
         if reason is not None:
@@ -50,7 +55,7 @@ class BulkDisplay:
             print(f"{self._done} of {self._total} pictures, {self.pace()}", file=sys.stderr)
 
     def pace(self) -> str:
-        """Pictures and megapixels of SR a second, from the mean since the start, and time left."""
+        """Mean pictures and SR megapixels per second since the start, and the time left."""
         seconds = max(time.monotonic() - self._start, 1e-9)
         left = timedelta(seconds=round(seconds * (self._total / max(self._done, 1) - 1)))
         rate, megapixels = self._done / seconds, self._megapixels / seconds

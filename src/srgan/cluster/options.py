@@ -7,16 +7,17 @@ from srgan.errors import OptionError
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What a cluster gives.
+    """The cluster, and how much of it a job uses.
 
     Attributes:
-        num_actors: Processes that upscale, each with an engine; by default as many as there is
-            room for.
-        cpus_per_actor: Cores of each, and CPU threads of its engine.
-        gpus_per_actor: GPUs of each; 0.5 lets two share one, so that it is not idle while one of
-            them encodes.
-        address: Of a running Ray cluster, as of ray.init; by default RAY_ADDRESS, or else one is
-            started on this machine for the time of the job.
+        num_actors: Processes that upscale, each with its own engine; by default as many as the
+            cluster has room for.
+        cpus_per_actor: Cores of each process, and CPU threads of its engine.
+        gpus_per_actor: GPUs of each process. With 0.5, two processes share a GPU, which then
+            works while one of them encodes.
+        address: Address of a running Ray cluster, as in ray.init; by default RAY_ADDRESS.
+            Without both, the command starts a cluster on this machine for the duration of the
+            job.
     """
 
     num_actors: int | None = None

@@ -1,4 +1,4 @@
-"""Which pictures a bulk job has to do: what is in the source and not yet in the destination."""
+"""Plans a bulk job: finds the pictures of the source that have no result in the destination."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,31 +14,31 @@ from srgan.pictures.shards import ParquetPictures, ShardError
 from srgan.pictures.stores import Store, StoreError
 
 PARQUET = ".parquet"
-ERRORS = "_errors.jsonl"  # readers of parquet folders pass over names that start so
+ERRORS = "_errors.jsonl"  # readers of parquet folders ignore names that start with _
 
 
 class SourcePicture(NamedTuple):
-    """A picture of the source, and its result."""
+    """A picture of the source, and the name of its result."""
 
-    file: str  # in the source
-    group: int  # the row group and the row in it, where the file is parquet; else -1
-    row: int
+    file: str  # name in the source
+    group: int  # row group of a parquet file; -1 for a picture file
+    row: int  # row in the group; -1 for a picture file
     target: str  # name of the result
 
     @property
     def name(self) -> str:
-        """For messages, relative to the source."""
+        """Name for messages, relative to the source."""
         return self.file if self.row < 0 else f"{self.file}:{self.group}:{self.row}"
 
 
 @dataclass(frozen=True)
 class BulkPlan:
-    """What is to be done.
+    """The work of a job.
 
     Attributes:
-        todo: in the order of their names.
-        kept: results that are there already.
-        refused: pictures that cannot be done, and why.
+        todo: pictures to upscale, in the order of their names.
+        kept: number of results that exist already.
+        refused: pictures that cannot be upscaled, each with the reason.
     """
 
     todo: list[SourcePicture]
@@ -52,40 +52,41 @@ def plan(
     """Compare the source with the destination.
 
     Args:
-        column: of pictures in parquet files; by default the only one.
+        column: column of the pictures in parquet files; by default the only one.
 
     Raises:
-        OptionError: source and destination are one, or the format is unknown.
+        OptionError: source and destination are the same folder, or the format is unknown.
         StoreError: one of them cannot be listed, or the source has no pictures.
     """
     _check_format(options)
     if source.root == destination.root:
         raise OptionError(f"{source.url}: the results would lie among the pictures: name another")
-    done = set() if options.overwrite else results(destination)
+    done: set[str] = set() if options.overwrite else results(destination)
     taken: dict[str, str] = {}
-    result = BulkPlan([], 0, [])
+    todo: list[SourcePicture] = []
+    refused: list[tuple[str, str]] = []
     kept = 0
     for picture in _pictures(source, destination, options, column):
         first = taken.setdefault(picture.target, picture.name)
         if first != picture.name:
             reason = f"its result {picture.target} would be that of {first} too"
-            result.refused.append((picture.name, reason))
+            refused.append((picture.name, reason))
         elif picture.target in done:
             kept += 1
         else:
-            result.todo.append(picture)
+            todo.append(picture)
     if not taken:
         raise StoreError(f"{source.url}: no pictures and no parquet files there")
-    return BulkPlan(result.todo, kept, result.refused)
+    return BulkPlan(todo, kept, refused)
 
 
 def is_parquet(destination: Store) -> bool:
-    """Whether results go into parquet files: a destination that is named so."""
+    """Whether results go into parquet files: the destination's name ends in .parquet."""
     return destination.root.endswith(PARQUET)
 
 
 def results(destination: Store) -> set[str]:
-    """Names of the results that are there."""
+    """Names of the results in the destination."""
     names = destination.names()
     if not is_parquet(destination):
         return set(names)
@@ -99,7 +100,7 @@ def results(destination: Store) -> set[str]:
 
 
 def tasks(pictures: Sequence[SourcePicture], size: int) -> Iterator[list[SourcePicture]]:
-    """At most `size` pictures at a time, of one row group where they are in parquet."""
+    """Split pictures into tasks of at most `size`; a task reads from one row group at most."""
     for _, group in itertools.groupby(pictures, lambda each: each.row >= 0 and each[:2]):
         while part := list(itertools.islice(group, size)):
             yield part
@@ -120,7 +121,7 @@ def _pictures(
 
 
 def _without(names: list[str], source: Store, destination: Store) -> list[str]:
-    """Results that lie in the source are no pictures to do."""
+    """Leave out the results of a destination that lies inside the source."""
     inner = f"{destination.root}/".removeprefix(f"{source.root}/")
     if inner == f"{destination.root}/":
         return names
@@ -130,7 +131,10 @@ def _without(names: list[str], source: Store, destination: Store) -> list[str]:
 def _rows(
     source: Store, file: str, options: ResultOptions, column: str | None
 ) -> Iterator[SourcePicture]:
-    """The pictures of a parquet file: FILE/NAME, or FILE/ROW where the names are not unique."""
+    """The pictures of a parquet file.
+
+    Their results are named FILE/NAME, or FILE/ROW if the names are not unique.
+    """
     pictures = _open(source, file, column)
     names = [pictures.names(group) for group in range(pictures.groups)]
     plain = [PurePosixPath(name or "").name for group in names for name in group]

@@ -1,9 +1,9 @@
-"""What one process of a bulk job does: read, upscale, write, a few pictures at a time."""
+"""One process of a bulk job: it reads, upscales and writes a few pictures at a time."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,68 +16,90 @@ from srgan.pictures.stores import Store
 from srgan.upscaling.auto import ModelChooser
 from srgan.upscaling.batch import Upscaled, upscale_bytes
 
-MOST_ATTEMPTS = 3  # at a picture whose worker dies of it
-TRANSFERS = 4  # at a time: reading ahead and writing behind while the engine computes
+MOST_ATTEMPTS = 3  # at a picture that kills its workers
+TRANSFERS = 4  # reads and writes at the same time, while the engine computes
+
+ReadBytes = Callable[[], bytes]  # waits for a picture file's bytes; raises PictureError
 
 
 class Outcome(NamedTuple):
-    """Of one picture: `reason` says why it failed, None that its result is written."""
+    """The outcome of one picture: its result is written, or it failed."""
 
     name: str  # in the source
-    target: str
-    reason: str | None
+    target: str  # name of the result
+    reason: str | None  # why the picture failed; None if its result is written
     megapixels: float  # of the result
 
 
 @dataclass(frozen=True)
 class BulkJob:
-    """What is done to each picture."""
+    """A job: where pictures come from and go to, and how each is upscaled.
+
+    Attributes:
+        source: pictures, or parquet files of pictures.
+        destination: the results.
+        models: chooses the model for each picture.
+        result: size and format of the results.
+        max_pixels: larger pictures fail.
+        threads: libvips' threads in each worker, for decoding and encoding.
+        column: column of the pictures in parquet files; by default the only one.
+    """
 
     source: Store
     destination: Store
     models: ModelChooser
     result: ResultOptions
     max_pixels: int
-    threads: int = 1  # of each worker, those of the engine left out
-    column: str | None = None  # of pictures in parquet files
+    threads: int = 1
+    column: str | None = None
 
 
 class Attempts(Protocol):
-    """Knows what workers that have died had begun."""
+    """Counts the attempts at each picture, so that one that kills its workers is given up.
+
+    It must outlive the workers. Pictures are named by their target.
+    """
 
     def begin(self, target: str) -> int:
-        """How often the picture has been begun and not ended, this time included; 0 where it has
-        been ended."""
+        """Note that a worker begins a picture.
+
+        Returns:
+            The number of attempts that began and did not end, this one included; 0 if an
+            earlier attempt ended.
+        """
         ...
 
     def end(self, target: str) -> None:
-        """The picture is upscaled, or has failed; it may not be written yet."""
+        """Note that a picture is upscaled, or has failed. Its result may not be written yet."""
         ...
 
     def forget(self, targets: Sequence[str]) -> None:
-        """A task is done: its results are written."""
+        """Forget the pictures of a task: all results are written."""
         ...
 
 
 class Worker:
-    """An engine and its work.
-
-    Args:
-        attempts: by default a worker that dies is not replaced.
-    """
+    """Upscales the pictures of a job's tasks, one after the other, on one engine."""
 
     def __init__(self, job: BulkJob, attempts: Attempts | None = None) -> None:
-        os.environ["VIPS_CONCURRENCY"] = str(job.threads)  # read as libvips is loaded
+        """Build the engine, so that an unsupported one fails before any work.
+
+        Args:
+            attempts: None if nobody replaces a worker that dies.
+        """
+        os.environ["VIPS_CONCURRENCY"] = str(job.threads)  # libvips reads it when it is loaded
         self._job = job
         self._attempts = attempts
-        job.models.upscaler()  # what cannot run here fails before any work
+        job.models.upscaler()
         self._parquet = is_parquet(job.destination)
 
     def upscale(self, pictures: Sequence[SourcePicture]) -> list[Outcome]:
-        """Do the pictures of a task; what a worker that died had written is not done again.
+        """Upscale the pictures of a task, and write their results.
+
+        Results that an earlier worker wrote before it died are kept.
 
         Raises:
-            StoreError: a result cannot be written, which is no fault of a picture.
+            StoreError: a result cannot be written; this ends the job.
         """
         with ThreadPoolExecutor(TRANSFERS) as transfers:
             if self._parquet:
@@ -91,9 +113,11 @@ class Worker:
     def _into_files(
         self, pictures: Sequence[SourcePicture], transfers: ThreadPoolExecutor
     ) -> list[Outcome]:
-        outcomes, writes = [], []
-        for picture, data in self._read(pictures, transfers):
-            outcome, result = self._try(picture, data)
+        """Write each result as a file, while the next picture is upscaled."""
+        outcomes: list[Outcome] = []
+        writes: list[Future[None]] = []
+        for picture, read in self._read(pictures, transfers):
+            outcome, result = self._try(picture, read)
             outcomes.append(outcome)
             if result is not None:
                 write = self._job.destination.write
@@ -105,8 +129,8 @@ class Worker:
     def _into_parquet(
         self, pictures: Sequence[SourcePicture], transfers: ThreadPoolExecutor
     ) -> list[Outcome]:
-        """One file a task, under a name that the same task always has."""
-        done = [self._try(picture, data) for picture, data in self._read(pictures, transfers)]
+        """Write the results of the task as one file. The same task always has the same name."""
+        done = [self._try(picture, read) for picture, read in self._read(pictures, transfers)]
         members = [Member(outcome.target, data) for outcome, data in done if data is not None]
         if members:
             key = "\0".join(picture.target for picture in pictures)
@@ -114,21 +138,19 @@ class Worker:
             self._job.destination.write(name, parquet_bytes(members))
         return [outcome for outcome, _ in done]
 
-    def _try(
-        self, picture: SourcePicture, data: Callable[[], bytes]
-    ) -> tuple[Outcome, bytes | None]:
-        """The outcome of a picture and, if it is to be written, its result."""
+    def _try(self, picture: SourcePicture, read: ReadBytes) -> tuple[Outcome, bytes | None]:
+        """Upscale a picture: its outcome, and its result unless it failed or is written already."""
         outcome = Outcome(picture.name, picture.target, None, 0.0)
         attempt = self._attempts.begin(picture.target) if self._attempts else 1
         if attempt > MOST_ATTEMPTS:
             name = self._job.source.full_name(picture.name)
-            reason = f"{name}: {MOST_ATTEMPTS} workers died of it: is there enough memory?"
+            reason = f"{name}: it killed {MOST_ATTEMPTS} workers: is there enough memory?"
             return outcome._replace(reason=reason), None
         if attempt == 0 and self._was_written(picture):
             return outcome, None
         result: Upscaled | None = None
         try:
-            result = self._upscale(picture, data())
+            result = self._upscale(picture, read())
         except Exception as error:
             outcome = outcome._replace(reason=self._reason(picture, error))
         if self._attempts:
@@ -139,7 +161,7 @@ class Worker:
         return outcome._replace(megapixels=height * width / 1e6), result.data
 
     def _was_written(self, picture: SourcePicture) -> bool:
-        """By a worker that died; never so with --overwrite, where older results may be there."""
+        """Whether a worker that died wrote the result; with --overwrite it may be an older one."""
         if self._parquet or self._job.result.overwrite:
             return False
         return self._job.destination.exists(picture.target)
@@ -160,18 +182,19 @@ class Worker:
 
     def _read(
         self, pictures: Sequence[SourcePicture], transfers: ThreadPoolExecutor
-    ) -> Iterator[tuple[SourcePicture, Callable[[], bytes]]]:
-        """Each picture, and what gives its bytes or raises PictureError."""
-        store, (file, group, row, _) = self._job.source, pictures[0]
-        if row < 0:
-            reads = [transfers.submit(store.read, picture.file) for picture in pictures]
-            for picture, read in zip(pictures, reads, strict=True):
-                yield picture, read.result
+    ) -> Iterator[tuple[SourcePicture, ReadBytes]]:
+        """Start reading all pictures of a task; yield each with its bytes to come."""
+        first = pictures[0]
+        if first.row < 0:
+            read = self._job.source.read
+            reads = [transfers.submit(read, picture.file) for picture in pictures]
+            for picture, data in zip(pictures, reads, strict=True):
+                yield picture, data.result
             return
-        rows = [picture.row for picture in pictures]
-        whole = transfers.submit(self._read_rows, file, group, rows)
+        rows = [picture.row for picture in pictures]  # of one row group; see `tasks`
+        group = transfers.submit(self._read_rows, first.file, first.group, rows)
         for index, picture in enumerate(pictures):
-            yield picture, lambda index=index: whole.result()[index]
+            yield picture, lambda index=index: group.result()[index]
 
     def _read_rows(self, file: str, group: int, rows: Sequence[int]) -> list[bytes]:
         try:
