@@ -52,11 +52,11 @@ class Progress:
         self._above = self._done = 0.0
 
     def begin_band(self, top: int) -> None:
-        """All rows above `top` are done; a band that is computed again starts again."""
+        """Begin the band at row `top`, for the first time or again after running out of memory."""
         self._above, self._done = top / self._height, 0.0
 
     def advance(self, pixels: float) -> None:
-        """So many more SR pixels of the band are done."""
+        """Count `pixels` more SR pixels of the band as done."""
         self._done += pixels
         # A tile that is computed again in fp32 counts twice.
         self._report(min(self._above + self._done / self._pixels, 1.0))
@@ -64,7 +64,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class TiledRun:
-    """One picture on its way through the network.
+    """Upscales one picture at the model's own scale, tile by tile.
 
     Attributes:
         image: (H, W, bands): gray, gray and alpha, RGB, or RGBA with straight alpha.
