@@ -1,4 +1,4 @@
-"""The door: who may come in, and which of the two applications a request is for."""
+"""The front of the server: checks tokens, and sends each request to the service or the page."""
 
 import base64
 import binascii
@@ -10,20 +10,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from srgan.serve.problems import MEDIA_TYPE, Problem
 
 SERVICE = ("v1", "docs", "swagger", "openapi.json", "healthz", "readyz", "metrics")
-OPEN = ("/healthz", "/readyz")  # load balancers bring no token
+OPEN = ("/healthz", "/readyz")  # load balancers send no token
 
 
 def problem_response(problem: Problem) -> JSONResponse:
+    """The HTTP response for a problem."""
     return JSONResponse(
         problem.document, problem.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
 
 
 class Front:
-    """Sends a request to the service or, where there is one, to the page.
+    """ASGI application that sends a request to the service or, if there is one, to the page.
 
-    Two applications rather than one with a mount: under /v1 what does not exist is answered by a
-    problem document, not by the page.
+    A mount in one application would answer unknown paths under /v1 with the page. The service
+    answers them with a problem document.
     """
 
     def __init__(self, service: ASGIApp, page: ASGIApp | None) -> None:
@@ -31,7 +32,7 @@ class Front:
         self._page = page or service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":  # the page's alone has anything to start
+        if scope["type"] == "lifespan":  # only the page has something to start
             await self._page(scope, receive, send)
             return
         first = scope["path"].split("/")[1]
@@ -39,7 +40,7 @@ class Front:
 
 
 class RequireToken:
-    """ASGI middleware: requests bring the token, as a bearer or as a browser's password."""
+    """ASGI middleware: requests must bring the token, as bearer token or as browser password."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app

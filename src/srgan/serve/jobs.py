@@ -1,4 +1,11 @@
-"""The queue: pictures of the page and of /v1 wait their turn here, one is computed at a time."""
+"""The queue of jobs: pictures of the page and of /v1 wait here, and are computed one at a time.
+
+A job is admitted before its upload, so that a full queue costs no upload. Its states:
+
+    receiving -> queued -> running -> done, failed or cancelled
+
+The first three hold one of the queue's slots; the others end the job.
+"""
 
 import logging
 import secrets
@@ -19,20 +26,20 @@ from srgan.upscaling.auto import Choice
 
 @dataclass(frozen=True)
 class Result:
-    """A finished picture, in a folder of the server's own that holds nothing else."""
+    """A finished picture, in a folder that holds nothing else."""
 
     path: Path
-    name: str  # for the client's file
+    name: str  # of the client's file
     media_type: str
     bytes: int
     source_size: tuple[int, int]  # width, height
-    size: tuple[int, int]
+    size: tuple[int, int]  # width, height
     choice: Choice  # the model that made it
     notes: tuple[str, ...]  # for people: what was left out or converted
 
     @property
     def stored(self) -> int:
-        """Bytes on disk, what else lies in the folder included."""
+        """Bytes on disk of all files in the folder."""
         return sum(file.stat().st_size for file in self.path.parent.iterdir())
 
     def discard(self) -> None:
@@ -46,75 +53,87 @@ Work = Callable[[Callable[[float], None]], Result]
 log = logging.getLogger("srgan")
 
 
-class Cancelled(Exception):  # noqa: N818 - no error: somebody asked for it
-    """The job's client has cancelled it, or has gone."""
+class Cancelled(Exception):  # noqa: N818 - not an error: the client wanted it
+    """The job's client cancelled it or disconnected."""
 
 
 class Job:
-    """One picture on its way. Made by its `JobQueue`, which alone changes its state."""
+    """One picture to upscale. Only its `JobQueue` makes it and changes its state.
+
+    Attributes:
+        id: secret name; who knows it may fetch the result.
+        kept: the result waits until its client fetches it.
+        fraction: of the work that is done, 0 to 1.
+        stored: bytes of the result on disk.
+        delivered: the client knows the outcome. The code that tells the client sets it.
+        queued, started, finished: times of `time.monotonic`, 0 if not reached.
+        outcome: the result; or a Problem, or Cancelled.
+    """
 
     def __init__(self, kept: bool) -> None:
         self.id = secrets.token_urlsafe(16)
         self.kept = kept
         self.state: State = "receiving"
         self.fraction = 0.0
-        self.stored = 0  # bytes of the result on disk
-        self.delivered = False  # to be set by whoever has told the client what came of it
-        self.queued = self.started = self.finished = 0.0  # time.monotonic()
+        self.stored = 0
+        self.delivered = False
+        self.queued = self.started = self.finished = 0.0
         self.outcome: Future[Result] = Future()
         self.outcome.set_running_or_notify_cancel()  # so that no waiter can cancel it
-        self.work: Work | None = None  # holds the upload, so it goes as soon as it can
+        self.work: Work | None = None  # holds the upload, so it is released as early as possible
 
     @property
     def is_open(self) -> bool:
-        """Whether it holds one of the queue's slots."""
+        """Whether the job has not ended, and so holds one of the queue's slots."""
         return self.state in ("receiving", "queued", "running")
 
     @property
     def seconds_queued(self) -> float:
+        """Time in the queue, so far or until the work started."""
         return (self.started or self.finished or time.monotonic()) - self.queued
 
     @property
     def seconds_computed(self) -> float:
+        """Time of computing, so far or in all; 0 before it starts."""
         return ((self.finished or time.monotonic()) - self.started) if self.started else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Of computing, from its pace so far."""
+        """Estimated time of computing that is left; None while it is unknown."""
         if self.state != "running" or not self.fraction:
             return None
         return self.seconds_computed * (1 - self.fraction) / self.fraction
 
 
 class JobQueue:
-    """A bounded queue with one worker: a model is not for two threads at once.
+    """A bounded queue with one worker thread: two threads must not use a model at once.
 
-    All methods are for any thread.
+    All methods can be called from any thread.
     """
 
     def __init__(self, limits: Limits, watch: Callable[[Job], None] = lambda _job: None) -> None:
-        """watch: called with every job that has come to its end, for metrics."""
+        """watch: called with every job that ended, for metrics and the log."""
         self._limits = limits
         self._watch = watch
-        self._jobs: dict[str, Job] = {}  # in the order they came
+        self._jobs: dict[str, Job] = {}  # in the order of their admission
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(1, "srgan-worker")
-        self._recent: deque[float] = deque(maxlen=20)  # seconds that pictures took
+        self._recent: deque[float] = deque(maxlen=20)  # seconds to compute the last pictures
         self.draining = False
 
     def call(self, function: Callable[[], Any]) -> Future[Any]:
-        """Run `function` in the worker's thread, after what waits there already."""
+        """Run `function` in the worker's thread, after the work that waits there."""
         return self._worker.submit(function)
 
     def admit(self, *, kept: bool) -> Job:
-        """A slot, before any of the picture has been received.
+        """Reserve a slot for a picture that is not received yet.
 
         Args:
-            kept: the result waits for its client to fetch it, as `Limits` says; otherwise the
-                caller removes the job.
+            kept: the result is kept within `Limits` until its client fetches it. Otherwise the
+                caller must remove the job.
 
         Raises:
-            Problem: no slot is free, or the server is going down.
+            Problem: no slot is free, or the server is shutting down.
         """
         with self._lock:
             self.sweep()
@@ -128,19 +147,27 @@ class JobQueue:
             return job
 
     def start(self, job: Job, work: Work) -> None:
-        """Put an admitted job in line; `work` gets a function to tell its progress to.
+        """Put an admitted job into the queue.
+
+        Args:
+            work: computes the picture in the worker's thread. It gets a function that it must
+                call with the fraction done, and that raises to end the work.
 
         Raises:
-            Problem: the server is going down.
+            Problem: the server is shutting down.
         """
         with self._lock:
-            if job.state != "receiving":  # the server's end has cancelled it meanwhile
+            if job.state != "receiving":  # the shutdown has cancelled it meanwhile
                 raise draining()
             job.state, job.work, job.queued = "queued", work, time.monotonic()
         self._worker.submit(self._run, job)
 
     def get(self, identifier: str) -> Job:
-        """Raises Problem for a job that does not exist, or no longer."""
+        """The kept job with this id.
+
+        Raises:
+            Problem: there is no such job, or it is no longer kept.
+        """
         with self._lock:
             self.sweep()
             job = self._jobs.get(identifier)
@@ -149,13 +176,13 @@ class JobQueue:
         return job
 
     def position(self, job: Job) -> int:
-        """Jobs that come before this one."""
+        """Number of jobs before this one, the running one included."""
         with self._lock:
             waiting = [each for each in self._jobs.values() if each.state in ("queued", "running")]
         return sum(each.queued < job.queued for each in waiting)
 
     def remove(self, job: Job) -> None:
-        """Cancel a job that is not finished; forget it and its result."""
+        """Forget a job and discard its result. A job that has not ended is cancelled."""
         with self._lock:
             self._jobs.pop(job.id, None)
             self._finish(job, "cancelled", Cancelled("by its client, or it has gone"))
@@ -163,13 +190,13 @@ class JobQueue:
             job.outcome.result().discard()
 
     def refuse(self, job: Job, problem: Problem) -> None:
-        """Forget a job whose upload turned out to be no picture to upscale."""
+        """Forget a job whose upload is not a picture that can be upscaled."""
         with self._lock:
             self._jobs.pop(job.id, None)
         self._finish(job, "failed", problem)
 
     def sweep(self) -> None:
-        """Forget finished jobs that are too old or too many, or whose results need the room."""
+        """Forget ended jobs that are too old, too many, or whose results take too much disk."""
         with self._lock:
             finished = [job for job in self._jobs.values() if job.kept and not job.is_open]
             stored = sum(job.stored for job in self._jobs.values())
@@ -182,11 +209,11 @@ class JobQueue:
                     self.remove(job)
 
     def drain(self) -> None:
-        """Take on nothing new."""
+        """Admit no more jobs."""
         self.draining = True
 
     def close(self) -> None:
-        """Cancel everything and end the worker."""
+        """Cancel all jobs, discard all results, and end the worker."""
         self.drain()
         with self._lock:
             jobs = list(self._jobs.values())
@@ -196,18 +223,19 @@ class JobQueue:
 
     @property
     def open_jobs(self) -> int:
+        """Number of jobs that hold a slot."""
         with self._lock:
             return sum(job.is_open for job in self._jobs.values())
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits for anything, not even to fetch a result."""
+        """Whether every client knows its job's outcome, and has fetched its result."""
         with self._lock:
             return all(job.delivered for job in self._jobs.values())
 
     @property
     def retry_after(self) -> int:
-        """Seconds after which a slot should be free."""
+        """Seconds after which a slot is probably free, 1 to 60: the mean time of a picture."""
         recent = list(self._recent)
         return min(max(round(sum(recent) / max(len(recent), 1)), 1), 60)
 
@@ -230,6 +258,7 @@ class JobQueue:
                 result.discard()
 
     def _progress(self, job: Job, fraction: float) -> None:
+        """Note the fraction done; raises Cancelled or Problem to end the work."""
         if job.state == "cancelled":
             raise Cancelled
         if time.monotonic() - job.started > self._limits.max_seconds:
@@ -237,7 +266,7 @@ class JobQueue:
         job.fraction = min(fraction, 1.0)
 
     def _finish(self, job: Job, state: State, outcome: "Result | Exception") -> bool:
-        """Free the slot; False where the job had come to its end already."""
+        """End a job and free its slot; False if the job had ended already."""
         with self._lock:
             if not job.is_open:
                 return False

@@ -1,4 +1,4 @@
-"""Where the service computes: its models, and pictures through them."""
+"""The models that the server offers, and the orders of its clients: checks and computes them."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -27,22 +27,24 @@ LONGEST_NAME = 100  # characters of a client's name for its picture
 
 
 def public_name(model: str) -> str:
-    """What clients call a model: nothing of where its file lies."""
+    """The name of a model for clients: without the folder and suffix of its file."""
     return Path(model).name.removesuffix(".safetensors")
 
 
 class OfferedModels:
-    """Models by the names that clients use; a client never names a file.
-
-    The first is the default.
-    """
+    """The models that clients can choose, by their public names. A client never names a file."""
 
     def __init__(self, models: Iterable[str], engine: EngineOptions) -> None:
-        """models: auto, shipped models, or model files, which go by their name without suffix.
+        """Load the models.
+
+        Args:
+            models: "auto", names of shipped models, or paths of model files. The first is the
+                default.
+            engine: options of all engines.
 
         Raises:
-            CheckpointError: a model that cannot be loaded.
-            OptionError: two models of one name.
+            CheckpointError: a model cannot be loaded.
+            OptionError: two models have the same public name.
         """
         self._offered: dict[str, auto.ModelChooser] = {}
         upscalers: dict[str, Upscaler] = {}
@@ -55,59 +57,66 @@ class OfferedModels:
         self.default = self.names[0]
 
     def __getitem__(self, name: str) -> auto.ModelChooser:
-        """What a name stands for. Only one thread at once may upscale by it."""
+        """The models behind a public name. Not for upscaling in two threads at once."""
         return self._offered[name]
 
 
 @dataclass(frozen=True)
 class Order:
-    """A picture and what its client wants of it."""
+    """A client's order: a picture, and how to upscale it."""
 
     data: bytes
-    name: str  # the client's, for messages and for the result's name; never opened
-    model: str
+    name: str  # the client's name for it, for messages and for the result's name; never opened
+    model: str  # a public name
     scale: float | None = None  # by default the model's
     format: str | None = None  # a key of FORMATS, by default the picture's own
 
 
 @dataclass(frozen=True)
 class OrderPlan:
-    """What will come of an order, known from the picture's header."""
+    """The result of an order, as the picture's header predicts it."""
 
-    name: str
-    format: str
+    name: str  # of the client's file
+    format: str  # a key of FORMATS
     source_size: tuple[int, int]  # width, height
-    size: tuple[int, int]
+    size: tuple[int, int]  # width, height
 
 
 class Kitchen:
-    """Checks orders and carries them out."""
+    """Checks orders, and computes them."""
 
     def __init__(self, models: OfferedModels, folder: Path, max_pixels: int) -> None:
-        """folder: for results, each in a folder named after its job."""
+        """Make a kitchen.
+
+        Args:
+            folder: for results, each in a folder named after its job.
+            max_pixels: larger pictures are a problem.
+        """
         self.models = models
         self.folder = folder
         self._max_pixels = max_pixels
-        # libvips' error texts are global to the process: two headers at once could swap theirs.
+        # One thread reads all headers: libvips' error texts are global to the process, so two
+        # threads could swap theirs.
         self.inspector = ThreadPoolExecutor(1, "srgan-inspector")
 
     def plan(self, order: Order) -> OrderPlan:
-        """Check all that can be known before work.
+        """Check an order, and predict its result, from the picture's header.
 
         Raises:
-            Problem: the picture cannot be upscaled as asked.
+            Problem: the order cannot be computed.
         """
         return self._open(order)[1]
 
     def upscale(self, order: Order, identifier: str, progress: Callable[[float], None]) -> Result:
-        """Carry out an order. In the worker's thread alone.
+        """Compute an order. Only the worker's thread may call it.
 
         Args:
-            identifier: the job's, which the result's folder is named after.
-            progress: called after every tile with the fraction done; what it raises ends the work.
+            identifier: of the job; the name of the result's folder.
+            progress: called after every tile with the fraction done. An exception that it raises
+                ends the work.
 
         Raises:
-            Problem: the picture is damaged, or the disk full.
+            Problem: the picture is damaged, or the disk is full.
         """
         progress(0.0)
         picture, plan = self._open(order)
@@ -156,8 +165,8 @@ class Kitchen:
             raise Problem(
                 422,
                 "format-too-small",
-                f"{order.name}: the result has {width:,} x {height:,} pixels, more a side than "
-                f"the {FORMATS[format].max_side:,} that {format.upper()} holds: choose "
+                f"{order.name}: the result has {width:,} x {height:,} pixels, but a side of "
+                f"{format.upper()} holds at most {FORMATS[format].max_side:,}: choose "
                 f"{formats_that_hold(max(width, height))}",
             ) from None
         name = _result_name(order.name, format, order.scale or model_scale)
@@ -166,14 +175,14 @@ class Kitchen:
 
 
 def client_name(name: str | None) -> str:
-    """A client's name for its picture without folders, control characters and excess."""
+    """A client's name for its picture, without folders and control characters, cut if too long."""
     name = (name or "").replace("\\", "/").rpartition("/")[2]
     name = "".join(character for character in name if character.isprintable()).strip(" .")
     return name[-LONGEST_NAME:] or "picture"
 
 
 def _result_name(name: str, format: str, scale: float) -> str:
-    """photo.jpg -> photo_x4.jpg, as `srgan upscale` names it; the suffix fits the format."""
+    """photo_x4.jpg for photo.jpg, as in `srgan upscale`, with a suffix that fits the format."""
     path = Path(name)
     suffixes = FORMATS[format].suffixes
     suffix = path.suffix if path.suffix.lower() in suffixes else suffixes[0]

@@ -1,4 +1,4 @@
-"""Options of `srgan serve`. Importing this costs nothing: `srgan --help` reads it."""
+"""Options of `srgan serve`. Importing this is cheap: `srgan --help` reads it."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,14 +11,14 @@ from srgan.errors import OptionError
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens, and to whom.
+    """The address where the server listens, and the token of its clients.
 
     Attributes:
-        host: Address to bind to. 127.0.0.1 is this machine alone, 0.0.0.0 everybody who reaches it.
-        port: Port; 0 takes a free one.
-        token: Secret that every request must bring: as "Authorization: Bearer TOKEN", or as the
-            password that a browser asks for. Better given as SRGAN_TOKEN in the environment,
-            which other users of this machine do not see.
+        host: Address to listen on. 127.0.0.1 admits only this machine, 0.0.0.0 the network.
+        port: Port; 0 chooses a free one.
+        token: Secret that every request must send, as "Authorization: Bearer TOKEN" or as the
+            password in a browser. Set it as SRGAN_TOKEN in the environment: other users of this
+            machine can see options.
     """
 
     host: str = "127.0.0.1"
@@ -31,11 +31,11 @@ class Address:
         if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
             raise OptionError("--token must be printable ASCII")
         if self.token == "":
-            raise OptionError("--token (SRGAN_TOKEN) is empty: leave it out, or give a secret")
+            raise OptionError("--token (SRGAN_TOKEN) is empty: leave it out, or set a secret")
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches the server."""
+        """Whether only this machine can reach the server."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -44,18 +44,19 @@ class Address:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes on; beyond it requests are refused with the reason.
+    """Limits of one server. A request beyond a limit gets an error with the reason.
 
     Attributes:
-        max_bytes: Of an uploaded file.
-        max_pixels: Of an uploaded picture; its result has up to 64 times as many.
-        max_seconds: To compute one picture.
-        upload_seconds: To receive one upload.
-        queue: Pictures being received, waiting or computed, of the page and /v1 together.
-        keep_jobs: Finished jobs kept for their clients, the newest.
-        keep_seconds: For how long.
-        keep_bytes: Disk for results, and as much again for the page's pictures.
-        drain_seconds: On SIGTERM, for pictures to be finished and fetched.
+        max_bytes: Most bytes of an uploaded file.
+        max_pixels: Most pixels of an uploaded picture; its result has up to 64 times as many.
+        max_seconds: Most time to compute one picture.
+        upload_seconds: Most time to receive one upload.
+        queue: Most pictures that are received, waiting or computed, of the page and /v1
+            together.
+        keep_jobs: Most finished jobs kept for their clients; the newest are kept.
+        keep_seconds: How long finished jobs are kept.
+        keep_bytes: Disk space for results, and the same again for pictures uploaded to the page.
+        drain_seconds: Time after SIGTERM for pictures to be finished and fetched.
     """
 
     max_bytes: int = 50_000_000

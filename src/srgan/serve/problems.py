@@ -1,4 +1,4 @@
-"""What goes wrong, as problem details (RFC 9457), and what of it is the client's fault."""
+"""Errors of the service as problem details (RFC 9457), with their HTTP status."""
 
 from http import HTTPStatus
 from typing import Any
@@ -15,10 +15,17 @@ TYPE_PREFIX = "urn:srgan:problem:"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """One problem document. `kind` is stable, for machines; `detail` is for people."""
+    """An error that the client sees as a problem document."""
 
     def __init__(self, status: int, kind: str, detail: str, retry_after: int | None = None) -> None:
-        """retry_after: seconds."""
+        """Make a problem.
+
+        Args:
+            status: of HTTP.
+            kind: stable name for programs, the end of the document's type.
+            detail: the reason in a sentence, for people.
+            retry_after: seconds after which the client should try again.
+        """
         super().__init__(detail)
         self.status = status
         self.kind = kind
@@ -43,7 +50,7 @@ def queue_full(retry_after: int) -> Problem:
 
 
 def draining() -> Problem:
-    return Problem(503, "draining", "the server is going down: try again soon", 10)
+    return Problem(503, "draining", "the server is shutting down: try again soon", 10)
 
 
 def too_many_bytes(limit: int) -> Problem:
@@ -68,7 +75,7 @@ def no_such_job() -> Problem:
 
 
 def from_picture_error(error: PictureError) -> Problem:
-    """The status that says whose fault it is: only StorageError is the server's."""
+    """The problem for a picture error: StorageError is the server's fault, others the client's."""
     reason = str(error)
     if isinstance(error, StorageError):
         return Problem(507, "storage-full", "the server cannot store the result: try again later")

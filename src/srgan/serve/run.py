@@ -1,4 +1,4 @@
-"""One process with the page and the service, from the first socket to the last picture."""
+"""Runs the server: one process with the page and the service, from start to shutdown."""
 
 import contextlib
 import gc
@@ -24,8 +24,8 @@ from srgan.serve.jobs import Job, JobQueue
 from srgan.serve.kitchen import Kitchen, OfferedModels
 from srgan.serve.options import Address, Limits
 
-GOODBYE_SECONDS = 2  # for answers on their way, once no picture is left; open pages never end
-SWEEP_SECONDS = 30
+GOODBYE_SECONDS = 2  # for the last answers at shutdown; connections of open pages never end
+SWEEP_SECONDS = 30  # between two removals of expired results
 
 log = logging.getLogger("srgan.serve")
 
@@ -37,24 +37,24 @@ class ServeError(UserError):
 def serve(
     models: Sequence[str], engine: EngineOptions, address: Address, limits: Limits, *, page: bool
 ) -> None:
-    """Serve until a signal says stop; SIGTERM finishes what clients wait for.
+    """Serve until a signal: SIGINT stops at once, SIGTERM finishes the pictures of clients first.
 
     Args:
-        models: shipped models or model files, the default first.
-        page: whether there is a web page beside the service.
+        models: "auto", shipped models or model files, the default first.
+        page: serve the web page beside the service.
 
     Raises:
-        ServeError: the address cannot be had.
+        ServeError: the server cannot listen on the address.
         CheckpointError, EngineError: a model cannot be loaded.
-        SystemExit: a signal stopped it: 130 or 143.
+        SystemExit: a signal stopped the server: 130 or 143.
     """
-    gc.disable()  # what the start leaves in memory stays there: looking for garbage costs 0.4 s
+    gc.disable()  # objects of the start stay in memory: searching them for garbage costs 0.4 s
     offered = OfferedModels(models, engine)
     with listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
         metrics = Metrics()
         queue = JobQueue(limits, lambda job: _record(job, metrics))
         metrics.follow(queue)
-        loading = queue.call(offered[offered.default].upscaler)  # beside the imports below
+        loading = queue.call(offered[offered.default].upscaler)  # during the imports below
         try:
             app = _application(offered, queue, address, limits, metrics, Path(name), page=page)
             loading.result()
@@ -93,9 +93,13 @@ def _application(
 
 
 def listen(address: Address) -> socket.socket:
-    """Bound before anything else is done: a port that is taken is known at once."""
+    """Bind a socket to the address, before any other work: a port in use is an error at once.
+
+    Raises:
+        ServeError: the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    # TCP by name: of others asyncio does not switch off Nagle's wait, 40 ms an answer.
+    # With the protocol named, asyncio switches off Nagle's algorithm: it costs 40 ms an answer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -104,7 +108,7 @@ def listen(address: Address) -> socket.socket:
         listener.close()
         raise ServeError(
             f"cannot listen on {address.host} port {address.port} ({error.strerror}): "
-            "choose others with --host and --port"
+            "choose another address with --host and --port"
         ) from error
     return listener
 
@@ -115,6 +119,7 @@ def _url(address: Address, listener: socket.socket) -> str:
 
 
 def _record(job: Job, metrics: Metrics) -> None:
+    """Count and log a job that ended."""
     metrics.count(job)
     if job.state == "done":
         result = job.outcome.result()
@@ -129,7 +134,7 @@ def _record(job: Job, metrics: Metrics) -> None:
 
 
 class _Server(uvicorn.Server):
-    """SIGTERM drains: pictures are finished and fetched, new ones refused. SIGINT stops."""
+    """SIGTERM drains: no new pictures; admitted ones are finished and fetched. SIGINT stops."""
 
     def __init__(
         self, config: uvicorn.Config, queue: JobQueue, drain_seconds: float, welcome: str
@@ -161,8 +166,8 @@ class _Server(uvicorn.Server):
         self._stop()
 
     def _stop(self) -> None:
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of pages left open
-        self._queue.close()  # those who still wait are told
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # silences open pages
+        self._queue.close()  # clients that still wait get an answer
         self.should_exit = True
 
 
@@ -178,14 +183,14 @@ def _run(app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url
     server = _Server(config, queue, limits.drain_seconds, welcome)
     server.run(sockets=[listener])
     if server.received:
-        raise SystemExit(128 + server.received)  # a signal raised again may be ignored by now
+        raise SystemExit(128 + server.received)  # the signal itself may be ignored by now
 
 
 def _sweep(queue: JobQueue, folder: Path, keep_seconds: float) -> None:
     while not queue.draining:
         time.sleep(SWEEP_SECONDS)
         queue.sweep()
-        for file in folder.glob("page/tmp*"):  # gradio leaves an empty one for every upload
+        for file in folder.glob("page/tmp*"):  # gradio leaves an empty file for every upload
             with contextlib.suppress(OSError):
                 if file.is_file() and time.time() - file.stat().st_mtime > keep_seconds:
                     file.unlink()

@@ -1,4 +1,4 @@
-"""What /metrics tells Prometheus."""
+"""The metrics that Prometheus reads from /metrics."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,7 +16,7 @@ SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600)
 
 
 class Metrics:
-    """One server's figures, in a registry of their own."""
+    """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -25,7 +25,7 @@ class Metrics:
             "srgan_http_requests", "HTTP requests", ["path", "status"], registry=self._registry
         )
         self._jobs = Counter(
-            "srgan_pictures", "Pictures by what came of them", ["outcome"], registry=self._registry
+            "srgan_pictures", "Pictures by outcome", ["outcome"], registry=self._registry
         )
         self._queued = Histogram(
             "srgan_queue_seconds",
@@ -51,7 +51,7 @@ class Metrics:
         self._open.set_function(lambda: queue.open_jobs)
 
     def count(self, job: Job) -> None:
-        """Count a job that has come to its end."""
+        """Count a job that has ended."""
         self._jobs.labels(job.state).inc()
         if job.state == "done":
             width, height = job.outcome.result().size
@@ -60,7 +60,7 @@ class Metrics:
             self._pixels.inc(width * height)
 
     def render(self) -> bytes:
-        """In Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -78,7 +78,7 @@ class CountRequests:
 
         async def count(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # The route, not the path: clients could make up paths without end.
+                # The route, not the path: clients can request endlessly many paths.
                 path = getattr(scope.get("route"), "path", "other")
                 self._metrics.requests.labels(path, message["status"]).inc()
             await send(message)

@@ -1,10 +1,11 @@
-"""The service under /v1: a picture in, a larger one out; at once, or as a job."""
+"""The routes under /v1: upscale a picture while the client waits, or as a job."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -17,31 +18,58 @@ from srgan.serve.http.uploads import disconnected, receive_picture
 from srgan.serve.jobs import Cancelled, Job, JobQueue, Result
 from srgan.serve.kitchen import Kitchen, Order
 from srgan.serve.options import Limits
-from srgan.serve.problems import Problem
+from srgan.serve.problems import Problem, draining
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; nobody is there to read it
+CLIENT_CLOSED_REQUEST = 499  # nginx's status; the client is gone and does not see it
 
 
 def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
-    """The routes under /v1."""
+    """Make the routes under /v1."""
     router = APIRouter(prefix="/v1")
-    wishes = Depends(_wishes_of(kitchen))
+    intake = _Intake(kitchen, queue, limits)
+    parameters = Depends(_order_parameters(kitchen))
+    _add_upscale(router, intake, queue, parameters)
+    _add_jobs(router, intake, queue, parameters)
+    _add_results(router, queue)
+    _add_models(router, kitchen)
+    return router
 
-    async def admit(request: Request, wishes: Order, *, kept: bool) -> Job:
-        job = queue.admit(kept=kept)
+
+class _Intake:
+    """Takes in pictures: receives an upload, checks it and puts its job into the queue."""
+
+    def __init__(self, kitchen: Kitchen, queue: JobQueue, limits: Limits) -> None:
+        self._kitchen = kitchen
+        self._queue = queue
+        self._limits = limits
+
+    async def admit(self, request: Request, order: Order, *, kept: bool) -> Job:
+        """Start a job for the request's picture.
+
+        Args:
+            order: the client's order, still without its picture.
+            kept: see `JobQueue.admit`.
+
+        Raises:
+            Problem: no slot is free, or the picture cannot be upscaled.
+        """
+        job = self._queue.admit(kept=kept)
         try:
-            data, name = await receive_picture(request, limits)
-            order = Order(data, name, wishes.model, wishes.scale, wishes.format)
-            await asyncio.wrap_future(kitchen.inspector.submit(kitchen.plan, order))
-            queue.start(job, partial(kitchen.upscale, order, job.id))
+            data, name = await receive_picture(request, self._limits)
+            order = replace(order, data=data, name=name)
+            check = self._kitchen.inspector.submit(self._kitchen.plan, order)
+            await asyncio.wrap_future(check)
+            self._queue.start(job, partial(self._kitchen.upscale, order, job.id))
         except Problem as problem:
-            queue.refuse(job, problem)
+            self._queue.refuse(job, problem)
             raise
         except BaseException:
-            queue.remove(job)
+            self._queue.remove(job)
             raise
         return job
 
+
+def _add_upscale(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
     @router.post(
         "/upscale",
         summary="Upscale a picture and wait for it",
@@ -50,11 +78,11 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
         | schema.problem_responses(*schema.UPLOAD_PROBLEMS, 500, 507),
         openapi_extra=schema.PICTURE_BODY,
     )
-    async def upscale(request: Request, wishes: Order = wishes) -> Response:
-        job = await admit(request, wishes, kept=False)
+    async def upscale(request: Request, order: Order = parameters) -> Response:
+        job = await intake.admit(request, order, kept=False)
         try:
             result = await _wait(job, request)
-        except BaseException:  # cancelled by the server's end, too
+        except BaseException:  # also when the server's shutdown cancels this coroutine
             queue.remove(job)
             raise
         if result is None:
@@ -62,6 +90,8 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         return _Delivery(job, result, lambda: queue.remove(job))
 
+
+def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
     @router.post(
         "/jobs",
         status_code=202,
@@ -71,20 +101,24 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
         openapi_extra=schema.PICTURE_BODY,
     )
     async def create_job(
-        request: Request, response: Response, wishes: Order = wishes
+        request: Request, response: Response, order: Order = parameters
     ) -> schema.JobStatus:
-        job = await admit(request, wishes, kept=True)
+        job = await intake.admit(request, order, kept=True)
         response.headers["Location"] = f"/v1/jobs/{job.id}"
         return _status(job, queue)
 
     @router.get(
-        "/jobs/{id}", summary="How far a job is", responses=schema.problem_responses(401, 404, 422)
+        "/jobs/{id}",
+        summary="The status of a job",
+        responses=schema.problem_responses(401, 404, 422),
     )
     async def job_status(id: str) -> schema.JobStatus:
         job = queue.get(id)
         job.delivered |= job.state == "failed"
         return _status(job, queue)
 
+
+def _add_results(router: APIRouter, queue: JobQueue) -> None:
     @router.get(
         "/jobs/{id}/result",
         summary="The result of a finished job",
@@ -101,12 +135,14 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
     @router.delete(
         "/jobs/{id}",
         status_code=204,
-        summary="Cancel a job, or forget its result",
+        summary="Cancel a job, or discard its result",
         responses=schema.problem_responses(401, 404, 422),
     )
     async def delete_job(id: str) -> None:
         queue.remove(queue.get(id))
 
+
+def _add_models(router: APIRouter, kitchen: Kitchen) -> None:
     @router.get("/models", summary="The models", responses=schema.problem_responses(401))
     async def models() -> list[schema.ModelInfo]:
         return [
@@ -119,45 +155,47 @@ def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
             for name in kitchen.models.names
         ]
 
-    return router
 
+def _order_parameters(kitchen: Kitchen) -> Callable[..., Order]:
+    """A FastAPI dependency that makes an Order, without a picture, from the query's parameters."""
+    models: Any = Enum("Model", {name: name for name in kitchen.models.names})
+    formats: Any = Enum("Format", {name: name for name in FORMATS})
+    default = models[kitchen.models.default]
+    model_query: Any = Query(default, description="One of GET /v1/models")
+    scale_query: Any = Query(
+        None,
+        ge=1,
+        le=MAX_SCALE,
+        description="Result pixels per pixel; by default the model's",
+        examples=[4],
+    )
+    format_query: Any = Query(None, description="Of the result; by default the picture's own")
 
-def _wishes_of(kitchen: Kitchen) -> Any:
-    """The query's parameters, as a dependency whose choices are this server's models."""
-    names = cast(Any, Enum("Model", {name: name for name in kitchen.models.names}))
-    formats = cast(Any, Enum("Format", {name: name for name in FORMATS}))
-    default = names[kitchen.models.default]
-
-    def wishes(
-        model: Annotated[names, Query(description="One of GET /v1/models")] = default,  # pyright: ignore[reportInvalidTypeForm]
-        scale: Annotated[
-            float | None,
-            Query(
-                ge=1,
-                le=MAX_SCALE,
-                description="Result pixels per pixel; by default the model's",
-                examples=[4],
-            ),
-        ] = None,
-        format: Annotated[
-            formats | None, Query(description="Of the result; by default the picture's own")  # pyright: ignore[reportInvalidTypeForm]
-        ] = None,
+    def order(
+        model: Any = model_query, scale: float | None = scale_query, format: Any = format_query
     ) -> Order:
         return Order(b"", "", model.value, scale, format.value if format else None)
 
-    return wishes
+    # FastAPI reads types from here. This server's models are types that no annotation can name.
+    order.__annotations__ |= {"model": models, "format": formats | None}
+    return order
 
 
 async def _wait(job: Job, request: Request) -> Result | None:
-    """The job's result, or None where its client has gone."""
+    """Wait for the job's result; None if the client disconnects before.
+
+    Raises:
+        Problem: the job failed, or the server is shutting down.
+    """
     outcome = asyncio.wrap_future(job.outcome)
-    outcome.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for once
+    # Ask for the exception, or asyncio logs that nobody did.
+    outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
     gone = asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait({outcome, gone}, return_when=asyncio.FIRST_COMPLETED)
         return None if gone.done() else outcome.result()
     except Cancelled:
-        raise Problem(503, "draining", "the server is going down: try again soon", 10) from None
+        raise draining() from None
     finally:
         gone.cancel()
         outcome.cancel()
@@ -183,7 +221,7 @@ def _status(job: Job, queue: JobQueue) -> schema.JobStatus:
 
 
 class _Delivery(FileResponse):
-    """A result on its way to its client."""
+    """The response with a result; afterwards the job counts as delivered."""
 
     def __init__(
         self, job: Job, result: Result, afterwards: Callable[[], None] = lambda: None
@@ -201,6 +239,6 @@ class _Delivery(FileResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        finally:  # the client may have gone halfway
+        finally:  # even if the client disconnects halfway
             self._job.delivered = True
             self._afterwards()

@@ -1,4 +1,4 @@
-"""What /v1 answers, and the parts of its OpenAPI description that signatures cannot say."""
+"""The answers of /v1, and the parts of its OpenAPI description that signatures cannot express."""
 
 from typing import Any, Literal
 
@@ -18,14 +18,14 @@ class ProblemDetails(BaseModel):
 
 
 class Size(BaseModel):
-    """In pixels."""
+    """Width and height in pixels."""
 
     width: int = Field(examples=[2560])
     height: int = Field(examples=[1920])
 
 
 class JobStatus(BaseModel):
-    """A picture on its way."""
+    """The status of a job."""
 
     id: str = Field(examples=["Qm9vIQ7yL0bq1x3kVw2pZA"])
     status: Literal["queued", "running", "done", "failed"]
@@ -35,17 +35,17 @@ class JobStatus(BaseModel):
     name: str | None = Field(None, description="Of the result", examples=["photo_x4.jpg"])
     bytes: int | None = Field(None, description="Of the result")
     size: Size | None = Field(None, description="Of the result")
-    model: str | None = Field(None, description="That made the result; of auto, the chosen one")
-    notes: list[str] = Field([], description="What the result could not keep, for people")
+    model: str | None = Field(None, description="That made the result; for auto, the chosen one")
+    notes: list[str] = Field([], description="Notes for people on what the result could not keep")
     problem: ProblemDetails | None = Field(None, description="Why it failed")
 
 
 class ModelInfo(BaseModel):
-    """A model to choose with ?model="""
+    """A model that clients choose with ?model="""
 
     name: str = Field(examples=["srresnet-x4"])
     default: bool
-    scale: int = Field(description="Result pixels per pixel, where none is asked for")
+    scale: int = Field(description="Default result pixels per pixel")
     description: str | None = None
 
 
@@ -53,8 +53,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": f"The picture: {', '.join(INPUT_FORMATS)}. Its content tells the format, "
-        "not its media type.",
+        "description": f"The picture: {', '.join(INPUT_FORMATS)}. The declared type is ignored.",
         "content": {
             "application/octet-stream": _BINARY,
             "image/*": _BINARY,
@@ -85,15 +84,15 @@ PICTURE_RESPONSE: dict[str, Any] = {
 _REASONS = {
     400: "The multipart body is wrong",
     401: "The token is missing or wrong",
-    404: "No such job, or no longer",
+    404: "There is no such job, or its result is no longer kept",
     408: "The upload took too long",
     409: "The job is not finished",
-    413: "Too many bytes or pixels, or too much work",
+    413: "Too many bytes or pixels, or it would take too long",
     415: "Not a picture of a format that srgan reads",
     422: "The picture is damaged, or a parameter is wrong",
     429: "The queue is full",
     500: "The server failed",
-    503: "The server is going down",
+    503: "The server is shutting down",
     507: "The server's disk is full",
 }
 UPLOAD_PROBLEMS = (400, 401, 408, 413, 415, 422, 429, 503)
@@ -101,7 +100,7 @@ RESULT_PROBLEMS = (401, 404, 409, 413, 422, 500, 507)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of the problem documents with these statuses."""
+    """The OpenAPI description of problem documents with these statuses."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     retry = {
         "Retry-After": {

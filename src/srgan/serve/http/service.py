@@ -26,15 +26,19 @@ Upscales photographs. Send one, get it back larger:
 
     curl --data-binary @photo.jpg -o photo_x4.jpg http://127.0.0.1:7860/v1/upscale
 
-Errors are problem details (RFC 9457). A busy server answers 429 and says in Retry-After when to
-come back.
+Errors are problem details (RFC 9457). A busy server answers 429; the header Retry-After says when
+to try again.
 """
 
 
 def make_service(
     kitchen: Kitchen, queue: JobQueue, limits: Limits, metrics: Metrics, *, secured: bool
 ) -> FastAPI:
-    """secured: requests need a token; it is checked before they come here."""
+    """Make the application.
+
+    Args:
+        secured: requests need a token, which `RequireToken` checks before they arrive here.
+    """
     app = FastAPI(
         title="srgan",
         version=version("srgan"),
@@ -47,18 +51,18 @@ def make_service(
     _answer_with_problems(app)
     app.include_router(make_router(kitchen, queue, limits))
     _add_health(app, queue, metrics)
-    # Swagger's files from a package: FastAPI's own page would load them from somebody's CDN.
+    # This package brings Swagger's files. FastAPI's own page would load them from a CDN.
     fastapi_swagger.patch_fastapi(app, redirect_from_root_to_docs=False)
     _describe_problems(app)
     return app
 
 
 def _add_health(app: FastAPI, queue: JobQueue, metrics: Metrics) -> None:
-    @app.get("/healthz", summary="Whether the server lives")
+    @app.get("/healthz", summary="Whether the server is running")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Whether it takes on pictures", responses=problem_responses(503))
+    @app.get("/readyz", summary="Whether it accepts pictures", responses=problem_responses(503))
     async def readyz() -> dict[str, str]:
         if queue.draining:
             raise draining()
@@ -66,7 +70,7 @@ def _add_health(app: FastAPI, queue: JobQueue, metrics: Metrics) -> None:
 
     @app.get(
         "/metrics",
-        summary="Figures for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
         | problem_responses(401),
@@ -103,7 +107,7 @@ def _answer_with_problems(app: FastAPI) -> None:
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Routes name the schema of problems; FastAPI lists it only where it is a route's model."""
+    """Add the schema of problems: FastAPI adds only schemas that are a route's model."""
     description: dict[str, Any] = app.openapi()
     schemas = description["components"]["schemas"]
     schemas.setdefault("ProblemDetails", ProblemDetails.model_json_schema())

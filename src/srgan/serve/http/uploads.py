@@ -1,4 +1,4 @@
-"""Uploads: as body or multipart, into memory, bounded in bytes and time."""
+"""Receives uploads, as body or multipart, into memory, with limits on bytes and time."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,22 +13,22 @@ from srgan.serve.kitchen import client_name
 from srgan.serve.options import Limits
 from srgan.serve.problems import Problem, too_many_bytes, upload_too_slow
 
-OVERHEAD = 10_000  # bytes that a multipart body has beyond its picture
-POLITE_SECONDS = 5  # to let a client finish sending what is refused, so that it reads why
+OVERHEAD = 10_000  # bytes of a multipart body beyond its picture
+POLITE_SECONDS = 5  # for a client to finish sending a refused upload, so that it reads the reason
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser, without its temporary files: the stream is bounded already."""
+    """Starlette's parser without its temporary files: the stream has a limit already."""
 
     spool_max_size = 1 << 62
 
 
 async def receive_picture(request: Request, limits: Limits) -> tuple[bytes, str]:
-    """The bytes of an uploaded picture and its client's name for it.
+    """Receive an uploaded picture: its bytes, and the client's name for it.
 
     Raises:
-        Problem: too many bytes, too slow, or no picture in it.
-        ClientDisconnect: the client has gone.
+        Problem: the upload is too large or too slow, or holds no picture.
+        ClientDisconnect: the client disconnected.
     """
     kind = parse_options_header(request.headers.get("content-type", ""))[0]
     multipart = kind == b"multipart/form-data"
@@ -57,9 +57,9 @@ async def _bounded(request: Request, most: int, limit: int) -> AsyncGenerator[by
 
 
 async def _let_finish(request: Request) -> None:
-    """Discard the rest of a body: many clients read no answer before they have sent all.
+    """Discard the rest of a body: many clients read no answer before they have sent everything.
 
-    One that asked first (curl) waits for our answer.
+    A client that asked before sending (curl) waits for the answer instead.
     """
     if request.headers.get("expect", "").lower() == "100-continue":
         return
@@ -86,6 +86,6 @@ async def _from_multipart(request: Request, most: int, limit: int) -> tuple[byte
 
 
 async def disconnected(request: Request) -> None:
-    """Return when the client has gone; to be called after the whole body has been read."""
+    """Return when the client disconnects. Call it after the whole body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

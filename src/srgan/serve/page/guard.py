@@ -1,14 +1,14 @@
-"""What gradio leaves open: how much, and which files, a client of the page may name.
+"""Limits how much a client of the page may upload, and which files it may name.
 
-A page mounted in another application never learns that it has launched, and before that gradio
-checks no paths; files named by an http address it would fetch. Its upload route bounds a file,
-but neither how many nor all of them.
+gradio leaves both open. A page mounted in another application never counts as launched, and before
+the launch gradio checks no paths. It would fetch files named by a URL. Its upload route limits the
+size of a file, but not the number or the sum of files.
 """
 
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +25,7 @@ class PageGuard:
     """ASGI middleware around the page."""
 
     def __init__(self, app: ASGIApp, folder: Path, limits: Limits) -> None:
-        """folder: where gradio keeps uploads, the only one that a client may name files in."""
+        """folder: where gradio keeps uploads; a client may name only files in it."""
         self._app = app
         self._folder = folder
         self._limits = limits
@@ -62,14 +62,14 @@ class PageGuard:
         try:
             message = json.loads(body or b"null")
         except (ValueError, RecursionError):
-            raise Problem(400, "bad-message", "the message is no JSON") from None
+            raise Problem(400, "bad-message", "the message is not JSON") from None
         for path in _paths_in(message):
             if "\0" in path or not Path(path).resolve().is_relative_to(self._folder.resolve()):
                 raise Problem(400, "bad-path", "files have to be uploaded first")
 
 
 class _Replay:
-    """A body that has been read, to be received once more."""
+    """An ASGI receive function that gives a body that was read already, then continues."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body
@@ -85,7 +85,7 @@ class _Replay:
 def _content_length(scope: Scope) -> int:
     length = dict(scope["headers"]).get(b"content-length", b"")
     if not length.isdigit():
-        raise Problem(411, "length-required", "say the length of the body")
+        raise Problem(411, "length-required", "the header Content-Length is missing")
     return int(length)
 
 
@@ -99,15 +99,17 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _paths_in(message: Any) -> list[str]:
-    """All that gradio may take for a file's path, at any depth."""
-    found, waiting = [], [message]
+    """All values of a JSON message that gradio may take for a file's path, at any depth."""
+    found: list[str] = []
+    waiting: list[Any] = [message]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            found += [str(value["path"])] if value.get("path") is not None else []
-            waiting += value.values()
+            members = cast(dict[str, Any], value)
+            found += [str(members["path"])] if members.get("path") is not None else []
+            waiting += members.values()
         elif isinstance(value, list):
-            waiting += value
+            waiting += cast(list[Any], value)
     return found
 
 

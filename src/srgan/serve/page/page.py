@@ -1,5 +1,7 @@
-"""The web page: pictures in, and beside each its larger self, on gradio."""
+"""The web page, built with gradio: pictures in, each beside its upscaled version out."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +20,24 @@ HEADER = """\
 <h1>srgan</h1>
 <p>Makes photographs larger and sharper, on this machine: nothing leaves it.</p>
 """
-HINT = "<p class=hint>Drop, paste or choose pictures. What becomes of them appears here.</p>"
+HINT = "<p class=hint>Drop, paste or choose pictures. The results appear here.</p>"
 FOOTER = '<a href="docs">The same as an HTTP service</a>'
 SWEEP_SECONDS = 60
 
 
 def make_page(kitchen: Kitchen, queue: JobQueue, limits: Limits, folder: Path) -> Any:
-    """The page as an ASGI application.
+    """Make the page, an ASGI application.
 
     Args:
-        folder: for what is uploaded to the page.
+        folder: for uploads to the page.
     """
     folder.mkdir()
     gr = import_gradio(folder)
-    gr.set_static_paths([kitchen.folder])  # served as they are, without a copy for gradio
+    gr.set_static_paths([kitchen.folder])  # served without a copy in gradio's cache
     from fastapi import FastAPI
 
     blocks = _build(gr, PageWork(kitchen, queue, limits), kitchen, limits)
-    # The address is for links alone. No node server, no MCP, nothing kept in the browser.
+    # gradio shall run no node server and no MCP, and keep nothing in the browser.
     app = gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         blocks,
@@ -51,12 +53,12 @@ def make_page(kitchen: Kitchen, queue: JobQueue, limits: Limits, folder: Path) -
         css_paths=HERE / "page.css",
         head=f"<script>{(HERE / 'page.js').read_text()}</script>",
     )
-    blocks.has_launched = blocks.is_running = True  # or gradio would not check paths
+    blocks.has_launched = blocks.is_running = True  # otherwise gradio checks no paths
     return PageGuard(app, folder, limits)
 
 
 def _theme(gr: Any) -> Any:
-    """Fonts of the visitor's system: the default's would be asked of Google."""
+    """The default theme with the visitor's system fonts: its own come from Google."""
     return gr.themes.Default(
         primary_hue="blue",
         neutral_hue="slate",
@@ -83,7 +85,7 @@ def _build(gr: Any, work: PageWork, kitchen: Kitchen, limits: Limits) -> Any:
 
 
 class _Wishes:
-    """The left column: which pictures, and what is to become of them."""
+    """The left column: the pictures, and how to upscale them."""
 
     def __init__(self, gr: Any, kitchen: Kitchen) -> None:
         names = kitchen.models.names
@@ -116,7 +118,7 @@ class _Wishes:
 
 
 class _Outcome:
-    """The right column: how far it is, and the results to compare and download."""
+    """The right column: the progress, and the results to compare and download."""
 
     def __init__(self, gr: Any) -> None:
         self._gr = gr
@@ -142,11 +144,11 @@ class _Outcome:
 
     @property
     def parts(self) -> list[Any]:
-        """What `show` changes."""
+        """The parts that `show` changes."""
         return [self.slider, self.zoom, self.caption, self.download]
 
     def show(self, results: list[Shown], number: int | None) -> dict[Any, Any]:
-        """One of the results; nothing where there is none."""
+        """Show one of the results; hide the parts if there is none."""
         gr = self._gr
         if not results:
             hidden = {part: gr.update(visible=False) for part in self.parts}
@@ -160,22 +162,22 @@ class _Outcome:
         }
 
 
-def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outcome) -> None:
-    """What happens when."""
-    from gradio import Request  # not sooner: see import_gradio
+class _Actions:
+    """The functions that events of the page call. Their results name the parts that change."""
 
-    chosen = [wishes.files, wishes.model, wishes.scale]
+    def __init__(self, gr: Any, work: PageWork, wishes: _Wishes, outcome: _Outcome) -> None:
+        self._gr, self._work, self._wishes, self._outcome = gr, work, wishes, outcome
 
-    def describe(paths: list[str] | None, model: str, scale: float) -> dict[Any, Any]:
-        text, possible = work.describe(paths or [], model, scale)
-        return {wishes.facts: text, wishes.go: gr.Button(interactive=possible)}
+    def describe(self, paths: list[str] | None, model: str, scale: float) -> dict[Any, Any]:
+        text, possible = self._work.describe(paths or [], model, scale)
+        return {self._wishes.facts: text, self._wishes.go: self._gr.Button(interactive=possible)}
 
-    def at_rest(message: str) -> dict[Any, Any]:
-        go, stop = gr.Button(visible=True), gr.Button(visible=False)
-        return {outcome.status: message, wishes.go: go, wishes.stop: stop}
-
-    async def upscale(paths: list[str] | None, model: str, scale: float, request: Request) -> Any:
-        visit, results = str(request.session_hash), list[Shown]()
+    async def upscale(
+        self, paths: list[str] | None, model: str, scale: float, visit: str
+    ) -> AsyncGenerator[dict[Any, Any], None]:
+        gr, wishes, outcome = self._gr, self._wishes, self._outcome
+        results: list[Shown] = []
+        problems: list[str] = []
         yield {
             wishes.go: gr.Button(visible=False),
             wishes.stop: gr.Button(visible=True),
@@ -183,9 +185,8 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
             outcome.shown: results,
             **outcome.show(results, None),
         }
-        problems: list[str] = []
         try:
-            async for step in work.upscale(visit, paths or [], model, scale, problems):
+            async for step in self._work.upscale(visit, paths or [], model, scale, problems):
                 if isinstance(step, str):
                     yield {outcome.status: step}
                     continue
@@ -197,24 +198,48 @@ def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outco
                     **(outcome.show(results, 0) if len(results) == 1 else {}),
                 }
         except Cancelled:
-            yield at_rest("Cancelled.")
+            yield self._at_rest("Cancelled.")
         else:
-            yield at_rest(work.summary(problems))
+            yield self._at_rest(self._work.summary(problems))
+
+    def _at_rest(self, message: str) -> dict[Any, Any]:
+        gr, wishes = self._gr, self._wishes
+        return {
+            self._outcome.status: message,
+            wishes.go: gr.Button(visible=True),
+            wishes.stop: gr.Button(visible=False),
+        }
+
+
+def _wire(gr: Any, blocks: Any, work: PageWork, wishes: _Wishes, outcome: _Outcome) -> None:
+    """Connect the page's events to `_Actions`."""
+    from gradio import Request  # not sooner: see import_gradio
+
+    actions = _Actions(gr, work, wishes, outcome)
+
+    # gradio passes the request to parameters that are annotated with its class.
+    async def upscale(paths: list[str] | None, model: str, scale: float, request: Request) -> Any:
+        visit = str(request.session_hash)
+        async with aclosing(actions.upscale(paths, model, scale, visit)) as changes:
+            async for change in changes:
+                yield change
 
     def cancel(request: Request) -> None:
         work.cancel(str(request.session_hash))
 
+    def example(number: int) -> list[str]:
+        return [str(EXAMPLES[number])]
+
+    chosen = [wishes.files, wishes.model, wishes.scale]
     quiet: Any = {"show_progress": "hidden", "api_visibility": "private"}
     for changed in (*(each.change for each in chosen), blocks.load):
-        changed(describe, chosen, [wishes.facts, wishes.go], **quiet)
-    wishes.examples.click(
-        lambda number: [str(EXAMPLES[number])], wishes.examples, wishes.files, **quiet
-    )
+        changed(actions.describe, chosen, [wishes.facts, wishes.go], **quiet)
+    wishes.examples.click(example, wishes.examples, wishes.files, **quiet)
     wishes.go.click(
         upscale,
         chosen,
         [outcome.status, wishes.go, wishes.stop, outcome.shown, outcome.choice, *outcome.parts],
-        concurrency_limit=None,  # the queue of all, the service included, has its own
+        concurrency_limit=None,  # the job queue has its own limit, for all clients
         **quiet,
     )
     # Not gradio's `cancels`: a message on progress may come after it, and would stay.

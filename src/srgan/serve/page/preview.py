@@ -1,4 +1,4 @@
-"""What the page's slider shows: bicubic and SR of the same size, as PNG."""
+"""Writes the two pictures of the page's slider: bicubic and SR of the same size, as PNG."""
 
 from collections.abc import Iterator
 from math import sqrt
@@ -9,7 +9,7 @@ import numpy as np
 from srgan.pictures.images import Picture, open_picture, write_picture
 from srgan.pictures.resample import resize_rows, round_to
 
-MOST_PIXELS = 16_000_000  # of a preview: a browser holds two of them, at 4 bytes a pixel
+MOST_PIXELS = 16_000_000  # of a preview: a browser holds two, with 4 bytes for each pixel
 BAND = 256  # rows read at a time
 
 
@@ -22,7 +22,7 @@ def write_previews(source: Picture, result: Path, size: tuple[int, int]) -> tupl
         size: (width, height) of the SR picture.
 
     Returns:
-        The two files. A result of more than MOST_PIXELS is shown smaller.
+        The two files. They are smaller than a result of more than MOST_PIXELS.
     """
     shrink = min(1.0, sqrt(MOST_PIXELS / (size[0] * size[1])))
     target = max(round(size[1] * shrink), 1), max(round(size[0] * shrink), 1)

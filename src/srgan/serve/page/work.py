@@ -1,4 +1,4 @@
-"""What the page does, without its looks: facts of pictures, and pictures upscaled in turn."""
+"""The page's logic without its looks: describes pictures, and upscales them one by one."""
 
 import asyncio
 import html
@@ -15,33 +15,34 @@ from srgan.serve.options import Limits
 from srgan.serve.page.preview import MOST_PIXELS, write_previews
 from srgan.serve.problems import Problem
 
-TELL_SECONDS = 0.25  # between two messages on progress; gradio notices then that a client has gone
+TELL_SECONDS = 0.25  # between two messages on progress, when gradio notices a closed page
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A finished picture as the page shows it: files, and text."""
+    """A finished picture as the page shows it."""
 
-    name: str
-    path: str
-    before: str
-    after: str
+    name: str  # of the client's file
+    path: str  # of the result
+    before: str  # path of the bicubic picture
+    after: str  # path of the SR picture
     label: str  # of the download button
     caption: str  # HTML
 
 
 class PageWork:
-    """The page's side of the kitchen and the queue."""
+    """Serves the page's events with the kitchen and the queue."""
 
     def __init__(self, kitchen: Kitchen, queue: JobQueue, limits: Limits) -> None:
         self._kitchen = kitchen
         self._queue = queue
         self._limits = limits
-        self._running: set[str] = set()  # visits whose pictures are being upscaled
+        self._running: set[str] = set()  # visits with pictures in work
 
     def describe(self, paths: Sequence[str], model: str, scale: float) -> tuple[str, bool]:
-        """What would come of the pictures, as HTML; whether any can be upscaled."""
-        rows, possible = [], False
+        """Predict the results of the pictures, as HTML; and whether any can be upscaled."""
+        rows: list[str] = []
+        possible = False
         for path in paths:
             name = client_name(Path(path).name)
             try:
@@ -56,7 +57,7 @@ class PageWork:
         return "".join(rows), possible
 
     def cancel(self, visit: str) -> None:
-        """Have the visit's `upscale` end soon."""
+        """End the visit's `upscale` soon."""
         self._running.discard(visit)
 
     async def upscale(
@@ -65,11 +66,11 @@ class PageWork:
         """Upscale pictures one after the other.
 
         Args:
-            visit: an open page; no two have the same.
+            visit: unique name of an open page.
             problems: gets a line for every picture that cannot be upscaled.
 
         Yields:
-            How far it is, as HTML, and each picture that is finished.
+            Messages on the progress, as HTML, and each finished picture.
 
         Raises:
             Cancelled: by `cancel`.
@@ -91,40 +92,40 @@ class PageWork:
     async def _one(
         self, visit: str, title: str, path: str, model: str, scale: float
     ) -> AsyncGenerator[str | Shown, None]:
-        """One picture; its job goes where its client does not get it."""
+        """Upscale one picture; its job is removed unless the client gets the result."""
         job = self._queue.admit(kept=True)
         try:
             order = await asyncio.to_thread(self._order, path, model, scale)
             self._queue.start(job, partial(self._work, order, job.id))
             while not job.outcome.done():
                 if visit not in self._running:
-                    raise Cancelled("by its button")
+                    raise Cancelled("by the page's button")
                 yield _progress(title, job, self._queue.position(job))
                 await asyncio.sleep(TELL_SECONDS)
             yield _shown(job.outcome.result())
             job.delivered = True
-        finally:  # of a page that was closed, too
+        finally:  # also if the page is closed
             if not job.delivered:
                 self._queue.remove(job)
 
     def summary(self, problems: Sequence[str]) -> str:
-        """What went wrong, as HTML; nothing where all went well."""
+        """The problems as HTML; "" if there are none."""
         lines = "".join(f"<p class=problem>{html.escape(line)}</p>" for line in problems)
         return f"<div role=alert>{lines}</div>" if lines else ""
 
     def _order(self, path: str, model: str, scale: float) -> Order:
-        """Raises Problem for what is no upload, or too large."""
+        """The order for an uploaded file; raises Problem if it is gone or too large."""
         file, name = Path(path), client_name(Path(path).name)
         try:
             if file.stat().st_size > self._limits.max_bytes:
                 raise Problem(413, "too-many-bytes", f"{name}: too many bytes")
             return Order(file.read_bytes(), name, model, float(scale))
         except OSError as error:
-            detail = f"{name}: no longer kept here: give it once more"
+            detail = f"{name}: no longer kept here: upload it again"
             raise Problem(404, "no-such-upload", detail) from error
 
     def _work(self, order: Order, identifier: str, progress: Callable[[float], None]) -> Result:
-        """Upscale, name the file for its client, and draw what the slider shows."""
+        """Compute an order, rename its file for the client, and write the slider's pictures."""
         result = self._kitchen.upscale(order, identifier, progress)
         try:
             named = result.path.rename(result.path.with_name(result.name))
