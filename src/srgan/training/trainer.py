@@ -20,10 +20,9 @@ from srgan.errors import OptionError
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.pictures.files import remove_parts
 from srgan.training.config import TrainingConfig
-from srgan.training.data.crops import CropLoader
+from srgan.training.data.loader import CropLoader, open_loader
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import Pictures, digest
-from srgan.training.data.streams import open_loader
 from srgan.training.ema import EMA
 from srgan.training.process import StopSignals
 from srgan.training.run import folder as run_folder

@@ -17,7 +17,9 @@ from skimage import data as photographs
 from torch import Tensor
 
 from srgan.training.data import crops as data
-from srgan.training.data.crops import CropLoader, Crops, split
+from srgan.training.data import loader as data_loader
+from srgan.training.data.crops import Crops, split
+from srgan.training.data.loader import open_loader
 from srgan.training.data.stored import DataError, StoredPicture, find_pictures
 
 CROP = 24
@@ -54,7 +56,7 @@ def first(
     seed: int = 0,
 ) -> Tensor:
     """The first batches of a loader: count x N x 3 x CROP x CROP."""
-    loader = CropLoader(
+    loader = open_loader(
         files,
         crop=CROP,
         batch_size=5,  # 6 batches a round
@@ -104,7 +106,7 @@ def test_split() -> None:
 
 def test_batches(folder: Path) -> None:
     files = find_pictures(folder)
-    loader = CropLoader(files, crop=CROP, batch_size=5, seed=0, workers=0)
+    loader = open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)
     batch = next(iter(loader))
     assert batch.shape == (5, 3, CROP, CROP) and batch.dtype == torch.uint8
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -119,7 +121,7 @@ def test_workers_change_nothing(
 ) -> None:
     files = find_pictures(folder)
     if workers == 2:  # as in a container with little shared memory
-        monkeypatch.setattr(data, "_fits_shared_memory", lambda _size: False)
+        monkeypatch.setattr(data_loader, "_fits_shared_memory", lambda _size: False)
     assert torch.equal(first(files, 20, workers=workers), first(files, 20))
 
 
@@ -167,7 +169,7 @@ def test_of_several_candidates_the_one_with_the_most_detail_is_taken(tmp_path: P
     file = save(tmp_path, "half.png", half)
 
     def flat(candidates: int) -> int:
-        crops, _ = Crops([file], crop=CROP, batch_size=5, seed=0, candidates=candidates)[0]
+        crops = Crops([file], crop=CROP, batch_size=5, seed=0, candidates=candidates)[0].crops
         return sum(int(crop.float().std() < 1) for crop in crops)
 
     assert flat(1) > 5
@@ -263,13 +265,13 @@ def test_no_files() -> None:
 SCRIPT = """
 import logging, sys, time
 from pathlib import Path
-from srgan.training.data import crops as data
+from srgan.training.data import loader as data
 from srgan.training.data.stored import find_pictures
 if __name__ == "__main__":
     files = find_pictures(Path(sys.argv[1]))
     logging.getLogger("srgan").disabled = True
     data._fits_shared_memory = lambda _size: sys.argv[2] == "shared"
-    loader = data.CropLoader(files, crop=24, batch_size=64, seed=0, workers=1)
+    loader = data.open_loader(files, crop=24, batch_size=64, seed=0, workers=1)
     next(iter(loader))
     print("ready", flush=True)
     try:

@@ -19,11 +19,11 @@ from srgan.errors import OptionError
 from srgan.pictures.stores import open_store
 from srgan.training.data import crops as data
 from srgan.training.data import streams
-from srgan.training.data.crops import CropLoader, split
+from srgan.training.data.crops import split
+from srgan.training.data.loader import open_loader
 from srgan.training.data.prepare import prepare
 from srgan.training.data.sources import find_source, open_stream
 from srgan.training.data.stored import DataError, Pictures, digest, find_pictures
-from srgan.training.data.streams import StreamLoader
 from srgan.training.trainer import Trainer, train
 from tests.support.training import assert_same_model, small_config
 
@@ -58,7 +58,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def first(pictures: Pictures, count: int, **options: Any) -> Tensor:
-    loader = CropLoader(pictures, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
+    loader = open_loader(pictures, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
     try:
         return torch.stack(list(itertools.islice(loader, count)))
     finally:
@@ -145,7 +145,7 @@ def test_a_name_of_the_hub(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def streamed(prepared: Path, count: int, **options: Any) -> tuple[Tensor, list[int]]:
     source = open_stream(str(prepared))
-    loader = StreamLoader(source, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
+    loader = open_loader(source, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
     shards, batches = [], []
     for batch in itertools.islice(loader, count):
         batches.append(batch)

@@ -1,17 +1,16 @@
-"""Training on shards as they come over the network, for data that no disk here can hold.
+"""Training on shards as they arrive over the network, for data larger than the disk.
 
-Shards are read one after the other, in an order that the seed decides, and each from its start:
-which picture of a shard a run has come to is not known afterwards, so a run that is resumed
-begins its shards again. All else is as in `srgan.training.data.crops`.
+Shards are read one after the other, in an order that the seed decides, each from its start. The
+position within a shard is not saved, so a resumed run reads its shards again from their start.
+Everything else is as in `srgan.training.data.crops`.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from srgan.pictures.images import PictureError
@@ -19,7 +18,7 @@ from srgan.pictures.stores import StoreError
 from srgan.training.data.crops import (
     CROPS,
     SHUFFLE,
-    CropLoader,
+    Round,
     Rounds,
     cut_crops,
     permutation,
@@ -27,35 +26,43 @@ from srgan.training.data.crops import (
     reason,
 )
 from srgan.training.data.sources import ShardStream
-from srgan.training.data.stored import DataError, Pictures, StoredPicture
+from srgan.training.data.stored import DataError, StoredPicture
 
-MOST_BAD = 1000  # pictures passed over in a row
-
-Round = tuple[Tensor, dict[str, str], int]
+MOST_BAD = 1000  # unusable pictures in a row, before the run stops
 
 
 class _Place(NamedTuple):
-    """A picture, and where it is in an endless sequence of shards."""
+    """A picture and its place in an endless sequence of shards."""
 
-    visit: int  # of a shard, by this sequence
+    visit: int  # number of the shard in this sequence
     number: int  # of the picture in the shard
     picture: StoredPicture
 
 
 class StreamedCrops(Rounds, IterableDataset[Round]):
-    """Rounds of random crops, and the visit of a shard that each ends in.
+    """Rounds of random crops from shards; of each stream in turn.
 
     Stream c of S visits the shards c, c + S, c + 2 S, ... of an endless order.
 
     Args:
+        own: the streams, among `streams`, that rounds are made of.
         first: the visit that each stream starts with.
-        size: as of `Rounds`.
+        crop, batch_size, seed, candidates: see `Rounds`.
     """
 
     def __init__(
-        self, shards: ShardStream, *, streams: int, own: Sequence[int], first: int, **size: int
+        self,
+        shards: ShardStream,
+        *,
+        streams: int,
+        own: Sequence[int],
+        first: int,
+        crop: int,
+        batch_size: int,
+        seed: int,
+        candidates: int = 1,
     ) -> None:
-        super().__init__(**size)
+        super().__init__(crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
         self._shards, self._streams, self._own, self._first = shards, streams, own, first
 
     def __iter__(self) -> Iterator[Round]:
@@ -81,7 +88,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
             try:
                 (visit, number, _), pixels = self._usable(places, bad)
             except (DataError, StoreError) as error:
-                return torch.from_numpy(crops[:0]), {"": str(error)}, visit
+                return Round(torch.as_tensor(crops[:0]), {"": str(error)}, visit)
             key = (self.seed, stream, visit, number)
             if order is None:
                 order = np.random.default_rng((*key, SHUFFLE)).permutation(len(crops))
@@ -89,7 +96,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
             cut_crops(
                 pixels, rng, crops, order[first : first + self.crops_per_picture], self.candidates
             )
-        return torch.from_numpy(crops), bad, visit
+        return Round(torch.as_tensor(crops), bad, visit)
 
     def _usable(self, places: Iterator[_Place], bad: dict[str, str]) -> tuple[_Place, np.ndarray]:
         for place in itertools.islice(places, MOST_BAD):
@@ -99,36 +106,3 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
                 bad[str(place.picture)] = reason(error, place.picture)
         path, why = next(iter(bad.items()))
         raise DataError(f"{MOST_BAD} pictures in a row cannot be used: {path}: {why}")
-
-
-class StreamLoader(CropLoader):
-    """As `CropLoader`, on a stream; `shard` is what a resumed run goes on from.
-
-    Args:
-        workers: 0 or 1 process that decodes; shards are read one at a time.
-        first_shard: the visit of a shard that each sequence begins with.
-        size: as of `Rounds`.
-    """
-
-    def __init__(
-        self,
-        shards: ShardStream,
-        *,
-        streams: int = 1,
-        own: Sequence[int] = (0,),
-        workers: int | None = None,
-        first_shard: int = 0,
-        **size: int,
-    ) -> None:
-        dataset = StreamedCrops(shards, streams=streams, own=own, first=first_shard, **size)
-        self._start(dataset, None, 1 if workers is None else min(workers, 1), len(own))
-        self._batches = self._read(dataset.batches_per_round, size["batch_size"], len(own), 0)
-
-
-def open_loader(
-    pictures: Pictures | ShardStream, *, first_batch: int, first_shard: int, **options: Any
-) -> CropLoader:
-    """The loader for these pictures; options as of both loaders."""
-    if isinstance(pictures, ShardStream):
-        return StreamLoader(pictures, first_shard=first_shard, **options)
-    return CropLoader(pictures, first_batch=first_batch, **options)

@@ -1,0 +1,206 @@
+"""Batches of crops, decoded ahead by worker processes."""
+
+import atexit
+import functools
+import itertools
+import logging
+import math
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from srgan.training.data.crops import Crops, Round
+from srgan.training.data.sources import ShardStream
+from srgan.training.data.stored import DataError, Pictures
+from srgan.training.data.streams import StreamedCrops
+from srgan.training.data.workers import signals_blocked, start_worker, wait_for_close
+
+log = logging.getLogger("srgan")
+
+
+def open_loader(
+    pictures: Pictures | ShardStream,
+    *,
+    crop: int,
+    batch_size: int,
+    seed: int,
+    candidates: int = 1,
+    streams: int = 1,
+    own: Sequence[int] = (0,),
+    workers: int | None = None,
+    first_batch: int = 0,
+    first_shard: int = 0,
+) -> "CropLoader":
+    """Start to load this process's batches.
+
+    Batches come from `streams` sequences of rounds: stream c of S has the rounds c, c + S,
+    c + 2 S, ... A process joins the micro-batches of its `own` streams in one batch, so that two
+    processes see the crops that one process sees which accumulates two micro-batches.
+
+    Args:
+        crop: side of the crops in pixels.
+        batch_size: crops in a micro-batch.
+        candidates: see `Rounds`.
+        streams: number of processes times the micro-batches that each of them accumulates.
+        own: the streams of this process.
+        workers: processes that decode. 0: this process decodes. None: one for 4 cores, 1 to 8.
+            A `ShardStream` has at most one, since its shards are read one at a time.
+        first_batch: batches that earlier parts of the run have seen. A `ShardStream` ignores it.
+        first_shard: for a `ShardStream`, the visit of a shard that each stream begins with.
+
+    Raises:
+        DataError: there are no pictures; while iterating: no picture can be used.
+    """
+    if isinstance(pictures, ShardStream):
+        streamed = StreamedCrops(
+            pictures,
+            streams=streams,
+            own=own,
+            first=first_shard,
+            crop=crop,
+            batch_size=batch_size,
+            seed=seed,
+            candidates=candidates,
+        )
+        workers = 1 if workers is None else min(workers, 1)
+        return CropLoader(streamed, None, batch_size, len(own), workers)
+    crops = Crops(pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
+    first, skipped = divmod(first_batch, crops.batches_per_round)
+    numbers = (number * streams + c for number in itertools.count(first) for c in own)
+    if workers is None:
+        workers = min(max((os.cpu_count() or 1) // 4, 1), 8)
+    return CropLoader(crops, numbers, batch_size, len(own), workers, skipped)
+
+
+class CropLoader:
+    """Endless batches of crops.
+
+    Iterating yields uint8 RGB, (streams * batch_size) x 3 x crop x crop in channels_last memory.
+
+    Args:
+        dataset: makes the rounds.
+        numbers: of the rounds to make; None where the dataset is read from start to end.
+        batch_size: crops in a micro-batch.
+        streams: micro-batches that are joined in a batch, each from a round of its own.
+        workers: processes that decode; 0 for this process.
+        skipped: batches of the first rounds that are not yielded.
+
+    Attributes:
+        shard: that of the round in use; see `Round`.
+    """
+
+    def __init__(
+        self,
+        dataset: Crops | StreamedCrops,
+        numbers: Iterator[int] | None,
+        batch_size: int,
+        streams: int,
+        workers: int,
+        skipped: int = 0,
+    ) -> None:
+        self.shard = 0
+        self._dataset = dataset
+        self._warned: set[str] = set()
+        self._lifeline: Connection | None = None
+        self._rounds: Iterator[Round]
+        if workers > 0:
+            self._rounds = self._start_workers(numbers, workers, streams)
+        elif isinstance(dataset, StreamedCrops):
+            self._rounds = iter(dataset)
+        else:
+            self._rounds = map(dataset.__getitem__, numbers or ())
+        self._batches = self._read(batch_size, streams, skipped)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The batches that were not yielded yet: a second loop continues where the first ended."""
+        return self._batches
+
+    def close(self) -> None:
+        """End the worker processes at once."""
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+            atexit.unregister(self.close)
+        self._rounds = iter(())
+
+    def _start_workers(
+        self, numbers: Iterator[int] | None, workers: int, streams: int
+    ) -> Iterator[Round]:
+        """Have `workers` processes make a round of each stream ahead."""
+        context = multiprocessing.get_context("spawn")
+        workers_end, self._lifeline = context.Pipe(duplex=False)
+        ahead = math.ceil(streams / workers)
+        rounds = ahead * workers + 2 * streams  # on their way or in use
+        shared = _fits_shared_memory(rounds * self._dataset.round_bytes)
+        # Tensors go through shared memory; arrays through a pipe, at about 0.03 ms a crop.
+        collate: Any = _as_is if shared else _with_array
+        loader: DataLoader[Round] = DataLoader(
+            self._dataset,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            prefetch_factor=ahead,
+            multiprocessing_context=context,
+            worker_init_fn=functools.partial(_start_worker, workers_end),
+            collate_fn=collate,
+        )
+        with signals_blocked():
+            made: Iterator[Round] = iter(loader)
+        workers_end.close()
+        atexit.register(self.close)
+        return made
+
+    def _read(self, batch_size: int, streams: int, skipped: int) -> Iterator[Tensor]:
+        end = self._dataset.batches_per_round * batch_size
+        while True:
+            rounds = [self._next_round() for _ in range(streams)]
+            for first in range(skipped * batch_size, end, batch_size):
+                parts = [crops[first : first + batch_size] for crops in rounds]
+                batch = parts[0] if len(parts) == 1 else torch.cat(parts)
+                yield batch.permute(0, 3, 1, 2)
+            skipped = 0
+
+    def _next_round(self) -> Tensor:
+        crops, unusable, self.shard = next(self._rounds)
+        if not len(crops):
+            name, why = next(iter(unusable.items()))
+            if not name or not isinstance(self._dataset, Crops):
+                raise DataError(why)
+            count = len(self._dataset.pictures)
+            raise DataError(f"none of the {count} pictures can be used: {name}: {why}")
+        for name, why in unusable.items():
+            if name not in self._warned:
+                log.warning("%s: %s; skipped", name, why)
+                self._warned.add(name)
+        return torch.as_tensor(crops)
+
+
+def _start_worker(lifeline: Connection, _worker: int) -> None:
+    start_worker(functools.partial(wait_for_close, lifeline))
+
+
+def _fits_shared_memory(size: int) -> bool:
+    """Whether tensors of `size` bytes can go through shared memory, which is small in containers.
+
+    Asks for four times as much, since other processes do the same.
+    """
+    try:
+        return 4 * size < shutil.disk_usage("/dev/shm").free
+    except OSError:  # not Linux: there is no such limit
+        return True
+
+
+def _as_is(item: Round) -> Round:
+    return item
+
+
+def _with_array(item: Round) -> tuple[np.ndarray, dict[str, str], int]:
+    return item.crops.numpy(), item.unusable, item.shard
