@@ -1,7 +1,7 @@
-"""Where training pictures are: a folder, a bucket, shards, the Hugging Face hub.
+"""The sources of training pictures: a folder, a bucket, shards, the Hugging Face hub.
 
-Every source but a stream is a sequence: a picture is read by its index, so that the crops of a
-run are a pure function of its seed.
+Every source except a stream is a sequence: a picture is read by its index, so the crops of a run
+are a pure function of its seed.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def find_source(name: str, without: Collection[Path] = ()) -> Pictures:
-    """The pictures of a data folder, whatever it is; none is opened.
+    """The pictures of a data folder; none is opened.
 
     Args:
         name: a folder of pictures or of shards (parquet, webdataset), a shard, an fsspec URL of
             any of these, or OWNER/NAME of a dataset of the hub.
-        without: folders in a folder that are left out.
+        without: folders inside a folder to leave out.
 
     Raises:
         DataError: there are no pictures.
@@ -47,10 +47,10 @@ def find_source(name: str, without: Collection[Path] = ()) -> Pictures:
 
 
 def open_stream(name: str) -> "ShardStream":
-    """Shards that are read as they come over the network, of any data folder that has shards.
+    """The shards of a data folder, to be read as they arrive over the network.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no shards.
     """
     found = shards(name)
     if not isinstance(found, Shards):
@@ -60,14 +60,14 @@ def open_stream(name: str) -> "ShardStream":
 
 @dataclass(frozen=True)
 class Shards:
-    """What `datasets` loads: a kind of file and the files, or a dataset of the hub."""
+    """Arguments for `datasets`: a kind of file and the files, or a dataset of the hub."""
 
-    kind: str
+    kind: str  # "parquet", "webdataset" or OWNER/NAME
     files: tuple[str, ...] = ()
 
 
 def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
-    """What a data folder is: shards, or pictures where it has any. See `find_source`."""
+    """The pictures of a data folder or, if it has none, its shards. See `find_source`."""
     path = Path(name)
     if path.suffix in SHARD_KINDS and not path.is_dir():
         return Shards(SHARD_KINDS[path.suffix], (name,))
@@ -105,7 +105,7 @@ def _shards(files: Sequence[str]) -> Shards:
 
 
 def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
-    """A dataset whose only columns are those of pictures, as {bytes, path}."""
+    """A dataset with columns of pictures only, each as {bytes, path}."""
     import datasets
 
     if not sys.stderr.isatty():
@@ -116,7 +116,7 @@ def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
             shards.kind, data_files=files, split="train", streaming=streaming
         )
         features = data.features or data._resolve_features().features
-    except Exception as error:  # of the hub, of a store, of a file that is no shard
+    except Exception as error:  # the hub's, a store's, or a file is not a shard
         reason = " ".join(str(error).split())[:200]
         where = "no such folder, and no dataset of the hub that can be loaded"
         reason = f"{where} ({reason})" if not shards.files else f"cannot be loaded ({reason})"
@@ -139,13 +139,13 @@ def _is_picture(feature: Any) -> bool:
 
 
 def _stored(source: str, index: int | str, row: dict[str, Any]) -> StoredPicture:
-    """The picture of a row: the first column that has one."""
-    cell = next((value for value in row.values() if value is not None), b"")
-    if isinstance(cell, bytes):
-        cell = {"bytes": cell, "path": None}
-    name = PurePosixPath(cell["path"] or "").name or str(index)
-    # The hub's folders of pictures are rows of paths in its cache.
-    data = Path(cell["path"]).read_bytes() if cell["bytes"] is None else cell["bytes"]
+    """The picture of a row: that of the first column that has one."""
+    cell: Any = next((value for value in row.values() if value is not None), b"")
+    content: bytes | None = cell if isinstance(cell, bytes) else cell["bytes"]
+    path: str | None = None if isinstance(cell, bytes) else cell["path"]
+    # The hub gives folders of pictures as rows of paths in its cache.
+    data = Path(path or "").read_bytes() if content is None else content
+    name = PurePosixPath(path or "").name or str(index)
     return StoredPicture(f"{source}/{name}", lambda: data)
 
 
@@ -159,7 +159,7 @@ class BucketPictures(StoredPictures):
         return len(self._names)
 
     def __getitem__(self, index: Any) -> Any:
-        name: str = self._names[index]
+        name = self._names[int(index)]
         return StoredPicture(self._store.full_name(name), partial(self._store.read, name))
 
     def digest(self) -> str:
@@ -167,7 +167,7 @@ class BucketPictures(StoredPictures):
 
 
 class ShardPictures(StoredPictures):
-    """The rows of a dataset in Arrow files that are mapped into memory, not read into it."""
+    """The rows of a dataset in Arrow files, which are mapped into memory, not read into it."""
 
     def __init__(self, name: str, dataset: Any) -> None:
         self._name, self._dataset = name, dataset
@@ -179,7 +179,7 @@ class ShardPictures(StoredPictures):
         return _stored(self._name, index, self._dataset[int(index)])
 
     def digest(self) -> str:
-        """Of the names of the pictures, of which the rest is not read, and their number."""
+        """A digest of the pictures' names and number; their contents are not read."""
         digest = hashlib.sha256(str(len(self)).encode())
         for column in self._dataset.data.columns:
             for chunk in column.chunks:
@@ -189,14 +189,14 @@ class ShardPictures(StoredPictures):
 
 
 class ShardStream:
-    """Shards that can only be read from start to end, as `datasets` streams them."""
+    """Shards that `datasets` streams: they can only be read from start to end."""
 
     def __init__(self, name: str, dataset: Any) -> None:
         self._name, self._dataset = name, dataset
         self.count: int = dataset.num_shards
 
     def pictures(self, shard: int) -> Iterator[StoredPicture]:
-        """Raises StoreError where the shard cannot be read."""
+        """The pictures of a shard, in order. Raises StoreError if it cannot be read."""
         try:
             rows = self._dataset.shard(num_shards=self.count, index=shard)
             for number, row in enumerate(rows):
@@ -206,5 +206,5 @@ class ShardStream:
             raise StoreError(f"{self._name}: shard {shard} cannot be read ({reason})") from error
 
     def digest(self) -> str:
-        """Of what is known without reading them."""
+        """A digest of the number of shards, which is known without reading them."""
         return hashlib.sha256(f"{self.count} shards".encode()).hexdigest()

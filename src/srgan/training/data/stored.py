@@ -1,4 +1,4 @@
-"""Training pictures that are files of this machine, and those that are not, alike."""
+"""Training pictures, alike for files on this machine and for pictures stored elsewhere."""
 
 import hashlib
 import os
@@ -42,11 +42,11 @@ def _raise_unreadable(error: OSError) -> None:
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture that is no file of this machine.
+    """A picture that is not a file on this machine.
 
     Attributes:
-        full_name: for messages; str() gives it too.
-        read: gives the bytes, as `Store.read`.
+        full_name: for messages; also the result of str().
+        read: returns the bytes of its file, as `Store.read` does.
     """
 
     full_name: str
@@ -66,12 +66,12 @@ Pictures = Sequence[Path | StoredPicture]
 @runtime_checkable
 class HasDigest(Protocol):
     def digest(self) -> str:
-        """Tells one source from another, wherever it lies."""
+        """Identify the source, independently of its location."""
         ...
 
 
 class StoredPictures(Sequence[StoredPicture], ABC):
-    """Pictures of a source, each made when it is asked for. Goes to worker processes."""
+    """Pictures of a source, each made on demand. The sequence is sent to worker processes."""
 
     @abstractmethod
     def digest(self) -> str: ...
@@ -95,7 +95,7 @@ class Selected(StoredPictures):
 
 
 def digest(pictures: Pictures | HasDigest) -> str:
-    """Tells one list of pictures from another, wherever they lie."""
+    """Identify a list of pictures by their names, independently of their location."""
     if isinstance(pictures, HasDigest):
         return pictures.digest()
     paths = [Path(str(picture)) for picture in pictures]
@@ -105,7 +105,12 @@ def digest(pictures: Pictures | HasDigest) -> str:
 
 
 def open_training_picture(picture: Path | StoredPicture) -> Picture:
-    """Raises PictureError for one that is damaged, StoreError where it cannot be read."""
+    """Open a file or a stored picture.
+
+    Raises:
+        PictureError: it is damaged.
+        StoreError: its store cannot be read.
+    """
     if isinstance(picture, Path):
         return open_picture(picture)
     return open_picture(picture.read(), name=str(picture))

@@ -1,4 +1,4 @@
-"""What one process of `srgan prepare` does: pictures into sub-images, as files or in a shard."""
+"""The work of one process of `srgan prepare`: pictures to sub-images, as files or in a shard."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +22,10 @@ SMALLEST = 96  # pixels a side: the usual crop
 
 @dataclass(frozen=True)
 class Task:
+    """A picture to cut."""
+
     picture: Path
-    target: Path  # without the number and suffix of a sub-image
+    target: Path  # path of its sub-images without "_s", number and suffix
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,33 @@ class Group:
 
 @dataclass(frozen=True)
 class Done:
+    """The result for a picture: sub-images written and kept, or the problem."""
+
     written: int = 0
     kept: int = 0
     problem: str | None = None
 
 
 def cut_group(group: Group, size: int, step: int) -> list[Done]:
+    """Cut the pictures of a group; returns a result for each.
+
+    Raises:
+        PictureError: a sub-image or the shard cannot be written.
+    """
     if group.shard is None:
         return [_cut(task, size, step) for task in group.tasks]
     return _write_shard(group.tasks, group.shard, size, step)
 
 
 def _write_shard(tasks: Sequence[Task], shard: Path, size: int, step: int) -> list[Done]:
-    """Write the sub-images of some pictures as one shard, if it is not there."""
+    """Write the sub-images of some pictures as one shard, unless it exists."""
     from srgan.pictures.shards import Member, parquet_bytes, shard_names, tar_bytes
 
     if shard.exists():
         names = Counter(name.rsplit("_s", 1)[0] for name in shard_names(shard))
         return [Done(kept=names[_name_in(shard, task.target)]) for task in tasks]
-    members, outcomes = [], []
+    members: list[Member] = []
+    outcomes: list[Done] = []
     for task in tasks:
         try:
             picture = open_picture(task.picture)
@@ -79,12 +89,12 @@ def _write_shard(tasks: Sequence[Task], shard: Path, size: int, step: int) -> li
 
 
 def _name_in(shard: Path, target: Path) -> str:
-    """Dots end the key of a webdataset sample."""
+    """A target's name in a shard, without dots: they end the key of a webdataset sample."""
     return target.relative_to(shard.parent).as_posix().replace(".", "_")
 
 
 def _cut(task: Task, size: int, step: int) -> Done:
-    """Write a picture's sub-images, as far as they are not there."""
+    """Write those of a picture's sub-images that do not exist yet."""
     try:
         picture = open_picture(task.picture)
         windows = _windows_of(picture, size, step)
@@ -109,7 +119,7 @@ def _windows_of(picture: Picture, size: int, step: int) -> list[tuple[slice, sli
 
 
 def _read(picture: Picture, windows: Sequence[tuple[slice, slice]]) -> list[np.ndarray]:
-    """Windows of a picture, read whole: no damage is found only when a part is written."""
+    """Windows of a picture. It is read whole, so damage is found before any file is written."""
     if not windows:
         return []
     pixels = picture[:, :]
@@ -128,5 +138,6 @@ def _windows(height: int, width: int, size: int, step: int) -> list[tuple[slice,
 
 
 def _starts(length: int, size: int, step: int) -> list[int]:
+    """The first pixels of the windows along a side; the last window ends at the edge."""
     starts = list(range(0, length - size + 1, step))
     return starts if starts[-1] == length - size else [*starts, length - size]
