@@ -440,7 +440,7 @@ def test_a_full_disk_does_not_stop_a_run_before_its_end(
     with StopSignals() as signals, pytest.raises(RunError, match="not saved: No space left"):
         trainer.run(signals)
     assert trainer._iteration == 6
-    assert "not saved, training goes on: No space left" in caplog.text
+    assert "not saved, training continues: No space left" in caplog.text
     assert not list(tmp_path.rglob("*.part"))
 
 

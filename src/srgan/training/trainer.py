@@ -259,7 +259,7 @@ class Trainer:
         schedule = self.config.schedule
         values = interval.means(self._accelerator, schedule.batch_size)
         values["schedule/factor"] = rate_factor(schedule, self._iteration, self._progress())
-        report.figures(self._iteration, self._progress(), values)
+        report.values(self._iteration, self._progress(), values)
         warning = self._step.warning(values) if self._iteration >= EARLY else None
         if warning is not None and self._main and not self._warned:
             log.warning("iteration %d: %s", self._iteration, warning)
@@ -284,7 +284,7 @@ class Trainer:
         text = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
         report.message(f"validation at {self._iteration}: {text}{' (best)' if best else ''}")
         values = {f"validation/{name}": value for name, value in self._figures.items()}
-        report.figures(self._iteration, self._progress(), values)
+        report.values(self._iteration, self._progress(), values)
         report.picture(self._iteration, grid)
         with run_folder.surviving_a_full_disk(self._folder):
             run_folder.save_picture(self._folder, self._iteration, grid)

@@ -121,7 +121,7 @@ def test_folders_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     os.utime(first / "config.toml", (1, 1))
     assert existing_folder("srresnet", None) == second
     assert existing_folder("srresnet", first) == first
-    with pytest.raises(RunError, match="holds a run already"):
+    with pytest.raises(RunError, match="already holds a run"):
         new_folder("srresnet", first)
     with pytest.raises(RunError, match="holds no run"):
         existing_folder("srresnet", tmp_path)

@@ -103,7 +103,7 @@ def test_whole_log_is_not_rewritten(tmp_path: Path) -> None:
 def test_full_disk(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Training goes on with one warning; no line is torn; later lines are written again."""
+    """Training continues with one warning; no line is torn; later lines are written again."""
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # TensorBoard's thread ends with the error, as it would with a quota.
@@ -121,7 +121,7 @@ def test_full_disk(
     iterations = [json.loads(line)["iteration"] for line in lines]
     assert iterations == [1, 2, 20]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}: cannot write the log, training goes on: File too large"
+        f"{tmp_path}: cannot write the log, training continues: File too large"
     ]
 
 
@@ -153,5 +153,5 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_read_without_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"nowhere: no run: there is no metrics\.jsonl in it$"):
+    with pytest.raises(RunError, match=r"nowhere: not a run folder: metrics\.jsonl is missing$"):
         read_metrics(tmp_path / "nowhere")

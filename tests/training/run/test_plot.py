@@ -112,7 +112,7 @@ def test_values_that_were_not_finite(tmp_path: Path) -> None:
 def test_no_metrics_yet(tmp_path: Path) -> None:
     good, empty = run(tmp_path / "good", SRRESNET), tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(RunError, match=r"empty: no run: there is no metrics\.jsonl"):
+    with pytest.raises(RunError, match=r"empty: not a run folder: metrics\.jsonl is missing"):
         plot_runs([empty])
     (empty / "metrics.jsonl").touch()
     with pytest.raises(RunError, match="empty: no metrics yet"):

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a live display, or lines where it goes to a file."""
+"""The display of a training run: live on a terminal, plain lines in a file."""
 
 import logging
 import math
@@ -24,17 +24,17 @@ Cell = tuple[str, str]  # a value's name and the value as text
 
 
 class TrainingDisplay:
-    """Shows a run on stderr while it is entered: live on a terminal, else plain lines.
+    """Shows a run on stderr while it is entered: live on a terminal, else as plain lines.
 
-    Values it shows: "loss/NAME"; "validation/NAME" of the last validation; "d_hr" and "d_sr",
+    It shows the values "loss/NAME"; "validation/NAME" of the last validation; "d_hr" and "d_sr",
     the discriminator's mean probability that HR and SR are real; "gradient/NAME", a norm;
     "speed/iterations_per_second", "speed/patches_per_second" and "speed/data_wait", a share of
-    the time from 0 to 1. A value stays until the next of its name. Warnings that "srgan" logs
-    are shown too.
+    the time from 0 to 1. A value stays until a new one of that name arrives. The display also
+    shows warnings that "srgan" logs.
 
     Args:
-        title: of the run.
-        total: iterations, or None where the run is bounded by time.
+        title: name of the run and its folder.
+        total: iterations, or None if the run ends after a time.
     """
 
     def __init__(self, title: str, *, total: int | None) -> None:
@@ -67,38 +67,38 @@ class TrainingDisplay:
         logging.getLogger("srgan").removeHandler(self._handler)
 
     def update(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
-        """Tell the state after an iteration; it is drawn four times a second, not here.
+        """Store the state after an iteration. Another thread draws it four times a second.
 
         Args:
-            progress: of the run's whole schedule, 0 to 1.
+            progress: the part of the run's schedule that is done, 0 to 1.
         """
         now = time.monotonic()
         if self._start is None:
-            # The time left counts from here: a resumed run starts in the middle.
+            # The estimate of the time left starts here: a resumed run starts in the middle.
             self._start = now, progress
         start, start_progress = self._start
         if progress > start_progress:
             seconds = (now - start) * max(1 - progress, 0) / (progress - start_progress)
             self._left = timedelta(seconds=round(seconds))
         self._iteration, self._progress = iteration, progress
-        # A new dict, since the drawing thread may be walking through the old one.
+        # A new dict, since the drawing thread may be reading the old one.
         self._values = {**self._values, **values}
 
     def line(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
-        """Print the state as a line; nothing on a terminal, where it is shown anyway."""
+        """Print the state as a line, unless the live display shows it."""
         if self._live:
             return
         self.update(iteration, progress, values)
         parts = [f"iteration {self._count()}"]
         for label, cells in _groups(self._values):
-            # A loss may have the same name: content.
+            # A loss may have the same name, such as content.
             prefix = f"{label} " if label in ("validation", "gradient") else ""
             parts += [prefix + f"{name} {value}".strip() for name, value in cells]
         self.message("  ".join([*parts, f"left {self._time_left()}"]))
 
     def message(self, text: str) -> None:
         """Print a line, above the live display on a terminal."""
-        # A log on a full disk, or a terminal that has gone, does not end a training.
+        # A log on a full disk, or a closed terminal, must not end a training run.
         with suppress(OSError):
             if self._live:
                 self._live.console.print(Text(text))
@@ -138,7 +138,7 @@ class TrainingDisplay:
 
 
 def _table(values: Mapping[str, float]) -> Table:
-    """A row for each group of values, or more where it has more values than fit side by side."""
+    """A row for each group of values, or several where they do not fit side by side."""
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
     grid.add_column(style="dim", no_wrap=True)
     for _ in range(CELLS):
@@ -151,7 +151,7 @@ def _table(values: Mapping[str, float]) -> Table:
 
 
 def _groups(values: Mapping[str, float]) -> list[tuple[str, list[Cell]]]:
-    """What is shown, by its label; groups without values are left out."""
+    """The values as text, grouped under a label; groups without values are left out."""
     discriminator = {name: values[name] for name in ("d_hr", "d_sr") if name in values}
     groups = [
         ("loss", [(name, _short(value)) for name, value in _named("loss", values)]),
@@ -169,7 +169,7 @@ def _named(group: str, values: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _speeds(values: Mapping[str, float]) -> list[Cell]:
-    cells = []
+    cells: list[Cell] = []
     for name, unit in (("iterations", "it/s"), ("patches", "patches/s")):
         if (speed := values.get(f"speed/{name}_per_second")) is not None:
             cells.append(("", f"{speed:.{0 if speed >= 10 else 1}f} {unit}"))
@@ -183,7 +183,7 @@ def _score(name: str, value: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits."""
+    """The value with three digits."""
     if not math.isfinite(value) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:#.3g}"

@@ -1,14 +1,14 @@
 """The folder of a training run: configuration, training states, models.
 
-config.toml, state-ITERATION.pt, best.safetensors, last.safetensors, and what the logbook
-writes. Every file is written beside its place, flushed to disk and renamed: a killed process
-leaves the old file or the new one.
+It holds config.toml, state-ITERATION.pt, best.safetensors, last.safetensors, samples and the
+logbook's files. Every file is written under another name, flushed to disk and renamed: a killed
+process leaves the old file or the new one.
 """
 
 import io
 import logging
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ log = logging.getLogger("srgan")
 
 
 def new_folder(method: str, folder: Path | None) -> Path:
-    """The folder of a new run: the one given, or runs/METHOD, runs/METHOD-2, ...
+    """The folder of a new run: the given one, or else the first free of runs/METHOD, -2, ...
 
     Raises:
-        RunError: the folder holds a run already.
+        RunError: the folder already holds a run.
     """
     if folder is None:
         folder = RUNS / method
@@ -46,14 +46,14 @@ def new_folder(method: str, folder: Path | None) -> Path:
             folder = RUNS / f"{method}-{number}"
     if (folder / CONFIG).exists():
         raise RunError(
-            f"{folder}: holds a run already: continue it with --resume, or choose another "
+            f"{folder}: already holds a run: continue it with --resume, or choose another "
             "--run-folder"
         )
     return folder
 
 
 def existing_folder(method: str, folder: Path | None) -> Path:
-    """The folder of the run to resume: the one given, or the newest runs/METHOD*.
+    """The folder of the run to resume: the given one, or else the newest runs/METHOD*.
 
     Raises:
         RunError: there is no such run.
@@ -69,7 +69,7 @@ def existing_folder(method: str, folder: Path | None) -> Path:
 
 
 def newest_model(method: str) -> Path | None:
-    """The best model, or else the last, of the method's newest run in the default run folder."""
+    """The best or else the last model of the method's newest run in runs/, if there is one."""
     models = [*RUNS.glob(f"{method}*/last.safetensors"), *RUNS.glob(f"{method}*/best.safetensors")]
     newest = max(models, key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
@@ -79,7 +79,7 @@ def newest_model(method: str) -> Path | None:
 
 
 def write_config(folder: Path, table: dict[str, Any]) -> None:
-    """Make the run folder and save the resolved options of the run in it."""
+    """Create the run folder and save the run's resolved options in it."""
     import tomli_w
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def write_config(folder: Path, table: dict[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The options a run was started with.
+    """The options that a run was started with.
 
     Raises:
         RunError: the file cannot be read.
@@ -99,17 +99,20 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def save_state(folder: Path, iteration: int, state: dict[str, Any], keep: int) -> Path:
-    """Write a training state of tensors and plain values; then drop all but the newest `keep`.
+    """Write a training state of tensors and plain values; then delete all but the newest `keep`.
+
+    Returns:
+        The state's path.
 
     Raises:
-        OSError: it could not be written; the states before it are still there.
+        OSError: it could not be written; the earlier states still exist.
     """
     buffer = io.BytesIO()
     torch.save({"format": STATE_FORMAT, **state}, buffer)
     path = folder / STATE.format(iteration)
     replace_file(path, buffer.getbuffer())
     older = sorted(other for other in folder.glob(STATES) if other < path)
-    # Newer ones are of a past that this run did not go on from: they were damaged.
+    # This run resumed from a state before the newer ones, which were damaged.
     newer = [other for other in folder.glob(STATES) if other > path]
     for other in [*older[: max(len(older) + 1 - keep, 0)], *newer]:
         other.unlink(missing_ok=True)
@@ -117,25 +120,25 @@ def save_state(folder: Path, iteration: int, state: dict[str, Any], keep: int) -
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The newest training state that can be read.
+    """The newest training state that can be read, on the CPU.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or it has another format.
     """
     for path in sorted(folder.glob(STATES), reverse=True):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file can raise nearly anything here
-            log.warning("%s: damaged (%s); going back to the state before", path, error)
+            log.warning("%s: damaged (%s); using the state before it", path, error)
             continue
         if state.get("format") != STATE_FORMAT:
             raise RunError(f"{path}: written by another version of srgan")
         return state
-    raise RunError(f"{folder}: no training state to resume: it was stopped before the first save")
+    raise RunError(f"{folder}: no training state to resume: the run stopped before its first save")
 
 
 def save_model(folder: Path, name: str, checkpoint: Checkpoint) -> Path:
-    """Write NAME.safetensors, ready for `srgan upscale --model`."""
+    """Write NAME.safetensors, a model file for `srgan upscale --model`; returns its path."""
     path = folder / f"{name}.safetensors"
     save_checkpoint(path, checkpoint)
     return path
@@ -151,15 +154,18 @@ def save_picture(folder: Path, iteration: int, picture: np.ndarray) -> None:
 
 
 @contextmanager
-def surviving_a_full_disk(folder: Path, *, final: bool = False) -> Iterator[None]:
-    """What the body cannot write is reported and stops no run, unless it is `final`.
+def surviving_a_full_disk(folder: Path, *, final: bool = False) -> Generator[None]:
+    """Log a warning if the body cannot write a file; the run continues.
+
+    Args:
+        final: the run ends here, so that the file would be lost: raise an error instead.
 
     Raises:
-        RunError: it was final.
+        RunError: a file could not be written, and `final` is set.
     """
     try:
         yield
     except OSError as error:
         if final:
             raise RunError(f"{folder}: not saved: {error.strerror}") from error
-        log.warning("%s: not saved, training goes on: %s", folder, error.strerror)
+        log.warning("%s: not saved, training continues: %s", folder, error.strerror)

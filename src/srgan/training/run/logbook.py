@@ -1,7 +1,7 @@
-"""What a run writes down while it trains: metrics.jsonl, and the same for TensorBoard.
+"""The log of a training run: metrics.jsonl, and the same values for TensorBoard.
 
 metrics.jsonl has one JSON object a line: "iteration", and names such as "loss/pixel" with a
-number each, or null where it was not finite (JSON has no NaN).
+number each, or null for one that was not finite (JSON has no NaN).
 """
 
 import json
@@ -11,44 +11,41 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 
 from srgan.errors import UserError
 from srgan.pictures.files import replace_file
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
-ROOM = 16 * 2**20  # bytes: TensorBoard is written to while more than this is free
+ROOM = 16 * 2**20  # bytes that must be free on the disk to write for TensorBoard
 
 logger = logging.getLogger("srgan")
 
 
 class RunError(UserError):
-    """A run's folder cannot be used; the message is one line for the user."""
+    """A run or its folder cannot be used: one line with the reason and what to do."""
 
 
 class Logbook:
     """Appends to the log of the run in `folder`.
 
-    A full disk does not end a training that has run for days: `write` and `picture` warn once
-    and go on, and write again when there is space again.
+    A full disk must not end a run that has trained for days: `write` and `picture` warn once,
+    and write again when there is space.
 
     Args:
         folder: of the run; it exists.
-        iteration: the run goes on after this one. What the log holds of later iterations, from
-            before an interruption, is removed from it; 0 is a new run.
+        iteration: the one after which the run continues; 0 for a new run. Entries of later
+            iterations, from before an interruption, are removed from the log.
 
     Raises:
         RunError: the log cannot be opened.
     """
 
     def __init__(self, folder: Path, iteration: int = 0) -> None:
-        # Slow to import, and who only reads metrics needs no torch.
+        # Slow to import, and reading metrics needs no torch.
         from torch.utils.tensorboard import SummaryWriter
 
         path = folder / METRICS
@@ -75,13 +72,13 @@ class Logbook:
         self.close()
 
     def write(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Log numbers by name, "group/name": a line of metrics.jsonl and TensorBoard's scalars."""
+        """Log numbers by name, "group/name": a line in metrics.jsonl, scalars in TensorBoard."""
         try:
             self._append(_line(iteration, values))
         except OSError as error:
             self._warn(str(error.strerror))
 
-        def add(events: "SummaryWriter") -> None:
+        def add(events: Any) -> None:
             for name, value in values.items():
                 events.add_scalar(name, value, iteration)
 
@@ -94,7 +91,7 @@ class Logbook:
         )
 
     def close(self) -> None:
-        """Write what TensorBoard still holds in memory, and close the files."""
+        """Write the events that TensorBoard still holds in memory, and close the files."""
         self._file.close()
         if self._events is not None:
             try:
@@ -103,19 +100,19 @@ class Logbook:
                 self._warn(str(error.strerror))
 
     def _append(self, line: bytes) -> None:
-        """Add a line or, when the disk is full, no part of it."""
+        """Append a line or, if the disk is full, no part of it."""
         end = self._file.seek(0, os.SEEK_END)
         try:
             written = self._file.write(line)
             if written < len(line):
-                # A disk takes what still fits; the second attempt tells why not all.
+                # The disk took a part. The second attempt raises the error that says why.
                 self._file.write(line[written:])
         except OSError:
             self._file.truncate(end)
             raise
 
-    def _to_tensorboard(self, add: Callable[["SummaryWriter"], None]) -> None:
-        """Hand over to TensorBoard's thread, which a full disk would end with a traceback."""
+    def _to_tensorboard(self, add: Callable[[Any], None]) -> None:
+        """Give events to TensorBoard's thread, which a full disk would end with a traceback."""
         if self._events is None:
             return
         try:
@@ -123,13 +120,13 @@ class Logbook:
                 self._warn("the disk is full")
             else:
                 add(self._events)
-        except OSError as error:  # the thread's, which has ended (a quota, say)
+        except OSError as error:  # the thread has ended with it, for instance due to a quota
             self._warn(str(error.strerror))
             self._events = None
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
-            logger.warning("%s: cannot write the log, training goes on: %s", self._folder, reason)
+            logger.warning("%s: cannot write the log, training continues: %s", self._folder, reason)
         self._warned = True
 
 
@@ -137,7 +134,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl, without a last one that was cut off.
 
     Returns:
-        A dict a line: "iteration", and values that are float, or None where not finite.
+        A dict for each line: "iteration", and values by name: float, or None if not finite.
 
     Raises:
         RunError: there is no such file, or it cannot be read.
@@ -146,7 +143,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError as error:
-        raise RunError(f"{folder}: no run: there is no {METRICS} in it") from error
+        raise RunError(f"{folder}: not a run folder: {METRICS} is missing") from error
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     return [values for line in lines if (values := _parse(line)) is not None]
@@ -158,17 +155,19 @@ def _line(iteration: int, values: Mapping[str, float]) -> bytes:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """A line's values; None for one that a crash has left torn."""
+    """A line's values; None for a line that a crash cut off."""
     try:
-        values = json.loads(line)
+        parsed: Any = json.loads(line)
     except ValueError:
         return None
-    whole = isinstance(values, dict) and isinstance(values.get("iteration"), int)
-    return values if whole else None
+    if not isinstance(parsed, dict):
+        return None
+    values = cast(dict[str, Any], parsed)
+    return values if isinstance(values.get("iteration"), int) else None
 
 
 def _remove_later(path: Path, iteration: int) -> None:
-    """Keep the whole lines up to `iteration`; an interruption leaves the old file or the new."""
+    """Keep the whole lines up to `iteration`. An interruption leaves the old file or the new."""
     if not path.exists():
         return
     old = path.read_bytes()

@@ -1,10 +1,10 @@
-"""Curves of runs, drawn from their metrics.jsonl: one run, or several to compare."""
+"""Curves of one run or, to compare, of several, drawn from their metrics.jsonl."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,27 +12,23 @@ from srgan.errors import need
 from srgan.pictures.files import replace_file
 from srgan.training.run.logbook import RunError, read_metrics
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 CURVES = "curves.png"
 COLUMNS = 2
 PANEL = (8.0, 4.0)  # inches
 DPI = 100  # so 1600 pixels wide
-FEW = 40  # points
-SMOOTHING = 40  # a smoothed curve is the running mean over this part of the points
+FEW = 40  # points that are marked, since a line would hide them
+SMOOTHING = 40  # a smoothed curve is the running mean over 1 / SMOOTHING of the points
 Curves = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is drawn together: the values whose names begin with `prefix`.
+    """Values that are drawn together: those whose names begin with `prefix`.
 
     Attributes:
-        best: What finds the best, to mark it: np.nanargmax or np.nanargmin.
-        noisy: Draw a running mean over them.
-        log: Logarithmic axis.
+        best: finds the best value, which is marked: np.nanargmax or np.nanargmin.
+        noisy: draw a running mean over the values.
+        log: use a logarithmic axis.
     """
 
     title: str
@@ -55,7 +51,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Curve:
-    """Values of one name in one run, NaN where they were not finite."""
+    """Values of one name in one run; NaN for values that were not finite."""
 
     label: str
     colour: str
@@ -65,6 +61,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
+    """A coordinate system with its curves."""
+
     title: str
     kind: Kind
     curves: list[Curve]
@@ -73,13 +71,13 @@ class Panel:
 def plot_runs(folders: Sequence[Path], output: Path | None = None) -> Path:
     """Draw the curves of one run, or of several with a colour for each.
 
-    Of one run the losses share a panel, as do D(HR) and D(SR), and the gradient norms; of
-    several runs every name has its own.
+    For one run, the losses share a panel; so do D(HR) and D(SR), and the gradient norms. For
+    several runs, every name has its own panel.
 
     Args:
         folders: of the runs.
-        output: the picture; its suffix is its format. By default curves.png in the first
-            folder. A file of this name is replaced.
+        output: the picture's path; its suffix decides the format. By default curves.png in the
+            first folder. An existing file is replaced.
 
     Returns:
         The picture's path.
@@ -88,7 +86,7 @@ def plot_runs(folders: Sequence[Path], output: Path | None = None) -> Path:
         RunError: a folder has no metrics, or the picture cannot be drawn or written.
     """
     need("train", "drawing curves")
-    # Slow, and only this needs it. Not pyplot: it wants a display and keeps its figures.
+    # Imported here since it is slow. pyplot would need a display and keep its figures.
     from matplotlib.figure import Figure
 
     labelled = _labelled(folders)
@@ -98,7 +96,8 @@ def plot_runs(folders: Sequence[Path], output: Path | None = None) -> Path:
             raise RunError(f"{folder}: no metrics yet: they come with the first logged iteration")
     panels = _panels(runs)
     rows = -(-len(panels) // COLUMNS)
-    figure = Figure((PANEL[0] * COLUMNS, PANEL[1] * rows), dpi=DPI, layout="constrained")
+    size = PANEL[0] * COLUMNS, PANEL[1] * rows
+    figure: Any = Figure(size, dpi=DPI, layout="constrained")
     title = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
     figure.suptitle(title, fontsize=16, fontweight="bold")
     first = None
@@ -112,13 +111,13 @@ def plot_runs(folders: Sequence[Path], output: Path | None = None) -> Path:
 
 
 def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
-    """By name, or by path where names are alike."""
+    """The folders by their names, or by their paths if two names are equal."""
     names = {folder.resolve().name: folder for folder in folders}
     return names if len(names) == len(folders) else {str(folder): folder for folder in folders}
 
 
 def _panels(runs: Mapping[str, Curves]) -> list[Panel]:
-    panels = []
+    panels: list[Panel] = []
     for kind in KINDS:
         names = _names(kind, runs)
         if len(runs) == 1:
@@ -139,7 +138,7 @@ def _panel(title: str, kind: Kind, curves: list[Curve]) -> Panel:
 
 
 def _names(kind: Kind, runs: Mapping[str, Curves]) -> list[str]:
-    """The names of a kind that any run has, in the order of the logs."""
+    """The names of a kind that occur in any run, in the order of the logs."""
     lines = [line for metrics in runs.values() for line in metrics]
     return list(dict.fromkeys(n for line in lines for n in line if n.startswith(kind.prefix)))
 
@@ -151,11 +150,11 @@ def _curve(label: str, number: int, name: str, metrics: Curves) -> Curve:
     return Curve(label, f"C{number}", np.array(iterations, float), np.array(values, float))
 
 
-def _draw(axes: "Axes", panel: Panel) -> None:
+def _draw(axes: Any, panel: Panel) -> None:
     for curve in panel.curves:
         _draw_curve(axes, panel.kind, curve)
     everything = np.concatenate([curve.values for curve in panel.curves])
-    # A loss that goes below 0 has no logarithm.
+    # A loss of 0 or below has no logarithm.
     if panel.kind.log and not (everything <= 0).any():
         axes.set_yscale("log")
     axes.set_title(panel.title, loc="left")
@@ -168,7 +167,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     axes.legend(edgecolor="none")
 
 
-def _draw_curve(axes: "Axes", kind: Kind, curve: Curve) -> None:
+def _draw_curve(axes: Any, kind: Kind, curve: Curve) -> None:
     x, y, label = curve.iterations, curve.values, curve.label
     if kind.best:
         best = kind.best(y)
@@ -177,12 +176,12 @@ def _draw_curve(axes: "Axes", kind: Kind, curve: Curve) -> None:
     if kind.noisy:
         axes.plot(x, y, curve.colour, alpha=0.25, linewidth=0.8)
         y = _running_mean(y)
-    # Few points are shown as such; one alone would have no line.
+    # Few points are marked: a single one would have no line.
     axes.plot(x, y, curve.colour, marker="." if x.size <= FEW else "", label=label)
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Over 1 / SMOOTHING of the values, centred, without those that are NaN."""
+    """The centred mean over 1 / SMOOTHING of the values; NaN values are left out."""
     window = np.ones(max(len(values) // SMOOTHING, 1))
     finite = np.isfinite(values)
     sums = np.convolve(np.where(finite, values, 0), window, "same")
@@ -190,7 +189,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, where=counts > 0, out=np.full(len(values), np.nan))
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def _save(figure: Any, path: Path) -> None:
     content = io.BytesIO()
     try:
         figure.savefig(content, format=path.suffix[1:] or "png")

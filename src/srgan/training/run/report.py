@@ -1,4 +1,4 @@
-"""What a run tells while it trains: means over an interval, to the display and the logbook."""
+"""The values of a run, as means over an interval, for the display and the logbook."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from srgan.training.run.logbook import Logbook
 
 
 class Interval:
-    """Collects the figures of some iterations; reading them takes one look at the device."""
+    """Collects the values of some iterations; `means` waits for the device once."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -24,14 +24,14 @@ class Interval:
         self._start = time.monotonic()
 
     def next(self, batches: Iterator[Tensor]) -> Tensor:
-        """The next batch; the time it takes counts as waiting for data."""
+        """The next batch. The time that it takes counts as waiting for data."""
         start = time.monotonic()
         batch = next(batches)
         self._waited += time.monotonic() - start
         return batch
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Take in the scalars of an iteration."""
+        """Add the scalars of an iteration."""
         self._iterations += 1
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -40,10 +40,16 @@ class Interval:
         """Means over the iterations and over all processes, and speeds.
 
         Every process must call it.
+
+        Args:
+            batch_size: crops of an iteration, over all processes.
+
+        Returns:
+            The means by name, "speed/iterations_per_second", "speed/patches_per_second" and
+            "speed/data_wait", the share of the time spent waiting for data.
         """
-        sums = accelerator.reduce(torch.stack(list(self._sums.values())), "mean")
-        assert isinstance(sums, Tensor)
-        means = [value / self._iterations for value in sums.tolist()]
+        sums: Tensor = accelerator.reduce(torch.stack(list(self._sums.values())), "mean")
+        means = [float(value) / self._iterations for value in sums.cpu()]
         seconds = time.monotonic() - self._start
         return {
             **dict(zip(self._sums, means, strict=True)),
@@ -54,7 +60,14 @@ class Interval:
 
 
 class Report:
-    """Display and logbook of the main process; the other processes' stay silent."""
+    """Display and logbook of the main process; other processes show and write nothing.
+
+    Args:
+        title: name of the run and its folder.
+        iteration: the one after which the run continues; 0 for a new run.
+        total: iterations, or None if the run ends after a time.
+        main: this is the main process.
+    """
 
     def __init__(
         self, folder: Path, title: str, iteration: int, total: int | None, main: bool
@@ -72,23 +85,23 @@ class Report:
         self._stack.close()
 
     def tick(self, iteration: int, progress: float) -> None:
-        """Tell how far the run is; cheap enough for every iteration."""
+        """Show the progress, 0 to 1; cheap enough for every iteration."""
         if self._display:
             self._display.update(iteration, progress, {})
 
-    def figures(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
-        """Log the figures of an interval."""
+    def values(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
+        """Log and show the values of an interval or of a validation."""
         if self._display:
             self._logbook.write(iteration, values)
             self._display.update(iteration, progress, values)
             self._display.line(iteration, progress, values)
 
     def message(self, text: str) -> None:
-        """Say something in a line."""
+        """Show a line of text."""
         if self._display:
             self._display.message(text)
 
     def picture(self, iteration: int, image: np.ndarray) -> None:
-        """Log the sample grid, uint8 (H, W, 3)."""
+        """Log the sample grid, RGB uint8 (H, W, 3)."""
         if self._display:
             self._logbook.picture(iteration, "samples", image)
