@@ -31,11 +31,13 @@ from srgan.training.options import (
     SRGANOptions,
     SRResNetOptions,
 )
+from srgan.training.precision import fastest_precision
 from srgan.training.process import StopSignals
 from srgan.training.run.folder import newest_model, read_config
 from srgan.training.run.logbook import RunError, read_metrics
-from srgan.training.start import fastest_precision, find_data, make_accelerator
-from srgan.training.trainer import Trainer, train
+from srgan.training.start import find_data, make_accelerator
+from srgan.training.train import train
+from srgan.training.trainer import Trainer
 from srgan.training.validation import read_pairs, validate
 from tests.support.command import Command
 from tests.support.training import assert_same_model, small_config

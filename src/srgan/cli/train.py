@@ -150,7 +150,7 @@ def _train(config: TrainingConfig, folder: Path | None, resume: bool) -> None:
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     need("train", "training")
     from srgan.training.run.folder import existing_folder, read_config
-    from srgan.training.trainer import train
+    from srgan.training.train import train
 
     if resume:
         check_resumed(read_config(existing_folder(config.name, folder)), config)

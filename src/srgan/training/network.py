@@ -1,8 +1,8 @@
 """A network in training: device, precision, processes, gradients, updates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -13,11 +13,11 @@ from srgan.networks.winograd import use_winograd
 from srgan.training.optimizers import build_optimizer
 from srgan.training.options import OptimizerOptions
 
-OWN = ("initial_lr", "betas")  # of an optimizer: its options decide, not a state it loads
+OWN = ("initial_lr", "betas")  # of an optimizer: set by the options, not by a loaded state
 
 
 class NetworkInTraining:
-    """A network with its optimizer, on the device and in the precision of the accelerator."""
+    """A network with its optimizer, on the accelerator's device and in its precision."""
 
     def __init__(
         self, network: nn.Module, options: OptimizerOptions, accelerator: Accelerator
@@ -40,30 +40,35 @@ class NetworkInTraining:
         self._accelerator = accelerator
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The network's output, in a forward pass whose gradients processes exchange."""
         return self._wrapped(x)
 
     def bare(self, x: Tensor) -> Tensor:
-        """The network without DDP, which would wait for the backward pass of its parameters."""
+        """The output without DDP, which would wait for a backward pass to the parameters."""
         return self.network(x)
 
     def accumulating(self, last: bool) -> Any:
-        """The context of a micro-batch: processes exchange gradients in the last one only."""
+        """The context of a micro-batch. Processes exchange gradients only in the last one."""
         return nullcontext() if last else self._accelerator.no_sync(self._wrapped)
 
     def gradients(self, loss: Tensor, at: list[Tensor]) -> list[Tensor | None]:
-        """The gradients of a loss at some tensors, and nowhere else; None where it has none."""
+        """The gradients of a loss at some tensors only; None for one that it does not reach."""
         scaler = self._accelerator.scaler
         scale = scaler.get_scale() if scaler is not None else 1.0
-        found = torch.autograd.grad(scale * loss, at, allow_unused=True)
+        found = cast(  # torch's types lack the None of `allow_unused`
+            Sequence[Tensor | None], torch.autograd.grad(scale * loss, at, allow_unused=True)
+        )
         return [None if gradient is None else gradient / scale for gradient in found]
 
     def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients to those of the parameters."""
         self._accelerator.backward(loss)
 
     def update(self) -> Tensor:
-        """Move the weights along their gradients, unless one is not finite; forget them.
+        """Move the weights along their gradients, unless one is not finite; clear the gradients.
 
-        Returns 1 where the weights moved, 0 where they did not.
+        Returns:
+            A float32 scalar on the device: 1 if the weights moved, else 0.
         """
         scaler = self._accelerator.scaler
         if scaler is not None:
@@ -84,9 +89,11 @@ class NetworkInTraining:
         return finite.float()
 
     def state_dict(self) -> dict[str, Any]:
+        """The states of the network and of its optimizer."""
         return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load both states; the learning rates and the betas stay those of the options."""
         self.network.load_state_dict(state["network"])
         own = [
             {name: group[name] for name in OWN if name in group}
@@ -98,7 +105,7 @@ class NetworkInTraining:
 
 
 def placed(network: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Move a network to the device, and make its convolutions those that are fastest there."""
+    """Move a network to the device and give it the convolutions that are fastest there."""
     device: Any = accelerator.device
     if device.type == "cpu" and accelerator.mixed_precision == "no":
         use_winograd(network)

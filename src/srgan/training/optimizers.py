@@ -5,10 +5,10 @@ update is about 1 (Jordan 2024, https://kellerjordan.github.io/posts/muon/). A k
 matrix out x (in * 9).
 
 The natural gradient is the momentum divided by the curvature of the loss. Batches are small and
-the pixels' error cannot be foreseen, so that gradients are noise above all, whose covariance is
-that curvature times a constant. It is taken to be diagonal in the eigenbases of E[G G^T] and
-E[G^T G], G a kernel's gradient (EK-FAC: George et al. 2018, arXiv:1806.03884; the bases by
-gradients alone: Vyas et al. 2024, arXiv:2409.11321, who divide by the root).
+the error of a pixel is unpredictable, so gradients are mostly noise. The covariance of this noise
+is the curvature times a constant. It is assumed to be diagonal in the eigenbases of E[G G^T] and
+E[G^T G], where G is a kernel's gradient (EK-FAC: George et al. 2018, arXiv:1806.03884; bases from
+gradients alone: Vyas et al. 2024, arXiv:2409.11321, who divide by the square root).
 """
 
 from abc import ABC, abstractmethod
@@ -21,20 +21,22 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.adam import adam
 
-from srgan.engines.processor import bf16_is_slow
 from srgan.training.options import OptimizerKind
+from srgan.training.precision import cpu_has_fast_bf16
+
+_linalg: Any = torch.linalg  # its functions have no types
 
 MOMENTUM = 0.95
 STEPS = 5
 # Jordan's quintic: f(x) = a x + b x^3 + c x^5, repeated, takes (0, 1] to about [0.7, 1.2].
 QUINTIC = (3.4445, -4.7750, 2.0315)
 EPSILON = 1e-8
-TINY = 1e-30  # what nothing is divided by
-MEMORY = 0.99  # decay an update of the gradients' second moments
-DAMPING = 0.03  # added to them, as a part of their mean
-NEW_BASES = (10, 30, 60)  # the first updates with new bases; then every
-NEW_BASES_EVERY = 100
-COVARIANCES_EVERY = 4  # updates, after the first 60: they change slowly
+TINY = 1e-30  # lower bound of divisors
+MEMORY = 0.99  # decay of the gradients' second moments at each update
+DAMPING = 0.03  # added to the second moments, as a part of their mean
+NEW_BASES = (10, 30, 60)  # the first updates with new bases
+NEW_BASES_EVERY = 100  # updates, after the first ones
+COVARIANCES_EVERY = 4  # updates, after the first 60: covariances change slowly
 
 
 def build_optimizer(
@@ -47,8 +49,8 @@ def build_optimizer(
 ) -> Optimizer:
     """The optimizer of a network: "adam" for all, "muon" or "natural" for its 3x3 kernels.
 
-    A generator's 3x3 kernels are those of its residual blocks, trunk and upsampling; its 9x9
-    head and tail, biases, BN and PReLU are Adam's with all kinds.
+    A generator has 3x3 kernels in its residual blocks, trunk and upsampling. Its 9x9 head and
+    tail, biases, BN and PReLU always use Adam.
 
     Args:
         rate: Adam's learning rate.
@@ -77,10 +79,11 @@ def scale_rates(optimizer: Optimizer, factor: float) -> None:
 
 
 class KernelOptimizer(Optimizer, ABC):
-    """A subclass's method for `kernels` (4-D), Adam for `others`; what has no gradient stays.
+    """A subclass's method for `kernels` (4-D), Adam for `others`.
 
-    The state is per parameter: of a kernel what the subclass keeps; of the others what torch's
-    Adam does, "exp_avg", "exp_avg_sq" and "step".
+    Parameters without a gradient stay. The state belongs to a parameter: for a kernel, the
+    subclass defines it; for the others it is that of torch's Adam, "exp_avg", "exp_avg_sq" and
+    "step".
     """
 
     def __init__(
@@ -94,14 +97,14 @@ class KernelOptimizer(Optimizer, ABC):
     ) -> None:
         groups: list[dict[str, Any]] = [
             {"params": list(kernels), "method": "kernels", "lr": kernel_rate},
-            # "fused" has load_state_dict put the step counts where fused Adam wants them.
+            # "fused" makes load_state_dict put the step counts where fused Adam needs them.
             {"params": list(others), "method": "adam", "lr": rate, "betas": betas, "fused": True},
         ]
         super().__init__(groups, {})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter once; returns what `closure` does, as torch's optimizers."""
+        """Update every parameter once; returns the result of `closure`, like torch's optimizers."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -112,7 +115,8 @@ class KernelOptimizer(Optimizer, ABC):
         return loss
 
     @abstractmethod
-    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None: ...
+    def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
+        """Update kernels that have gradients."""
 
     def _adam_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for parameter in parameters:
@@ -140,7 +144,7 @@ class KernelOptimizer(Optimizer, ABC):
 
 
 class Muon(KernelOptimizer):
-    """Muon for kernels, whose state is their "momentum"."""
+    """Muon for kernels. A kernel's state is its "momentum"."""
 
     def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
         alike: dict[Any, list[Tensor]] = defaultdict(list)
@@ -154,7 +158,7 @@ class Muon(KernelOptimizer):
                 kernel.add_(update.view(kernel.shape), alpha=-rate)
 
     def _nesterov(self, kernel: Tensor) -> Tensor:
-        """Take the kernel's gradient into its momentum, and look one step ahead."""
+        """Average the kernel's gradient into its momentum; returns the momentum one step ahead."""
         state = self.state[kernel]
         if not state:
             state["momentum"] = torch.zeros_like(kernel)
@@ -164,12 +168,12 @@ class Muon(KernelOptimizer):
 
 
 class Natural(KernelOptimizer):
-    """The natural gradient for kernels; its updates have the length of Muon's, for the same rates.
+    """The natural gradient for kernels. Its updates are as long as Muon's, so rates are the same.
 
     A kernel's state: "left" and "right", the covariances of its gradients; "left_basis" and
     "right_basis", their eigenvectors; "momentum" and the "variance" of its gradients, both in
-    these bases; "updates"; 3 MB for 64 to 64 channels. In the first ten updates, before there are
-    bases, kernels stay.
+    these bases; "updates", their number. This takes 3 MB for a kernel of 64 to 64 channels.
+    Kernels stay until the tenth update, which computes the first bases.
     """
 
     def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
@@ -181,12 +185,12 @@ class Natural(KernelOptimizer):
             damped = variance + DAMPING * variance.mean()
             update = state["momentum"] / damped.clamp_min(TINY)
             update = state["left_basis"] @ update @ state["right_basis"].mT
-            length = torch.linalg.matrix_norm(update).clamp_min(TINY)
+            length: Tensor = _linalg.matrix_norm(update).clamp_min(TINY)
             update *= len(update) ** 0.5 / length
             kernel.add_(update.view(kernel.shape), alpha=-group["lr"])
 
     def _observed(self, kernel: Tensor) -> dict[str, Any]:
-        """The kernel's state with its gradient taken in."""
+        """The kernel's state after its gradient is averaged in."""
         gradient = _gradient(kernel).flatten(1)
         state = self.state[kernel]
         if not state:
@@ -210,29 +214,29 @@ class Natural(KernelOptimizer):
         return state
 
     def _turn(self, state: dict[str, Any]) -> None:
-        """New bases, by the covariances; the momentum turns with them."""
+        """Compute new bases from the covariances and rotate the momentum into them."""
         momentum = state["momentum"]
         if "left_basis" in state:
             momentum = state["left_basis"] @ momentum @ state["right_basis"].mT
         for side in ("left", "right"):
-            state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
+            state[f"{side}_basis"] = _linalg.eigh(state[side]).eigenvectors
         state["momentum"] = state["left_basis"].mT @ momentum @ state["right_basis"]
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """About U V^T of every matrix U S V^T in B x rows x columns, whatever their scale.
+    """About U V^T of every matrix U S V^T in B x rows x columns, of any scale.
 
-    Five Newton-Schulz steps on all matrices at once. Singular values come out in about
-    [0.7, 1.2]; those below some thousandths of a matrix's norm come out smaller.
+    Five Newton-Schulz steps on all matrices at once. The result's singular values are about
+    0.7 to 1.2; those below some thousandths of a matrix's norm become smaller.
 
     Args:
-        dtype: of the products; the default is bfloat16 where that is fast, which the rough
-            result allows, else float32. The result has the dtype of `matrices`.
+        dtype: of the products. By default bfloat16 where that is fast, since the result is rough
+            anyway, else float32. The result has the dtype of `matrices`.
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalise(matrices.mT, dtype).mT
     a, b, c = QUINTIC
-    norms = torch.linalg.matrix_norm(matrices, keepdim=True)
+    norms: Tensor = _linalg.matrix_norm(matrices, keepdim=True)
     x = (matrices / norms.clamp_min(1e-12)).to(dtype or _product_dtype(matrices.device))
     for _ in range(STEPS):
         gram = x @ x.mT
@@ -242,12 +246,10 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def _product_dtype(device: torch.device) -> torch.dtype:
-    native = device.type == "cuda" or (
-        device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and not bf16_is_slow()
-    )
-    return torch.bfloat16 if native else torch.float32
+    fast = device.type == "cuda" or (device.type == "cpu" and cpu_has_fast_bf16())
+    return torch.bfloat16 if fast else torch.float32
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None  # step() has sorted the others out
+    assert parameter.grad is not None  # step() passes only parameters with gradients
     return parameter.grad

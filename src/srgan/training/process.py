@@ -6,11 +6,15 @@ import signal
 import time
 from typing import Any
 
-PATIENCE = 5.0  # seconds: torchrun and Slurm may both tell a process, a person asks again
+PATIENCE = 5.0  # seconds between two signals that mean "now": torchrun and Slurm may both send one
 
 
 class StopSignals:
-    """Catches the signals for the loop to stop at; one that comes again later acts at once."""
+    """Catches the signals that stop the loop; a second signal, some seconds later, acts at once.
+
+    Attributes:
+        received: number of the first signal, or 0.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -45,13 +49,13 @@ M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> None:
-    """Have malloc keep what is freed, for a loop that takes the same memory again at every step.
+    """Make malloc keep freed memory, since every step allocates the same memory again.
 
-    glibc gives the large tensors that a step frees back to the kernel, and the next step takes
-    them again page by page, each page zeroed on its first use: about 20,000 page faults and 50
-    to 100 ms of a training step of 16 patches that takes 400 ms. With memory kept there are
-    next to none once the heap has settled, and the process was no larger. Call it once, before
-    the first step. Without glibc (other systems than Linux, musl) nothing happens.
+    glibc returns the large tensors that a step frees to the kernel. The next step gets them back
+    page by page, and the kernel zeroes each page at its first use: about 20,000 page faults, or
+    50 to 100 ms of a training step of 16 patches that takes 400 ms. With kept memory there are
+    almost none once the heap has settled, and the process was no larger. Call this once, before
+    the first step. Without glibc (not Linux, or musl) it does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,4 +1,4 @@
-"""A picture to see a run by: LR, bicubic, SR and HR side by side, pixel for pixel."""
+"""The sample grid, a picture that shows a run: LR, bicubic, SR and HR side by side."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ HEADER = 24  # pixels, height of the names
 GAP = 4  # pixels between pictures
 WHITE = 255
 
+# LR, SR and HR.
 SampleRow = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -19,12 +20,12 @@ def sample_grid(rows: Sequence[SampleRow]) -> np.ndarray:
     """A grid with a row for each LR, SR and HR, and a header with the columns' names.
 
     Args:
-        rows: LR (h, w, 3), SR and HR, both (H, W, 3); RGB, uint8. H and W are multiples of h
-            and w by the same factor; rows may differ in size.
+        rows: LR (h, w, 3), SR and HR, both (H, W, 3), RGB uint8. H and W are h and w times the
+            same integer; rows may differ in size.
 
     Returns:
-        RGB, uint8 (height, width, 3): LR enlarged by repeating pixels, bicubic from LR, SR and
-        HR, all of HR's size.
+        RGB uint8 (height, width, 3), with columns of HR's size: LR with repeated pixels, bicubic
+        of LR, SR and HR.
     """
     grid = [[_enlarged(lr, hr), _bicubic(lr, hr), sr, hr] for lr, sr, hr in rows]
     width = max(row[0].shape[1] for row in grid)
@@ -43,7 +44,7 @@ def _bicubic(lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
 
 
 def _side_by_side(pictures: list[np.ndarray], width: int) -> np.ndarray:
-    """Pictures of one size, each in a column of `width`, and a gap below."""
+    """Pictures of one size, each in a column `width` wide, with a gap below."""
     height, own_width = pictures[0].shape[:2]
     band = np.full((height + GAP, len(pictures) * (width + GAP) - GAP, 3), WHITE, np.uint8)
     for i, picture in enumerate(pictures):

@@ -1,21 +1,21 @@
-"""Learning rates over a run, as a factor of their values."""
+"""Learning rates over a run, as a factor of the initial ones."""
 
 import math
 
 from srgan.training.options import ScheduleOptions
 
-FINAL_FACTOR = 0.01  # where cosine and wsd end
-DECAY = 0.25  # part of the run in which wsd goes down
-LONGEST_WARMUP = 0.1  # of the run, where it is short
+FINAL_FACTOR = 0.01  # at the end of cosine and wsd
+DECAY = 0.25  # part of the run in which wsd decays
+LONGEST_WARMUP = 0.1  # part of the run: a short run warms up faster
 STEP_FACTOR = 0.1  # in the second half of the step schedule
 
 
 def rate_factor(options: ScheduleOptions, iteration: int, progress: float) -> float:
-    """What the learning rates are multiplied by.
+    """The factor, 0 to 1, by which the learning rates are multiplied.
 
     Args:
         iteration: counted from 0.
-        progress: the part of the run that is behind, 0 to 1.
+        progress: the part of the run that is done, 0 to 1.
     """
     warm = 1.0
     if options.warmup:

@@ -1,5 +1,6 @@
-"""What a run starts with, device, pictures and step, and ends with, a model file."""
+"""The parts of a run before it starts: device, pictures and step; and the model file of its end."""
 
+import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # if imported by DDP, with the process group there, it holds that for good
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from srgan.degradation.ranges import BICUBIC, presets
-from srgan.engines.processor import bf16_is_slow, processor_flags
 from srgan.errors import OptionError
 from srgan.models.load import load_checkpoint
-from srgan.networks import winograd
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.networks.generator import Generator
 from srgan.training.adversarial_step import AdversarialStep
@@ -24,26 +22,30 @@ from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import split
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
-from srgan.training.options import DataOptions, SRGANOptions, SRResNetOptions
+from srgan.training.options import DataOptions, SRResNetOptions
 from srgan.training.pixel_step import PixelStep
+from srgan.training.precision import fastest_precision
 from srgan.training.process import keep_freed_memory
 from srgan.training.run.folder import RUNS
 from srgan.training.step import Step
 
-# Options with names of somebody's files: no model file tells them.
+# DDP imports it too. If it does so first, it keeps its process group for good.
+importlib.import_module("torch._dynamo")
+
+# Options with names of the user's files: a model file must not reveal them.
 PRIVATE = ("data_folder", "validation_folder", "features", "srresnet", "init")
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Device and processes as accelerate and torchrun set them, and the precision.
+    """The run's device, processes and precision; accelerate and torchrun choose the first two.
 
     Raises:
-        OptionError: the device has no such precision.
+        OptionError: the device does not have the precision.
     """
     keep_freed_memory()
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
-    # Each process keeps BN statistics of its own: exchanging them inside the forward pass would
+    # Each process keeps its own BN statistics: exchanging them inside the forward pass would
     # change tensors that the discriminator's two passes still need.
     handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     precision = config.run.precision
@@ -55,21 +57,12 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     return Accelerator(mixed_precision=mixed, kwargs_handlers=[handler])
 
 
-def fastest_precision(method: SRResNetOptions | SRGANOptions) -> str:
-    """What `--precision auto` is on this machine; of two that are as fast, the more exact one."""
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if not torch.cpu._is_avx512_bf16_supported() or bf16_is_slow():
-        return "fp32"
-    if isinstance(method, SRGANOptions) or "amx_bf16" in processor_flags():
-        return "bf16"
-    # AVX-512's bf16 is no faster than Winograd's convolutions.
-    gains = winograd.gain(method.channels, method.channels) and winograd.is_compiled()
-    return "fp32" if gains else "bf16"
-
-
 def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
-    """Crops that a process computes at once. Raises OptionError where the parts are unequal."""
+    """The crops that a process computes at once.
+
+    Raises:
+        OptionError: the batch cannot be split into equal parts.
+    """
     batch_size = config.schedule.batch_size
     parts = config.run.accumulate * accelerator.num_processes
     if batch_size % parts:
@@ -81,24 +74,25 @@ def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
 
 
 def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStream, Pictures]:
-    """Pictures to train on, and those to validate on.
+    """The pictures to train on, and those to validate on.
 
-    Runs, with their sample grids, and the validation folder may lie in the data folder: nothing
-    in them is trained on.
+    Runs, with their sample grids, and the validation folder may lie in the data folder. Training
+    leaves them out.
 
     Args:
         folder: of the run.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no pictures.
+        OptionError: no data folder is given.
     """
     if options.data_folder is None:
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     count = options.validation_pictures
     without = [folder, RUNS]
     if options.stream:
-        held_out = _validation_pictures(options) if options.validation_folder else []
-        return open_stream(str(options.data_folder)), held_out
+        stream = open_stream(str(options.data_folder))
+        return stream, _validation_pictures(options) if options.validation_folder else []
     if options.validation_folder is None:
         return split(find_source(str(options.data_folder), without), count, options.seed)
     without.append(Path(options.validation_folder))
@@ -111,16 +105,16 @@ def _validation_pictures(options: DataOptions) -> Pictures:
 
 
 def with_iterations(config: TrainingConfig, pictures: Pictures | ShardStream) -> TrainingConfig:
-    """The same with epochs as iterations: a resumed run does not count the pictures again.
+    """The configuration with its epochs as iterations: a resumed run must not count pictures again.
 
     Raises:
-        OptionError: a stream's pictures are not counted.
+        OptionError: it has epochs, but the number of a stream's pictures is unknown.
     """
     schedule = config.schedule
     if schedule.epochs is None:
         return config
     if isinstance(pictures, ShardStream):
-        raise OptionError("--epochs: nobody has counted a stream's pictures: give --iterations")
+        raise OptionError("--epochs: a stream has an unknown number of pictures: give --iterations")
     iterations = math.ceil(schedule.epochs * len(pictures) / schedule.batch_size)
     return replace(config, schedule=replace(schedule, iterations=iterations, epochs=None))
 
@@ -131,14 +125,14 @@ def make_step(
     """The method's step on its initial networks, which the seed decides.
 
     Args:
-        architecture: of a generator whose weights will be loaded from a training state; by
-            default it is made as the method says.
+        architecture: of a generator whose weights will be loaded from a training state. By
+            default the method decides the generator.
 
     Raises:
         OptionError: the model to start from has another architecture.
         CheckpointError, FeaturesError: a model or VGG's weights cannot be loaded.
     """
-    torch.manual_seed(config.data.seed)
+    torch.manual_seed(config.data.seed)  # pyright: ignore[reportUnknownMemberType] - untyped in torch
     method = config.method
     if isinstance(method, SRResNetOptions):
         if architecture is not None:
@@ -161,7 +155,12 @@ def trained_checkpoint(
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Checkpoint:
-    """Weights of a run as a model file that says how they came about."""
+    """A run's weights as a model file that records how they were trained.
+
+    Args:
+        training: the run's progress, added to its options.
+        metrics: the values of the last validation, by metric.
+    """
     options = {name: value for name, value in config.table().items() if name not in PRIVATE}
     if not {BICUBIC, *presets()}.issuperset(config.data.degradation.split(",")):
         options["degradation"] = "of a file"
@@ -176,7 +175,12 @@ def trained_checkpoint(
 
 
 def initial_generator(model: str | None, architecture: Architecture) -> Generator:
-    """A generator with the weights of a model, or with random ones."""
+    """A generator with a model's weights, or with random ones.
+
+    Raises:
+        OptionError: the model has another architecture.
+        CheckpointError: the model cannot be loaded.
+    """
     if model is None:
         return Generator(architecture)
     checkpoint = load_checkpoint(model)

@@ -1,45 +1,52 @@
-"""Validation: held-out pictures through the model as its users run it."""
+"""Validation: the model upscales held-out pictures, as its users run it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from srgan.degradation.bicubic import unit
 from srgan.degradation.degrade import Degrade, degrade_picture, fixed_rng
+from srgan.engines.base import EngineError
 from srgan.engines.options import EngineOptions
 from srgan.evaluation.metrics import psnr_y, ssim_y
 from srgan.networks.architecture import Checkpoint
 from srgan.pictures.images import PictureError
 from srgan.pictures.pixels import rgb_uint8
 from srgan.training.data.stored import Pictures, StoredPicture, open_training_picture
-from srgan.training.samples import sample_grid
+from srgan.training.samples import SampleRow, sample_grid
+from srgan.training.step import Step
 from srgan.upscaling.upscaler import Upscaler
 
-LARGEST = 384  # HR pixels: larger pictures are cut to their middle, so that it takes seconds
-SMALLEST = 48  # HR pixels
+LARGEST = 384  # HR pixels a side; of a larger picture the middle is used, to save time
+SMALLEST = 48  # HR pixels a side
 SHOWN = 4  # pictures in the sample grid
-SHOWN_SIDE = 192  # HR pixels of them
+SHOWN_SIDE = 192  # HR pixels a side that the grid shows of each
 
 log = logging.getLogger("srgan")
 
-Validate = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+# The values of a method's own metrics for (SR, HR), uint8 (H, W, 3).
+Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 
 class ValidationPair(NamedTuple):
-    """uint8 RGB, (h, w, 3) and (scale * h, scale * w, 3)."""
+    """LR (h, w, 3) and HR (scale * h, scale * w, 3), RGB uint8."""
 
     lr: np.ndarray
     hr: np.ndarray
 
 
 def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[ValidationPair]:
-    """HR pictures, or their middles, and their LR; what cannot be read is reported.
+    """HR pictures, or their middles, and their LR.
 
-    The LR of a picture of some name is the same in every run.
+    The LR of a picture is the same in every run: its name decides the random numbers. A picture
+    that cannot be read or is too small is left out with a warning.
     """
-    pairs = []
+    pairs: list[ValidationPair] = []
     for path in files:
         try:
             hr = _middle(path, scale)
@@ -66,29 +73,104 @@ def _middle(picture: Path | StoredPicture, scale: int) -> np.ndarray:
 def validate(
     checkpoint: Checkpoint,
     pairs: Sequence[ValidationPair],
-    measure: Validate,
+    measure: Measure,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> tuple[dict[str, float], np.ndarray] | None:
-    """Mean figures over the pairs, and a grid of the first few: LR, bicubic, SR, HR.
+    """Mean values over the pairs, and a grid of the first few: LR, bicubic, SR, HR.
 
-    PSNR and SSIM are on Y with `scale` pixels cropped.
+    PSNR and SSIM are computed on Y with `scale` pixels cropped.
 
     Args:
-        measure: gives a method's own figures of (SR, HR), uint8.
-        interrupted: asked before every picture; if so, there is no result.
+        measure: computes the values of a method's own metrics.
+        interrupted: asked before every picture; once it is true, the result is None.
     """
     upscaler = Upscaler(checkpoint, EngineOptions())
     scale = checkpoint.architecture.scale
-    figures, shown = [], []
+    values: list[dict[str, float]] = []
+    shown: list[SampleRow] = []
     for lr, hr in pairs:
         if interrupted():
             return None
         sr = upscaler(lr)
-        scores = {"psnr_y": psnr_y(sr, hr, scale), "ssim_y": ssim_y(sr, hr, scale)}
-        figures.append(scores | measure(sr, hr))
+        common = {"psnr_y": psnr_y(sr, hr, scale), "ssim_y": ssim_y(sr, hr, scale)}
+        values.append(common | measure(sr, hr))
         if len(shown) < SHOWN:
             small = slice(SHOWN_SIDE // scale)
             large = slice(SHOWN_SIDE)
             shown.append((lr[small, small], sr[large, large], hr[large, large]))
-    means = {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
+    means = {name: float(np.mean([each[name] for each in values])) for name in values[0]}
     return means, sample_grid(shown)
+
+
+class Validation:
+    """The validations of a run: its pictures, the last values and the best one.
+
+    Attributes:
+        pairs: the pictures; there may be none.
+        iteration: that of the last validation.
+        values: the last values, by metric.
+
+    Args:
+        step: says which metric selects the best model, and computes the method's own.
+    """
+
+    def __init__(self, pairs: Sequence[ValidationPair], step: Step, device: torch.device) -> None:
+        self.iteration = 0
+        self.values: dict[str, float] = {}
+        self._best: float | None = None  # higher is better, whatever the metric
+        self.pairs = pairs
+        self._step, self._device = step, device
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a best model exists."""
+        return self._best is not None
+
+    def run(
+        self, checkpoint: Checkpoint, iteration: int, interrupted: Callable[[], bool]
+    ) -> tuple[np.ndarray, bool] | None:
+        """Validate a model on at least one pair; its values are then in `values`.
+
+        Args:
+            iteration: the one that the model comes from.
+            interrupted: asked before every picture.
+
+        Returns:
+            The sample grid and whether the model is the best so far; None if it was interrupted,
+            or if the model does not run because its weights have exploded.
+        """
+        try:
+            found = validate(checkpoint, self.pairs, self._measure, interrupted)
+        except (EngineError, ValueError) as error:
+            log.warning("validation at %d: %s", iteration, error)
+            return None
+        if found is None:
+            return None
+        self.values, grid = found
+        self.iteration = iteration
+        return grid, self._is_best()
+
+    def _is_best(self) -> bool:
+        name = self._step.criterion.removeprefix("-")
+        score = self.values[name] if name == self._step.criterion else -self.values[name]
+        if self._best is not None and not score > self._best:
+            return False
+        self._best = score
+        return True
+
+    def _measure(self, sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:
+        return self._step.measure(self._tensor(sr), self._tensor(hr))
+
+    def _tensor(self, picture: np.ndarray) -> Tensor:
+        """uint8 (H, W, 3) as float32 1 x 3 x H x W in [0, 1]."""
+        pixels = torch.as_tensor(picture).permute(2, 0, 1)[None]
+        return unit(pixels.to(self._device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, with the names that a training state has for it."""
+        return {"validated": self.iteration, "figures": self.values, "best": self._best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a training state's values; the pictures stay."""
+        self.iteration, self.values = state["validated"], state["figures"]
+        self._best = state["best"]

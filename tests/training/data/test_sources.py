@@ -24,7 +24,8 @@ from srgan.training.data.loader import open_loader
 from srgan.training.data.prepare import prepare
 from srgan.training.data.sources import find_source, open_stream
 from srgan.training.data.stored import DataError, Pictures, digest, find_pictures
-from srgan.training.trainer import Trainer, train
+from srgan.training.train import train
+from srgan.training.trainer import Trainer
 from tests.support.training import assert_same_model, small_config
 
 CROP = 24
@@ -214,7 +215,7 @@ def test_training_from_shards_stops_and_resumes(
         train(config, tmp_path / "stopped", resume=False)
     monkeypatch.setattr(Trainer, "update", update)
     train(config, tmp_path / "stopped", resume=True)
-    assert ("a stream does not go on to the bit" in caplog.text) == stream
+    assert ("a stream does not resume to the bit" in caplog.text) == stream
     assert "have changed" not in caplog.text
     if not stream:
         train(config, tmp_path / "whole", resume=False)
