@@ -76,7 +76,7 @@ class Trainer:
         self._shard = 0  # of a stream: the one being read
         self._elapsed = 0.0  # seconds of training, over all sessions
         self._bad = 0  # skipped updates in a row
-        self._warned = False  # the step's last warning was shown
+        self._warned = False  # the step warned at the last log; it warns
         self._stop = 0  # the signal at which all processes have agreed to stop
         if state is not None:
             self._load(state)

@@ -117,7 +117,7 @@ class Validation:
     def __init__(self, pairs: Sequence[ValidationPair], step: Step, device: torch.device) -> None:
         self.iteration = 0
         self.values: dict[str, float] = {}
-        self._best: float | None = None  # higher is better, whatever the metric
+        self._best: float | None = None  # negated where lower is better
         self.pairs = pairs
         self._step, self._device = step, device
 

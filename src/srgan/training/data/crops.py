@@ -79,8 +79,8 @@ class Round(NamedTuple):
 
     Attributes:
         crops: (n, crop, crop, 3) RGB uint8. n is 0 where no picture can be used.
-        unusable: the reason for each picture that was skipped, by its name. The reason of ""
-            is that of a failed store, which is no picture's fault.
+        unusable: the reason for each picture that was skipped, by its name. A failed store is
+            not a picture's fault: its reason has the name "".
         shard: for a stream, the visit of a shard that the round ends in; see streams.py.
     """
 

@@ -83,11 +83,12 @@ def open_loader(
 class CropLoader:
     """Endless batches of crops.
 
-    Iterating yields uint8 RGB, (streams * batch_size) x 3 x crop x crop in channels_last memory.
+    Iterating yields uint8 RGB, (streams * batch_size) x 3 x crop x crop in channels_last memory,
+    and raises DataError if no picture can be used.
 
     Args:
         dataset: makes the rounds.
-        numbers: of the rounds to make; None where the dataset is read from start to end.
+        numbers: of the rounds to make; None if the dataset is read from start to end.
         batch_size: crops in a micro-batch.
         streams: micro-batches that are joined in a batch, each from a round of its own.
         workers: processes that decode; 0 for this process.

@@ -56,7 +56,7 @@ def existing_folder(method: str, folder: Path | None) -> Path:
     """The folder of the run to resume: the given one, or else the newest runs/METHOD*.
 
     Raises:
-        RunError: there is no such run.
+        RunError: there is none.
     """
     if folder is not None:
         if not (folder / CONFIG).is_file():
