@@ -47,8 +47,8 @@ def test_missing_or_damaged_file_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
-def test_data_types_that_numpy_lacks(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_data_type_that_numpy_lacks(tmp_path: Path) -> None:
+    dtype = torch.float8_e4m3fn  # not bfloat16: NumPy has it once ml_dtypes is imported
     path = tmp_path / "file.safetensors"
     save_file({"a": torch.zeros(3).to(dtype)}, path)
     with pytest.raises(TensorFileError, match="not a readable safetensors file"):

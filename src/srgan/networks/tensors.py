@@ -27,8 +27,9 @@ def read_safetensors(
         empty if the file has none.
 
     Raises:
-        TensorFileError: the file is missing, is damaged, or holds a data type that NumPy lacks
-            (bfloat16, float8). The text is "PATH: not a readable safetensors file (reason)".
+        TensorFileError: the file is missing, is damaged, or holds a data type that NumPy lacks:
+            float8, or bfloat16 unless some library has imported ml_dtypes. The text is
+            "PATH: not a readable safetensors file (reason)".
     """
     try:
         opened: Any = safe_open(path, framework=framework)
