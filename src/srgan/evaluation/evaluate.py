@@ -100,7 +100,7 @@ def evaluate(
     return evaluation
 
 
-class PictureResultdPair(NamedTuple):
+class ScoredPair(NamedTuple):
     """uint8: HR (scale * h, scale * w, 3), or 1 band of a gray file, and LR (h, w, 3)."""
 
     hr: np.ndarray
@@ -108,7 +108,7 @@ class PictureResultdPair(NamedTuple):
     scale: int
 
 
-def read_pair(path: Path, lr_folder: Path | None, scale: int) -> PictureResultdPair:
+def read_pair(path: Path, lr_folder: Path | None, scale: int) -> ScoredPair:
     """An HR picture, cropped to a multiple of the scale, and its LR: a file, or our bicubic.
 
     Raises:
@@ -121,7 +121,7 @@ def read_pair(path: Path, lr_folder: Path | None, scale: int) -> PictureResultdP
         raise EvaluationError(f"{path}: smaller than {scale} x {scale} pixels")
     cropped = hr[: height * scale, : width * scale]
     if lr_folder is None:
-        return PictureResultdPair(cropped, rgb_uint8(bicubic_8bit(cropped, height, width)), scale)
+        return ScoredPair(cropped, rgb_uint8(bicubic_8bit(cropped, height, width)), scale)
     lr_path = _same_stem(lr_folder, path, ("", f"x{scale}"))
     if lr_path is None:
         raise EvaluationError(f"{path}: no LR picture of that name in {lr_folder}")
@@ -131,7 +131,7 @@ def read_pair(path: Path, lr_folder: Path | None, scale: int) -> PictureResultdP
             f"{lr_path}: {lr.shape[1]} x {lr.shape[0]} pixels, not {width} x {height} as HR's "
             f"{hr.shape[1]} x {hr.shape[0]} divided by {scale}"
         )
-    return PictureResultdPair(cropped, lr, scale)
+    return ScoredPair(cropped, lr, scale)
 
 
 def find_result(folder: Path, set: str, hr: Path, scale: int) -> Path:
@@ -176,7 +176,7 @@ def _score(
     evaluation: Evaluation,
     set: str,
     path: Path,
-    pair: PictureResultdPair,
+    pair: ScoredPair,
     models: Mapping[str, SuperResolve],
     results: Mapping[str, Path],
     metrics: Mapping[str, MetricFunction],
