@@ -1,10 +1,10 @@
-"""Does `--model auto` take the model with the lower LPIPS? And the limits it goes by.
+"""Does `--model auto` take the model with the lower LPIPS? And the thresholds that it uses.
 
     python benchmarks/auto.py ../shared/bench/BSD100/HR --lpips-weights WEIGHTS
     python benchmarks/auto.py ../shared/train --fit --lpips-weights WEIGHTS
 
-The first prints how often, on as many clean as degraded pictures; the second fits the limits to
-training pictures and writes src/srgan/pretrained/auto.toml. Never fit to benchmark pictures.
+The first prints how often, on as many clean as degraded pictures; the second fits the thresholds to
+training pictures and writes src/srgan/upscaling/auto.toml. Never fit to benchmark pictures.
 """
 
 import tempfile
@@ -36,8 +36,8 @@ SIDE = 384  # HR pixels at most, so that it takes minutes
 CLEAN, SAVED = "clean", "clean, saved as JPEG"
 DEGRADED = ("blurry", "blurry-light")
 QUALITIES = (50, 60, 70, 80, 88, 92, 95, 98)  # that every picture is saved with
-STEPS = 40  # limits tried of each kind
-CALM = 0.98  # share of the clean pictures that have less noise than its limit
+STEPS = 40  # thresholds tried of each kind
+CALM = 0.98  # share of the clean pictures that have less noise than its threshold
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def main(
     seed: int = 1,
     fit: bool = False,
 ) -> None:
-    """Print how often auto takes the better model, or fit its limits.
+    """Print how often auto takes the better model, or fit its thresholds.
 
     Args:
         folder: HR pictures; PICTURES of them, spread over all, are used.
@@ -70,7 +70,7 @@ def main(
         blurry: The model for the others.
         pictures: How many clean and how many degraded pictures; for --fit, of every kind.
         seed: Of the degradations.
-        fit: Fit the limits to these pictures and write them.
+        fit: Fit the thresholds to these pictures and write them.
     """
     files = find_pictures(folder)
     files = [
@@ -86,12 +86,13 @@ def main(
         for sample in _samples(files, kinds, seed, upscalers, functions["lpips_alex"]):
             samples.append(sample)
             progress(len(samples), len(files) * sum(len(_qualities(kind)) for kind in kinds))
-    limits = fitted(samples) if fit else read_thresholds()
+    thresholds = fitted(samples) if fit else read_thresholds()
     if fit:
-        lines = [f"{name} = {round(value, 3)}" for name, value in asdict(limits).items()]
-        THRESHOLDS.write_text("\n".join(["# By benchmarks/auto.py --fit", *lines, ""]))
-        print(f"{THRESHOLDS}: {limits}")
-    _print(samples, limits, clean, blurry)
+        lines = [f"{name} = {round(value, 3)}" for name, value in asdict(thresholds).items()]
+        head = "# Thresholds, fitted by benchmarks/auto.py --fit"
+        THRESHOLDS.write_text("\n".join([head, *lines, ""]))
+        print(f"{THRESHOLDS}: {thresholds}")
+    _print(samples, thresholds, clean, blurry)
 
 
 def _samples(
@@ -135,12 +136,11 @@ def _as_file(lr: np.ndarray, quality: int | None) -> tuple[np.ndarray, Condition
 
 
 def fitted(samples: Sequence[Sample]) -> Thresholds:
-    """The limits with the most right choices, and among those with the lowest mean LPIPS.
+    """The thresholds with the most right choices, and among those with the lowest mean LPIPS.
 
-    Every kind of picture counts the same, however many there are of it. One limit after the other,
-    that which gains most, until none gets better. Noise has a limit that hardly a clean picture is
-    beyond, fine texture included: what the presets degrade has seldom noise alone, so that nothing
-    would speak for any.
+    Every kind of picture has the same weight. Each step changes the threshold that gains most,
+    until none gains. The threshold of noise is one that hardly any clean picture passes, fine
+    texture included: the presets seldom degrade by noise alone, so scores cannot decide it.
     """
     noises = [sample.condition.noise for sample in samples if sample.kind == CLEAN]
     noise = float(np.quantile(noises, CALM))
@@ -150,7 +150,7 @@ def fitted(samples: Sequence[Sample]) -> Thresholds:
         changed = (
             replace(best, **{name: value}) for name, values in tried.items() for value in values
         )
-        found = max((best, *changed), key=lambda limits: _score(samples, limits))
+        found = max((best, *changed), key=lambda thresholds: _score(samples, thresholds))
         if found is best:
             return best
         best = found
@@ -162,10 +162,10 @@ def _candidates(samples: Sequence[Sample], name: str) -> list[float]:
     return np.quantile(known, np.linspace(0, 1, STEPS)).tolist() if known else []
 
 
-def _score(samples: Sequence[Sample], limits: Thresholds) -> tuple[float, float]:
+def _score(samples: Sequence[Sample], thresholds: Thresholds) -> tuple[float, float]:
     groups = _by_kind(samples).values()
-    right = np.mean([np.mean([_is_right(each, limits) for each in group]) for group in groups])
-    lpips = np.mean([np.mean([_chosen(each, limits) for each in group]) for group in groups])
+    right = np.mean([np.mean([_is_right(each, thresholds) for each in group]) for group in groups])
+    lpips = np.mean([np.mean([_chosen(each, thresholds) for each in group]) for group in groups])
     return float(right), -float(lpips)
 
 
@@ -174,24 +174,24 @@ def _by_kind(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     return {kind: [sample for sample in samples if sample.kind == kind] for kind in kinds}
 
 
-def _is_right(sample: Sample, limits: Thresholds) -> bool:
-    return _chosen(sample, limits) == min(sample.clean, sample.blurry)
+def _is_right(sample: Sample, thresholds: Thresholds) -> bool:
+    return _chosen(sample, thresholds) == min(sample.clean, sample.blurry)
 
 
-def _chosen(sample: Sample, limits: Thresholds) -> float:
-    return sample.blurry if limits.passed_by(sample.condition) else sample.clean
+def _chosen(sample: Sample, thresholds: Thresholds) -> float:
+    return sample.blurry if thresholds.passed_by(sample.condition) else sample.clean
 
 
-def _print(samples: Sequence[Sample], limits: Thresholds, clean: str, blurry: str) -> None:
+def _print(samples: Sequence[Sample], thresholds: Thresholds, clean: str, blurry: str) -> None:
     table = Table(title=f"LPIPS (AlexNet) of {clean}, of {blurry} and of auto's choice")
     for column in ("", "pictures", "auto is right", "clean model", "blurry model", "auto", "best"):
         table.add_column(column)
     for kind, group in {**_by_kind(samples), "all": samples}.items():
-        right = np.mean([_is_right(sample, limits) for sample in group])
+        right = np.mean([_is_right(sample, thresholds) for sample in group])
         means = [
             np.mean([sample.clean for sample in group]),
             np.mean([sample.blurry for sample in group]),
-            np.mean([_chosen(sample, limits) for sample in group]),
+            np.mean([_chosen(sample, thresholds) for sample in group]),
             np.mean([min(sample.clean, sample.blurry) for sample in group]),
         ]
         figures = (f"{mean:.4f}" for mean in means)

@@ -1,4 +1,4 @@
-"""Measures by name, and what is said of those that cannot be had."""
+"""Metrics by name, and what the user reads about the unavailable ones."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from srgan.evaluation.registry import METRICS, load_metrics
 def test_all_metrics_can_be_computed(astronaut: np.ndarray, tmp_path: Path) -> None:
     functions, unavailable = load_metrics(["all"], tmp_path)
     assert [*functions, *unavailable] == [
-        *(figure.name for figure in METRICS if not figure.name.startswith("lpips")),
+        *(metric.name for metric in METRICS if not metric.name.startswith("lpips")),
         "lpips_alex",
         "lpips_vgg",
     ]

@@ -74,21 +74,21 @@ def test_a_named_model_is_taken_as_it_is(astronaut: np.ndarray) -> None:
         ({}, None),
     ],
 )
-def test_limits(beyond: dict[str, float], reason: str | None) -> None:
-    limits = Thresholds(quality=80, traces=0.2, blur=1.2, noise=2.0)
-    found = limits.passed_by(Condition(**{**vars(CLEAN), **beyond}))
+def test_thresholds(beyond: dict[str, float], reason: str | None) -> None:
+    thresholds = Thresholds(quality=80, traces=0.2, blur=1.2, noise=2.0)
+    found = thresholds.passed_by(Condition(**{**vars(CLEAN), **beyond}))
     assert found == ([reason] if reason else [])
 
 
-def test_the_shipped_limits_leave_a_clean_picture_to_the_clean_model() -> None:
-    limits = read_thresholds()
-    assert limits.passed_by(CLEAN) == []
-    assert limits.passed_by(Condition(quality=30, traces=0.5, blur=2.5, noise=12.0))
+def test_the_shipped_thresholds_leave_a_clean_picture_to_the_clean_model() -> None:
+    thresholds = read_thresholds()
+    assert thresholds.passed_by(CLEAN) == []
+    assert thresholds.passed_by(Condition(quality=30, traces=0.5, blur=2.5, noise=12.0))
 
 
-def test_limits_are_fitted_to_what_the_models_score() -> None:
+def test_thresholds_are_fitted_to_what_the_models_score() -> None:
     """JPEG below 70 and blur above 1.3 are for the blurry model; noise tells nothing, so its
-    limit is where hardly a clean picture is."""
+    threshold is where hardly a clean picture is."""
     rng = np.random.default_rng(0)
     samples = []
     for i in range(400):
@@ -97,12 +97,12 @@ def test_limits_are_fitted_to_what_the_models_score() -> None:
         better = (quality is not None and quality < 70) or blur > 1.3
         condition = Condition(quality, 0.0, blur, noise)
         samples.append(Sample(CLEAN_KIND, condition, 0.3, 0.2 if better else 0.4))
-    limits = fitted(samples)
-    right = [bool(limits.passed_by(s.condition)) == (s.blurry < s.clean) for s in samples]
+    thresholds = fitted(samples)
+    right = [bool(thresholds.passed_by(s.condition)) == (s.blurry < s.clean) for s in samples]
     assert np.mean(right) > 0.97
-    assert limits.blur == pytest.approx(1.3, abs=0.06)
-    assert limits.quality == pytest.approx(70, abs=3)
-    assert limits.noise == pytest.approx(4.9, abs=0.1)
+    assert thresholds.blur == pytest.approx(1.3, abs=0.06)
+    assert thresholds.quality == pytest.approx(70, abs=3)
+    assert thresholds.noise == pytest.approx(4.9, abs=0.1)
 
 
 def test_the_command_says_which_model_and_why(photo: Path, tmp_path: Path, srgan: Command) -> None:

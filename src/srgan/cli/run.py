@@ -17,7 +17,7 @@ from srgan.errors import OptionError, one_line
 
 log = logging.getLogger("srgan")
 
-# Only booleans that say so have a --no- form: those that are true by default.
+# Options that a preset or a method switches on have a --no- form; others have none.
 DEFAULTS = Parameter(negative_bool=(), negative_iterable=(), negative_none=())
 DEBUGGING = Parameter(group=Group("Debugging", sort_key=8))
 

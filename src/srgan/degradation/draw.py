@@ -36,7 +36,9 @@ class Damage:
 
 @dataclass(frozen=True)
 class Draw:
-    """Everything random about N pictures. Each field is (N,); lengths are in LR pixels.
+    """Everything random about N pictures. Lengths are in LR pixels.
+
+    Each array is (N,), except `corner`.
 
     Attributes:
         blurred: HR is blurred.

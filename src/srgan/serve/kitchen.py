@@ -1,4 +1,4 @@
-"""The models that the server offers, and the orders of its clients: checks and computes them."""
+"""Kitchen: the service's upscaler. It checks and computes orders with the models on offer."""
 
 import shutil
 from collections.abc import Callable, Iterable

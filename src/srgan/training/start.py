@@ -1,4 +1,8 @@
-"""The parts of a run before it starts: device, pictures and step; and the model file of its end."""
+"""Sets up a run (device, pictures, step) and makes its model file.
+
+The order of a run: `train()`, then the set-up here, which it and `Trainer.__init__` call, then
+`Trainer.run`.
+"""
 
 import importlib
 import math
@@ -29,7 +33,7 @@ from srgan.training.process import keep_freed_memory
 from srgan.training.run.folder import RUNS
 from srgan.training.step import Step
 
-# DDP imports it too. If it does so first, it keeps its process group for good.
+# If DDP imports torch._dynamo first, its process group is never released.
 importlib.import_module("torch._dynamo")
 
 # Options with names of the user's files: a model file must not reveal them.

@@ -150,21 +150,21 @@ class Trainer:
 
     def loader(self) -> CropLoader:
         """Batches of this process, from the first one that the run has not seen."""
-        data, streams = self.config.data, self._streams()
+        data, lanes = self.config.data, self._lanes()
         return open_loader(
             self._files,
             crop=data.crop,
             candidates=data.candidates,
             batch_size=self._micro_batch,
             seed=data.seed,
-            streams=self._accelerator.num_processes * len(streams),
-            own=streams,
+            lanes=self._accelerator.num_processes * len(lanes),
+            own=lanes,
             workers=data.workers,
             first_batch=self._iteration,
             first_shard=self._shard,
         )
 
-    def _streams(self) -> range:
+    def _lanes(self) -> range:
         """Numbers of this process's micro-batches among those of an iteration."""
         parts = self.config.run.accumulate
         first = self._accelerator.process_index * parts
@@ -182,8 +182,8 @@ class Trainer:
         hr = hr.to(self._accelerator.device, non_blocking=True)
         parts: Sequence[Tensor] = torch.split(hr, self._micro_batch)
         batches: list[Batch] = []
-        for stream, part in zip(self._streams(), parts, strict=True):
-            rng = training_rng(self.config.data.seed, self._iteration, stream)
+        for lane, part in zip(self._lanes(), parts, strict=True):
+            rng = training_rng(self.config.data.seed, self._iteration, lane)
             lr = self._degrade(part, self._architecture.scale, rng)
             batches.append(Batch(lr, unit(part)))
         schedule = self.config.schedule

@@ -22,7 +22,7 @@ BLURRY = "srgan-blurry-x4"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits of the clean model: a picture beyond any of them gets the blurry model.
+    """Thresholds of the clean model: a picture beyond any of them gets the blurry model.
 
     Attributes:
         quality: lowest JPEG quality, 1 to 100.
@@ -38,7 +38,7 @@ class Thresholds:
     noise: float
 
     def passed_by(self, condition: Condition) -> list[str]:
-        """The limits that a picture passes, in words; empty for a clean picture."""
+        """The thresholds that a picture passes, in words; empty for a clean picture."""
         quality = condition.quality
         reasons: list[str] = []
         if quality is not None and quality < self.quality:
@@ -60,7 +60,7 @@ class Choice(NamedTuple):
 
 
 def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
-    """Read the limits from a file that `benchmarks/auto.py --fit` wrote."""
+    """Read the thresholds from a file that `benchmarks/auto.py --fit` wrote."""
     return Thresholds(**tomllib.loads(path.read_text(encoding="utf-8")))
 
 

@@ -71,7 +71,7 @@ class TiledRun:
         dtype: of the result.
         engine: computes the tiles.
         fp32_engine: builds the engine that computes the tiles in which `engine` overflows.
-        tta: average over the 8 flips and turns.
+        tta: average over the 8 flips and rotations.
     """
 
     image: Pixels
@@ -204,8 +204,9 @@ def flips_and_turns(
 ) -> Iterator[Part]:
     """Compute a tile by geometric self-ensemble (Lim et al. 2017, arXiv:1707.02921).
 
-    Its SR is the mean of the results for the tile's 8 flips and turns, each turned back. Takes the
-    same arguments as `tile_by_tile`, yields one part, and calls `trunk_done` at the end.
+    Its SR is the mean of the results for the tile's 8 flips and rotations, each rotated back.
+    Takes the same arguments as `tile_by_tile`, yields one part, and calls `trunk_done` at the
+    end.
     """
     scale = engine.scale
     height, width = lr.shape[2:]

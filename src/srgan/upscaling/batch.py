@@ -105,7 +105,7 @@ def run(
     Args:
         size: (height, width) of the result.
         target: the result's file; its suffix chooses the format.
-        tta: average over the 8 flips and turns.
+        tta: average over the 8 flips and rotations.
         progress: called after every tile with the number of result rows that are done; it counts
             started rows by their fraction. An exception that it raises ends the work.
 

@@ -136,7 +136,7 @@ class Upscaler:
                 or (H, W, C) with 1 to 4 bands of uint8, uint16 or float in [0, 1] (gives an
                 array of the same type).
             scale: result pixels per pixel; the default is the model's own.
-            tta: average over the 8 flips and turns: 8 times the work, a little more PSNR.
+            tta: average over the 8 flips and rotations: 8 times the work, a little more PSNR.
 
         Raises:
             PictureError: the path cannot be read.
@@ -170,7 +170,7 @@ class Upscaler:
             image: (H, W, bands): gray, gray and alpha, RGB, or RGBA with straight alpha.
             size: (height, width) of the result; the default is the model's scale. For other
                 sizes the network's result is resized.
-            tta: average over the 8 flips and turns: 8 times the work, a little more PSNR.
+            tta: average over the 8 flips and rotations: 8 times the work, a little more PSNR.
             progress: called after every tile, so more often than rows are yielded, with the
                 fraction of the network's work that is done. An exception that it raises ends
                 the work.

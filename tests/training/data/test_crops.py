@@ -50,7 +50,7 @@ def first(
     count: int,
     *,
     workers: int = 0,
-    streams: int = 1,
+    lanes: int = 1,
     own: Sequence[int] = (0,),
     first_batch: int = 0,
     seed: int = 0,
@@ -62,7 +62,7 @@ def first(
         batch_size=5,  # 6 batches a round
         seed=seed,
         workers=workers,
-        streams=streams,
+        lanes=lanes,
         own=own,
         first_batch=first_batch,
     )
@@ -131,16 +131,16 @@ def test_resumed(folder: Path, resumed_at: int) -> None:
     assert torch.equal(first(files, 8, first_batch=resumed_at), first(files, 21)[resumed_at:][:8])
 
 
-def test_resumed_with_streams(folder: Path) -> None:
+def test_resumed_with_lanes(folder: Path) -> None:
     files = find_pictures(folder)
-    whole = first(files, 15, streams=4, own=(2, 3))
-    assert torch.equal(first(files, 6, streams=4, own=(2, 3), first_batch=9), whole[9:])
+    whole = first(files, 15, lanes=4, own=(2, 3))
+    assert torch.equal(first(files, 6, lanes=4, own=(2, 3), first_batch=9), whole[9:])
 
 
 def test_two_processes_see_what_one_accumulates(folder: Path) -> None:
     files = find_pictures(folder)
-    one = first(files, 8, streams=2, own=(0, 1))
-    two = [first(files, 8, streams=2, own=(rank,)) for rank in (0, 1)]
+    one = first(files, 8, lanes=2, own=(0, 1))
+    two = [first(files, 8, lanes=2, own=(rank,)) for rank in (0, 1)]
     assert torch.equal(one, torch.cat(two, dim=1))
     assert not torch.equal(two[0], two[1])
     # Together they take every round once.

@@ -179,7 +179,7 @@ def test_a_stream(three_shards: Path, caplog: pytest.LogCaptureFixture) -> None:
     resumed, at = streamed(three_shards, 12, first_shard=2)
     assert torch.equal(resumed, batches[12:24]) and at[0] == 2
     # Two processes read different shards.
-    halves = [streamed(three_shards, 6, streams=2, own=(rank,))[0] for rank in (0, 1)]
+    halves = [streamed(three_shards, 6, lanes=2, own=(rank,))[0] for rank in (0, 1)]
     assert not torch.equal(halves[0], halves[1])
 
 

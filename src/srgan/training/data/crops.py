@@ -31,7 +31,7 @@ from srgan.training.data.stored import (
 CROPS_PER_PICTURE = 16
 CROPS_PER_ROUND = 2048
 
-# The purpose of a random number generator, part of its seed beside the run's.
+# Added to the run's seed, one per purpose.
 ORDER, CROPS, SHUFFLE, SPLIT = range(4)
 
 
@@ -79,8 +79,8 @@ class Round(NamedTuple):
 
     Attributes:
         crops: (n, crop, crop, 3) RGB uint8. n is 0 where no picture can be used.
-        unusable: the reason for each picture that was skipped, by its name. A failed store is
-            not a picture's fault: its reason has the name "".
+        unusable: the reason for each picture that was skipped, by its name. The key ""
+            holds the error of the store itself.
         shard: for a stream, the visit of a shard that the round ends in; see streams.py.
     """
 
@@ -112,7 +112,7 @@ class Crops(Rounds, Dataset[Round]):
     """Rounds of random crops, by their numbers; a number always gives the same crops.
 
     Pictures are taken in an endless order: all of them shuffled, then all of them shuffled
-    again, and so on. Crops are at uniform places, flipped and turned in one of 8 ways. A picture
+    again, and so on. Crops are at uniform places, flipped and rotated in one of 8 ways. A picture
     that cannot be read or is smaller than a crop is replaced by the next one in the order.
 
     Raises:

@@ -33,7 +33,7 @@ def open_loader(
     batch_size: int,
     seed: int,
     candidates: int = 1,
-    streams: int = 1,
+    lanes: int = 1,
     own: Sequence[int] = (0,),
     workers: int | None = None,
     first_batch: int = 0,
@@ -41,20 +41,20 @@ def open_loader(
 ) -> "CropLoader":
     """Start to load this process's batches.
 
-    Batches come from `streams` sequences of rounds: stream c of S has the rounds c, c + S,
-    c + 2 S, ... A process joins the micro-batches of its `own` streams in one batch, so that two
-    processes see the crops that one process sees which accumulates two micro-batches.
+    Batches come from `lanes`, sequences of rounds: lane c of S has the rounds c, c + S,
+    c + 2 S, ... A batch joins one micro-batch from each of this process's own lanes. So two
+    processes see the same crops as one process that accumulates two micro-batches.
 
     Args:
         crop: side of the crops in pixels.
         batch_size: crops in a micro-batch.
         candidates: see `Rounds`.
-        streams: number of processes times the micro-batches that each of them accumulates.
-        own: the streams of this process.
+        lanes: number of processes times the micro-batches that each of them accumulates.
+        own: the lanes of this process.
         workers: processes that decode. 0: this process decodes. None: one for 4 cores, 1 to 8.
             A `ShardStream` has at most one, since its shards are read one at a time.
         first_batch: batches that earlier parts of the run have seen. A `ShardStream` ignores it.
-        first_shard: for a `ShardStream`, the visit of a shard that each stream begins with.
+        first_shard: for a `ShardStream`, the visit of a shard that each lane begins with.
 
     Raises:
         DataError: there are no pictures; while iterating: no picture can be used.
@@ -62,7 +62,7 @@ def open_loader(
     if isinstance(pictures, ShardStream):
         streamed = StreamedCrops(
             pictures,
-            streams=streams,
+            lanes=lanes,
             own=own,
             first=first_shard,
             crop=crop,
@@ -74,7 +74,7 @@ def open_loader(
         return CropLoader(streamed, None, batch_size, len(own), workers)
     crops = Crops(pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
     first, skipped = divmod(first_batch, crops.batches_per_round)
-    numbers = (number * streams + c for number in itertools.count(first) for c in own)
+    numbers = (number * lanes + c for number in itertools.count(first) for c in own)
     if workers is None:
         workers = min(max((os.cpu_count() or 1) // 4, 1), 8)
     return CropLoader(crops, numbers, batch_size, len(own), workers, skipped)
@@ -83,19 +83,19 @@ def open_loader(
 class CropLoader:
     """Endless batches of crops.
 
-    Iterating yields uint8 RGB, (streams * batch_size) x 3 x crop x crop in channels_last memory,
+    Iterating yields uint8 RGB, (lanes * batch_size) x 3 x crop x crop in channels_last memory,
     and raises DataError if no picture can be used.
 
     Args:
         dataset: makes the rounds.
         numbers: of the rounds to make; None if the dataset is read from start to end.
         batch_size: crops in a micro-batch.
-        streams: micro-batches that are joined in a batch, each from a round of its own.
+        lanes: micro-batches that are joined in a batch, each from a round of its own.
         workers: processes that decode; 0 for this process.
         skipped: batches of the first rounds that are not yielded.
 
     Attributes:
-        shard: that of the round in use; see `Round`.
+        shard: the shard of the round in use; see `Round`.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class CropLoader:
         dataset: Crops | StreamedCrops,
         numbers: Iterator[int] | None,
         batch_size: int,
-        streams: int,
+        lanes: int,
         workers: int,
         skipped: int = 0,
     ) -> None:
@@ -113,12 +113,12 @@ class CropLoader:
         self._lifeline: Connection | None = None
         self._rounds: Iterator[Round]
         if workers > 0:
-            self._rounds = self._start_workers(numbers, workers, streams)
+            self._rounds = self._start_workers(numbers, workers, lanes)
         elif isinstance(dataset, StreamedCrops):
             self._rounds = iter(dataset)
         else:
             self._rounds = map(dataset.__getitem__, numbers or ())
-        self._batches = self._read(batch_size, streams, skipped)
+        self._batches = self._read(batch_size, lanes, skipped)
 
     def __iter__(self) -> Iterator[Tensor]:
         """The batches that were not yielded yet: a second loop continues where the first ended."""
@@ -133,13 +133,13 @@ class CropLoader:
         self._rounds = iter(())
 
     def _start_workers(
-        self, numbers: Iterator[int] | None, workers: int, streams: int
+        self, numbers: Iterator[int] | None, workers: int, lanes: int
     ) -> Iterator[Round]:
-        """Have `workers` processes make a round of each stream ahead."""
+        """Have `workers` processes make a round of each lane ahead."""
         context = multiprocessing.get_context("spawn")
         workers_end, self._lifeline = context.Pipe(duplex=False)
-        ahead = math.ceil(streams / workers)
-        rounds = ahead * workers + 2 * streams  # on their way or in use
+        ahead = math.ceil(lanes / workers)
+        rounds = ahead * workers + 2 * lanes  # on their way or in use
         shared = _fits_shared_memory(rounds * self._dataset.round_bytes)
         # Tensors go through shared memory; arrays through a pipe, at about 0.03 ms a crop.
         collate: Any = _as_is if shared else _with_array
@@ -159,10 +159,10 @@ class CropLoader:
         atexit.register(self.close)
         return made
 
-    def _read(self, batch_size: int, streams: int, skipped: int) -> Iterator[Tensor]:
+    def _read(self, batch_size: int, lanes: int, skipped: int) -> Iterator[Tensor]:
         end = self._dataset.batches_per_round * batch_size
         while True:
-            rounds = [self._next_round() for _ in range(streams)]
+            rounds = [self._next_round() for _ in range(lanes)]
             for first in range(skipped * batch_size, end, batch_size):
                 parts = [crops[first : first + batch_size] for crops in rounds]
                 batch = parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -40,13 +40,13 @@ class _Place(NamedTuple):
 
 
 class StreamedCrops(Rounds, IterableDataset[Round]):
-    """Rounds of random crops from shards; of each stream in turn.
+    """Rounds of random crops from shards; of each lane in turn.
 
-    Stream c of S visits the shards c, c + S, c + 2 S, ... of an endless order.
+    Lane c of S visits the shards c, c + S, c + 2 S, ... of an endless order.
 
     Args:
-        own: the streams, among `streams`, that rounds are made of.
-        first: the visit that each stream starts with.
+        own: the lanes, among `lanes`, that rounds are made of.
+        first: the visit that each lane starts with.
         crop, batch_size, seed, candidates: see `Rounds`.
     """
 
@@ -54,7 +54,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
         self,
         shards: ShardStream,
         *,
-        streams: int,
+        lanes: int,
         own: Sequence[int],
         first: int,
         crop: int,
@@ -63,23 +63,23 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
         candidates: int = 1,
     ) -> None:
         super().__init__(crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
-        self._shards, self._streams, self._own, self._first = shards, streams, own, first
+        self._shards, self._lanes, self._own, self._first = shards, lanes, own, first
 
     def __iter__(self) -> Iterator[Round]:
-        sequences = [(stream, self._places(stream)) for stream in self._own]
+        sequences = [(lane, self._places(lane)) for lane in self._own]
         while True:
-            for stream, places in sequences:
-                yield self._round(stream, places)
+            for lane, places in sequences:
+                yield self._round(lane, places)
 
-    def _places(self, stream: int) -> Iterator[_Place]:
+    def _places(self, lane: int) -> Iterator[_Place]:
         count = self._shards.count
         for visit in itertools.count(self._first):
-            epoch, place = divmod(visit * self._streams + stream, count)
+            epoch, place = divmod(visit * self._lanes + lane, count)
             shard = int(permutation(self.seed, epoch, count)[place])
             for number, picture in enumerate(self._shards.pictures(shard)):
                 yield _Place(visit, number, picture)
 
-    def _round(self, stream: int, places: Iterator[_Place]) -> Round:
+    def _round(self, lane: int, places: Iterator[_Place]) -> Round:
         crops = np.empty((self.crops_per_round, self.crop, self.crop, 3), np.uint8)
         bad: dict[str, str] = {}
         order: np.ndarray | None = None
@@ -89,7 +89,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
                 (visit, number, _), pixels = self._usable(places, bad)
             except (DataError, StoreError) as error:
                 return Round(torch.as_tensor(crops[:0]), {"": str(error)}, visit)
-            key = (self.seed, stream, visit, number)
+            key = (self.seed, lane, visit, number)
             if order is None:
                 order = np.random.default_rng((*key, SHUFFLE)).permutation(len(crops))
             rng = np.random.default_rng((*key, CROPS))
