@@ -12,6 +12,7 @@ from srgan.cli.models import (
     CONVERT_EXAMPLES,
     EXPORT_EXAMPLES,
     MIX_EXAMPLES,
+    MIX_USAGE,
     PUSH_EXAMPLES,
     convert,
     export,
@@ -19,7 +20,7 @@ from srgan.cli.models import (
     models,
     push,
 )
-from srgan.cli.run import DEFAULTS, run
+from srgan.cli.run import DEFAULTS, NO_EPILOGUE, run
 from srgan.cli.serve import SERVE_EXAMPLES, serve
 from srgan.cli.train import PREPARE_EXAMPLES, prepare, train
 from srgan.cli.upscale import UPSCALE_EXAMPLES, upscale
@@ -40,11 +41,11 @@ app.command(evaluate, help_epilogue=EVALUATE_EXAMPLES)
 app.command(degrade, help_epilogue=DEGRADE_EXAMPLES)
 app.command(cluster)
 app.command(convert, help_epilogue=CONVERT_EXAMPLES)
-app.command(mix, help_epilogue=MIX_EXAMPLES)
+app.command(mix, usage=MIX_USAGE, help_epilogue=MIX_EXAMPLES)
 app.command(export, help_epilogue=EXPORT_EXAMPLES)
 app.command(push, help_epilogue=PUSH_EXAMPLES)
-app.command(models)
-app.command(info)
+app.command(models, help_epilogue=NO_EPILOGUE)
+app.command(info, help_epilogue=NO_EPILOGUE)
 
 
 def main() -> NoReturn:

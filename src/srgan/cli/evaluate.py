@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 FILES = Group("Files", sort_key=1)
+MANY = Parameter(consume_multiple=True, show_default=False)  # the default is an empty list
 EVALUATE_EXAMPLES = """\
 Examples:
 
@@ -33,7 +34,7 @@ Examples:
 A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures. Without LRx4/, srgan
 makes the LR pictures by MATLAB-compatible bicubic.
 
-Exit codes: 0 all pictures count, 1 some do not, 2 wrong usage.
+Exit codes: 0 all pictures measured, 1 some pictures could not be measured, 2 wrong usage.
 """
 DEGRADE_EXAMPLES = """\
 Examples:
@@ -51,10 +52,10 @@ Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
 def evaluate(
     *,
     benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
-    model: Annotated[list[str], Parameter(alias="-m")] = [],  # noqa: B006
-    detail: Annotated[list[float], Parameter(consume_multiple=True)] = [],  # noqa: B006
-    results: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
-    metrics: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    model: Annotated[list[str], Parameter(alias="-m", show_default=False)] = [],  # noqa: B006
+    detail: Annotated[list[float], MANY] = [],  # noqa: B006
+    results: Annotated[list[str], MANY] = [],  # noqa: B006
+    metrics: Annotated[list[str], MANY] = [],  # noqa: B006
     lpips_weights: Path | None = None,
     scale: int | None = None,
     per_image: bool = False,
@@ -69,7 +70,8 @@ def evaluate(
 
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or folders of HR pictures.
-        model: A shipped model, a model file, or auto; repeat it to compare several.
+        model: A shipped model, a model file, or auto; repeat it to compare several. Default:
+            srgan-x4, or none with --results.
         detail: Values from 0 (faithful) to 1 (vivid) to measure each model at. Only for models
             whose file names a partner.
         results: NAME=DIR: another program's SR pictures in DIR or DIR/SET, named like HR's.
@@ -208,7 +210,7 @@ def degrade(
         seed: The seed and the picture's name decide the blur, the noise and the JPEG quality.
         scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
         edges: Values beyond a picture's edges: replicate makes the published benchmark sets,
-            symmetric is MATLAB's way today.
+            symmetric matches current MATLAB.
         overwrite: Replace files that exist.
     """
     from srgan.cli.console import Reporter

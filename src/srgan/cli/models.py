@@ -23,6 +23,7 @@ It reads the SRResNet and SRGAN generators of sgrvinod, Lornatang, BasicSR, KAIR
 leftthomas and dongheehand, and never executes code from a file. srgan upscale also takes these
 files directly, with PyTorch; a converted file does not need PyTorch.
 """
+MIX_USAGE = "Usage: srgan mix MODEL=SHARE... --output STR [OPTIONS]"
 MIX_EXAMPLES = """\
 Examples:
 
@@ -120,15 +121,15 @@ def convert(
 
 
 def mix(
-    *models: str,
+    *models: Annotated[str, Parameter(name="MODEL=SHARE")],
     output: Annotated[str, Parameter(alias="-o")],
     overwrite: bool = False,
 ) -> None:
     """Write a weighted mean of models' weights: srgan mix a.safetensors=0.7 b.safetensors=0.3
 
     Args:
-        models: MODEL=SHARE; the default share is 1. Shares are divided by their sum; a negative
-            share subtracts a model. MODEL takes the same values as --model of srgan upscale, or a
+        models: One or more models; the default share is 1. Shares are divided by their sum; a
+            negative share subtracts a model. MODEL takes the same values as --model of srgan upscale, or a
             training state. A model with a partner counts as its vivid end, --detail 1.
         output: Model file to write, .safetensors.
         overwrite: Replace a file that exists.
@@ -212,7 +213,7 @@ def push(model: str, repository: str, /, *, private: bool = False) -> None:
     Args:
         model: The same values as --model of srgan upscale.
         repository: USER/NAME; created if it does not exist.
-        private: Create it as a private repository.
+        private: Create REPOSITORY as private.
     """
     from srgan.models.hub import push as upload
     from srgan.models.load import load_checkpoint

@@ -19,6 +19,8 @@ log = logging.getLogger("srgan")
 
 # Options that a preset or a method switches on have a --no- form; others have none.
 DEFAULTS = Parameter(negative_bool=(), negative_iterable=(), negative_none=())
+# Without an epilogue of its own, a command would show that of `srgan` itself.
+NO_EPILOGUE = ""
 DEBUGGING = Parameter(group=Group("Debugging", sort_key=8))
 
 

@@ -29,7 +29,7 @@ stops at once. Exit codes: 1 it could not start, 2 wrong usage, 130 or 143 stopp
 
 def serve(
     *,
-    model: Annotated[list[str], Parameter(alias="-m")] = [],  # noqa: B006
+    model: Annotated[list[str], Parameter(alias="-m", show_default=False)] = [],  # noqa: B006
     address: Annotated[Address, ADDRESS] = Address(),
     limits: Annotated[Limits, LIMITS] = Limits(),
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, ArgumentCollection, Group, Parameter
 from cyclopts.config import Toml
 
+from srgan.cli.run import NO_EPILOGUE
 from srgan.errors import OptionError, need
 from srgan.training.config import TrainingConfig, check_resumed, preset_file
 from srgan.training.options import (
@@ -24,7 +25,11 @@ from srgan.training.options import (
     SRResNetOptions,
 )
 
-train = App(name="train", help="Train SRResNet and SRGAN on a folder of pictures.")
+train = App(
+    name="train",
+    help="Train SRResNet and SRGAN on a folder of pictures.",
+    help_epilogue=NO_EPILOGUE,
+)
 
 DATA = Parameter(name="*", group=Group("Data", sort_key=1))
 SCHEDULE = Parameter(name="*", group=Group("Schedule", sort_key=2))
@@ -98,8 +103,8 @@ def srresnet(
         preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (continues
             srresnet-x4 for blurry, noisy and compressed pictures), or a TOML file of options.
         run_folder: Folder of the run. Default: runs/srresnet, runs/srresnet-2, ...
-        resume: Continue a run with its own options: the newest one, or that of --run-folder.
-            Options on the command line replace its own.
+        resume: Continue the newest run, or the run in --run-folder, with its saved options.
+            Options on the command line override them.
     """
     config = TrainingConfig(data, schedule, optimizer, run, method)
     _train(config, run_folder, resume)
@@ -123,8 +128,8 @@ def srgan(
         preset: fast (the defaults below), paper (Ledig et al. 2017), blurry (continues an
             SRResNet of the preset blurry), or a TOML file of options.
         run_folder: Folder of the run. Default: runs/srgan, runs/srgan-2, ...
-        resume: Continue a run with its own options: the newest one, or that of --run-folder.
-            Options on the command line replace its own.
+        resume: Continue the newest run, or the run in --run-folder, with its saved options.
+            Options on the command line override them.
     """
     if method.srresnet is None and not method.from_scratch and not resume:
         method = replace(method, srresnet=_newest_srresnet())

@@ -20,7 +20,8 @@ Examples:
 
   srgan upscale blurry.jpg --scale 1 -o sharper.jpg
 
-Exit codes: 0 all done, 1 a picture failed, 2 wrong usage. Add --debug for tracebacks.
+Exit codes: 0 all done, 1 a picture failed, 2 wrong usage, 130 or 143 stopped by a signal. Add
+--debug for tracebacks.
 """
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 

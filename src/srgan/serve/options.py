@@ -47,13 +47,13 @@ class Limits:
     """Limits of one server. A request beyond a limit gets an error with the reason.
 
     Attributes:
-        max_bytes: Most bytes of an uploaded file.
-        max_pixels: Most pixels of an uploaded picture; its result has up to 64 times as many.
-        max_seconds: Most time to compute one picture.
-        upload_seconds: Most time to receive one upload.
-        queue: Most pictures that are received, waiting or computed, of the page and /v1
+        max_bytes: Maximum bytes of an uploaded file.
+        max_pixels: Maximum pixels of an uploaded picture; its result has up to 64 times as many.
+        max_seconds: Maximum time to compute one picture.
+        upload_seconds: Maximum time to receive one upload.
+        queue: Maximum pictures that are received, waiting or computed, of the page and /v1
             together.
-        keep_jobs: Most finished jobs kept for their clients; the newest are kept.
+        keep_jobs: Maximum finished jobs kept for their clients; the newest are kept.
         keep_seconds: How long finished jobs are kept.
         keep_bytes: Disk space for results, and the same again for pictures uploaded to the page.
         drain_seconds: Time after SIGTERM for pictures to be finished and fetched.

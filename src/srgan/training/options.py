@@ -47,8 +47,8 @@ class DataOptions:
         validation_folder: Pictures to validate on, in any of these forms. Default: some training
             pictures are held out.
         degradation: How LR is made: bicubic, blurry (out of focus, noisy, saved as JPEG),
-            blurry-light, or a TOML file of ranges. Of several, joined by commas, each crop gets
-            one.
+            blurry-light, or a TOML file of ranges. With several names joined by commas, each crop
+            gets one of them.
         crop: Side of the HR crops in pixels.
         seed: Seed of the initial weights, the crops and the choice of held-out pictures.
         stream: Read shards over the network while training, for data larger than the disk.
@@ -84,7 +84,8 @@ class ScheduleOptions:
         epochs: Instead of iterations: one epoch is as many crops as there are training pictures.
         batch_size: Crops per iteration, over all processes.
         warmup: Iterations in which the rates rise, at most a tenth of the run.
-        schedule: After the warm-up: cosine and wsd fall to 1 %, step to 10 % at half-time.
+        schedule: Learning-rate schedule after the warm-up: cosine and wsd fall to 1 %, step falls
+            to 10 % at half-time, constant keeps it.
     """
 
     minutes: float | None = None
@@ -107,7 +108,8 @@ class OptimizerOptions:
     Attributes:
         rate: Learning rate of Adam, which updates all but the 3x3 kernels.
         muon_rate: Learning rate of the 3x3 kernels.
-        optimizer: Of the 3x3 kernels: muon, natural (for trained weights), or the paper's adam.
+        optimizer: Optimizer of the 3x3 kernels: muon, natural (for trained weights), or the
+            paper's adam.
         betas: Adam's decay rates of both moments.
         clip: Largest norm of the gradient. Default: not limited.
         ema: Decay per iteration of the averaged weights, which are validated and saved.
@@ -137,9 +139,9 @@ class RunOptions:
             bf16 where that is faster, else fp16 on GPUs and fp32 on CPUs.
         threads: CPU threads. Default: all cores, or the number that torchrun sets.
         validate_every: Iterations between validations.
-        accumulate: Parts that a batch is computed in, to save memory.
-        save_every: Most iterations between saves of the training state.
-        save_minutes: Most minutes between saves of the training state.
+        accumulate: Number of parts to split a batch into, to save memory.
+        save_every: Maximum iterations between saves of the training state.
+        save_minutes: Maximum minutes between saves of the training state.
         log_every: Iterations between lines of the log.
         keep: Number of newest training states to keep.
     """
@@ -227,11 +229,12 @@ class SRGANOptions:
             LR's size. It keeps colours and leaves texture free.
         grid_weight: Weight of the grid loss; it removes patterns that repeat per LR pixel.
         spectrum_weight: Weight of the spectrum loss; it removes ripples and leather.
-        content_loss: How features are compared: mse is the paper's, unit their directions.
+        content_loss: How features are compared: mse compares values (the paper), unit compares
+            directions.
         layer: i and j of VGG's convolution i,j to compare; repeat it for several.
         adversarial_loss: standard is the paper's; relativistic compares SR with its HR.
         pixel_loss: Kind of the pixel loss.
-        jitter: Shift the view of VGG and discriminator each iteration, against patterns.
+        jitter: Shift the view of VGG and discriminator each iteration, to prevent fixed patterns.
         discriminator: Input of the discriminator: picture (the paper's) or VGG's features.
         discriminator_rate: Adam's learning rate of the discriminator.
     """
