@@ -253,7 +253,10 @@ def test_two_pictures_never_share_a_result(
     photo.with_suffix(".webp").write_bytes(photo.read_bytes())
     result = srgan("upscale", "photo.jpg", "photo.webp", "--format", "png", *model, "--overwrite")
     assert result.returncode == 1
-    assert "photo.webp: its result photo_x4.png would be that of photo.jpg too" in result.stderr
+    assert (
+        "photo.webp: its result photo_x4.png is also the result of photo.jpg: rename"
+        in result.stderr
+    )
 
 
 def test_dry_run_does_nothing(
@@ -287,8 +290,8 @@ def test_json_is_one_object_a_picture(srgan: Command, photo: Path, model: tuple[
         (["--quality", "101"], "from 1 to 100"),
         (["--tile", "10"], "at least 64"),
         (["--threads", "0"], "at least 1"),
-        (["--format", "gif"], "gif"),
-        (["-o", "large.xyz"], "large.xyz"),
+        (["--format", "gif"], "gif: srgan cannot write this format: use one of jpeg, png,"),
+        (["-o", "large.xyz"], "large.xyz: srgan cannot write this format: use one of .jpg,"),
         (["--suffix", "a/b"], "no slashes"),
         (["--precision", "fp8"], "fp8"),
         (["--colour"], "--colour"),

@@ -159,7 +159,7 @@ def test_two_pictures_with_one_result(pictures: Path, memory: str, small_model: 
     (pictures / "01.png").write_bytes((pictures / "01.jpg").read_bytes())
     report = run(pictures, memory, small_model, format="png")
     assert (report.done, report.failed) == (11, 2)
-    assert b"its result 01.png would be that of 01.jpg too" in contents(memory)[ERRORS]
+    assert b"its result 01.png is also the result of 01.jpg: rename" in contents(memory)[ERRORS]
 
 
 def test_a_picture_that_kills_workers_is_given_up(
@@ -197,7 +197,7 @@ def test_a_picture_that_kills_workers_is_given_up(
 def test_what_cannot_be_is_said(pictures: Path, memory: str, small_model: Path) -> None:
     with pytest.raises(OptionError, match="results would lie among the pictures"):
         run(pictures, f"{pictures}/", small_model)
-    with pytest.raises(OptionError, match="gifx: srgan writes no such format"):
+    with pytest.raises(OptionError, match="gifx: srgan cannot write this format"):
         run(pictures, memory, small_model, format="gifx")
     with pytest.raises(StoreError, match="no pictures and no parquet files"):
         run(f"{memory}/nothing", f"{memory}/out", small_model)

@@ -181,7 +181,7 @@ def test_int8_without_ranges_is_calibrated_on_the_first_tile(
     exact, rounded = (255 * e(lr)[0] for e in (build(checkpoint, "openvino"), engine))
     hr = astronaut.transpose(2, 0, 1)
     assert psnr(rounded, hr) > psnr(exact, hr) - 0.1
-    assert "calibrated on the first picture" in caplog.text
+    assert "measuring them on the first tile" in caplog.text
 
 
 def test_stored_ranges_are_used(astronaut: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:

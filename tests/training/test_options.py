@@ -78,6 +78,10 @@ def test_the_papers_preset_and_the_command_line_over_it(
         (("srresnet", "--data-folder", "pictures", "--crop", "50"), "multiple of the scale"),
         (("srresnet", "--data-folder", "pictures", "--accumulate", "3"), "cannot be split"),
         (("srresnet", "--data-folder", "pictures", "--init", "nothing"), "no such model"),
+        (
+            ("srresnet", "--data-folder", "pictures", "--init", "srresnet-x4", "--blocks", "8"),
+            "--init srresnet-x4 has blocks=16, this run has blocks=8",
+        ),
         (("srresnet", "--data-folder", "pictures", "--precision", "fp16"), "needs a GPU"),
         (("srresnet", "--data-folder", "pictures", "--degradation", "x"), "x: no such degradation"),
         (("srgan", "--data-folder", "pictures"), "--srresnet is missing"),
@@ -193,16 +197,16 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
         ("blocks", 3),
         ("optimizer", "natural"),
     ):
-        with pytest.raises(OptionError, match=f"--{name} of a run cannot change, it is {value}"):
+        with pytest.raises(OptionError, match=f"--{name} is {value} in this run and cannot change"):
             check_resumed({**config.table(), name: value}, config)
     config = TrainingConfig(
         DataOptions(), ScheduleOptions(), OptimizerOptions(), RunOptions(), SRGANOptions()
     )
     saved = tomllib.loads(tomli_w.dumps(config.table()))
     check_resumed(saved, config)
-    with pytest.raises(OptionError, match="--layer of a run cannot change"):
+    with pytest.raises(OptionError, match=r"--layer is .* in this run and cannot change"):
         check_resumed({**saved, "layer": [[5, 4]]}, config)
-    with pytest.raises(OptionError, match="--discriminator of a run cannot change"):
+    with pytest.raises(OptionError, match="--discriminator is picture in this run"):
         check_resumed({**saved, "discriminator": "picture"}, config)
 
 

@@ -129,8 +129,9 @@ def mix(
 
     Args:
         models: One or more models; the default share is 1. Shares are divided by their sum; a
-            negative share subtracts a model. MODEL takes the same values as --model of srgan upscale, or a
-            training state. A model with a partner counts as its vivid end, --detail 1.
+            negative share subtracts a model. MODEL takes the same values as --model of srgan
+            upscale, or a training state. A model with a partner counts as its vivid end,
+            --detail 1.
         output: Model file to write, .safetensors.
         overwrite: Replace a file that exists.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from srgan.errors import OptionError
 from srgan.pictures.images import PICTURE_SUFFIXES, PictureError, output_format
-from srgan.pictures.jobs import result_name
+from srgan.pictures.jobs import result_name, same_result
 from srgan.pictures.options import ResultOptions
 from srgan.pictures.shards import ParquetPictures, ShardError
 from srgan.pictures.stores import Store, StoreError
@@ -60,7 +60,7 @@ def plan(
     """
     _check_format(options)
     if source.root == destination.root:
-        raise OptionError(f"{source.url}: the results would lie among the pictures: name another")
+        raise OptionError("source and destination are the same folder: choose another destination")
     done: set[str] = set() if options.overwrite else results(destination)
     taken: dict[str, str] = {}
     todo: list[SourcePicture] = []
@@ -69,8 +69,7 @@ def plan(
     for picture in _pictures(source, destination, options, column):
         first = taken.setdefault(picture.target, picture.name)
         if first != picture.name:
-            reason = f"its result {picture.target} would be that of {first} too"
-            refused.append((picture.name, reason))
+            refused.append((picture.name, same_result(picture.target, first)))
         elif picture.target in done:
             kept += 1
         else:

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, cast
 
-# openvino starts a process that sends telemetry. This entry makes openvino's import of the sender
-# fail; openvino then takes it for not installed.
+# Block the import of openvino_telemetry: openvino then sends no telemetry.
 cast("dict[str, object]", sys.modules).setdefault("openvino_telemetry", None)
 
 import numpy as np  # noqa: E402
@@ -165,7 +164,7 @@ class OpenVINOEngine:
 
     def features(self, lr: np.ndarray) -> np.ndarray:
         if self._stages is None:
-            log.warning("this model has no int8 ranges: calibrated on the first picture")
+            log.warning("this model has no int8 ranges: measuring them on the first tile")
             self._stages = self._build(calibrate(self._generator, calibration_tiles(lr)))
         return _infer(self._stages[0], lr, copy=False)
 

@@ -22,7 +22,18 @@ class UnknownFormatError(PictureError):
 
 
 class TooManyPixelsError(PictureError):
-    """The picture has more pixels than the limit."""
+    """The picture has more pixels than the limit.
+
+    Attributes:
+        reason: the error without the advice, which is only for those who can give --max-pixels.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason}: raise it with --max-pixels"
 
 
 class StorageError(PictureError):

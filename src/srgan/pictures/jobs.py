@@ -45,7 +45,8 @@ def plan(
         output: a file for one picture, a folder, or None: beside each picture.
 
     Raises:
-        OptionError: what cannot be, whatever the pictures.
+        OptionError: the options contradict each other or the output name, or srgan cannot write
+            the format.
     """
     folder, file = _check_output_name(output, options)
     results = folder.resolve() if folder else None
@@ -59,7 +60,7 @@ def plan(
         first = taken.setdefault(_key(target), found.path)
         problem = found.problem
         if problem is None and first is not found.path:
-            problem = f"{found.path}: its result {target} would be that of {first} too"
+            problem = f"{found.path}: {same_result(target, first)}"
         jobs.append(
             PictureJob(found.path, target, problem or _obstacle(key, target, unique, options))
         )
@@ -82,7 +83,9 @@ def _check_output_name(
         if output.endswith(("/", os.sep)) or os.path.isdir(output) or not path.suffix:  # noqa: PTH112
             return path, None
         if options.format and output_format(options.format) != output_format(path):
-            raise OptionError(f"{output} is no {options.format}; leave out --format")
+            raise OptionError(
+                f"{output} has another format than --format {options.format}: leave out --format"
+            )
         output_format(path)
     except PictureError as error:
         raise OptionError(str(error)) from error
@@ -109,7 +112,10 @@ def _obstacle(
 
 
 def _find(name: str, results: Path | None) -> Iterator[_Found]:
-    """The folder of the results is not searched: what an earlier run wrote is no input."""
+    """The pictures of an input.
+
+    Skip the results folder, so that earlier results are not upscaled again.
+    """
     path = Path(name)
     if not name:
         yield _Found(path, problem="an empty name among the inputs: give a picture or a folder")
@@ -148,7 +154,7 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
     if folder is None and found.root is not None:
         root = found.root.resolve()
         if not root.name:
-            raise OptionError(f"{root} has no folder beside it; use -o")
+            raise OptionError(f"cannot write beside {root}: choose a folder with -o")
         folder = root.with_name(root.name + tag)
     if folder is None:
         folder = found.path.parent
@@ -157,6 +163,14 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
         folder /= found.path.parent.relative_to(found.root) if found.root else ""
         suffix = options.suffix or ""
     return folder / result_name(found.path, suffix, options.format)
+
+
+def same_result(target: Path | str, first: Path | str) -> str:
+    """The reason to leave out a picture: its result has the name of another picture's."""
+    return (
+        f"its result {target} is also the result of {first}: rename one picture or use another "
+        "folder"
+    )
 
 
 def result_name(picture: PurePath, suffix: str, format: str | None) -> str:
@@ -183,7 +197,7 @@ def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> t
     scale = min(scales)
     if scale > MAX_SCALE:
         raise PictureError(
-            f"{picture.name}: {width}x{height} would have to grow {scale:.3g} times, "
-            f"at most {MAX_SCALE} is possible; ask for a smaller --width or --height"
+            f"{picture.name}: enlarging {width} x {height} pixels {scale:.3g} times is not "
+            f"possible, at most {MAX_SCALE}: ask for a smaller --width or --height"
         )
     return max(round(height * scale), 1), max(round(width * scale), 1)

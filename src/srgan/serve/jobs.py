@@ -61,7 +61,7 @@ class Job:
     """One picture to upscale. Only its `JobQueue` makes it and changes its state.
 
     Attributes:
-        id: secret name; who knows it may fetch the result.
+        id: secret name; anyone who knows it can fetch the result.
         kept: the result waits until its client fetches it.
         fraction: of the work that is done, 0 to 1.
         stored: bytes of the result on disk.
@@ -185,7 +185,7 @@ class JobQueue:
         """Forget a job and discard its result. A job that has not ended is cancelled."""
         with self._lock:
             self._jobs.pop(job.id, None)
-            self._finish(job, "cancelled", Cancelled("by its client, or it has gone"))
+            self._finish(job, "cancelled", Cancelled("cancelled by the client or by shutdown"))
         if job.outcome.exception() is None:
             job.outcome.result().discard()
 
@@ -229,7 +229,7 @@ class JobQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every client knows its job's outcome, and has fetched its result."""
+        """Whether all outcomes, results and errors, were delivered."""
         with self._lock:
             return all(job.delivered for job in self._jobs.values())
 

@@ -76,11 +76,10 @@ def no_such_job() -> Problem:
 
 def from_picture_error(error: PictureError) -> Problem:
     """The problem for a picture error: StorageError is the server's fault, others the client's."""
-    reason = str(error)
     if isinstance(error, StorageError):
         return Problem(507, "storage-full", "the server cannot store the result: try again later")
     if isinstance(error, TooManyPixelsError):
-        return Problem(413, "too-many-pixels", reason.rpartition(": raise it")[0])
+        return Problem(413, "too-many-pixels", error.reason)
     if isinstance(error, UnknownFormatError):
-        return Problem(415, "unknown-format", reason)
-    return Problem(422, "damaged-picture", reason)
+        return Problem(415, "unknown-format", str(error))
+    return Problem(422, "damaged-picture", str(error))

@@ -29,7 +29,7 @@ from srgan.training.options import OptimizerOptions, SRGANOptions
 from srgan.training.step import Batch, Means, with_last
 
 WON = 0.98  # mean probability of the right answer, from which the discriminator has won
-COLLAPSED = 0.01  # difference of its probabilities for HR and SR, below which it knows nothing
+COLLAPSED = 0.01  # difference of D(HR) and D(SR), below which it cannot tell them apart
 
 
 class _Seen(NamedTuple):
@@ -145,10 +145,8 @@ class AdversarialStep:
     def _window(self, picture: Tensor) -> Tensor:
         """The part of SR or HR that VGG and the discriminator see in this iteration.
 
-        Their poolings and strides of 2 form a grid. In every crop it lies in the same way on the
-        grid of the generator's PixelShuffle, so that SR could hold a fixed pattern that this grid
-        does not see. The view starts at another one of the scale x scale pixels in every
-        iteration, which makes such patterns costly.
+        VGG's strides and PixelShuffle form grids that are always aligned, so a fixed pattern could
+        be invisible to VGG. Shifting the view each iteration exposes it.
         """
         if not self._method.jitter:
             return picture
@@ -204,8 +202,8 @@ class AdversarialStep:
             )
         if abs(hr - sr) < COLLAPSED:
             return (
-                f"the discriminator tells nothing apart: D(HR) {hr:.3f}, D(SR) {sr:.3f}: raise "
-                "--discriminator-rate, or lower it if it was raised"
+                f"the discriminator cannot tell HR from SR: D(HR) {hr:.3f}, D(SR) {sr:.3f}: "
+                "raise --discriminator-rate, or lower it if it was raised"
             )
         return None
 

@@ -102,6 +102,6 @@ def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
     for name in FIXED:
         if name in saved and saved[name] != config.table().get(name):
             raise OptionError(
-                f"--{name.replace('_', '-')} of a run cannot change, it is {saved[name]}: start a "
-                "new run"
+                f"--{name.replace('_', '-')} is {saved[name]} in this run and cannot change: leave "
+                "it out or start a new run"
             )

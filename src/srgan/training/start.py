@@ -7,7 +7,7 @@ The order of a run: `train()`, then the set-up here, which it and `Trainer.__ini
 import importlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,5 +189,8 @@ def initial_generator(model: str | None, architecture: Architecture) -> Generato
         return Generator(architecture)
     checkpoint = load_checkpoint(model)
     if checkpoint.architecture != architecture:
-        raise OptionError(f"--init {model}: has {checkpoint.architecture}, not {architecture}")
+        theirs, ours = asdict(checkpoint.architecture), asdict(architecture)
+        names = [name for name in ours if theirs[name] != ours[name]]
+        has, needs = (", ".join(f"{name}={of[name]}" for name in names) for of in (theirs, ours))
+        raise OptionError(f"--init {model} has {has}, this run has {needs}")
     return Generator.from_checkpoint(checkpoint)

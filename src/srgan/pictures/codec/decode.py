@@ -112,8 +112,7 @@ def _load(source: Any, format: str, *, unlimited: bool) -> Any:
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise TooManyPixelsError(
-            f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}: "
-            f"raise it with --max-pixels"
+            f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}"
         )
 
 

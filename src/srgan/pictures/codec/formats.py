@@ -120,15 +120,14 @@ def output_format(path_or_name: Path | str) -> str:
     """The output format, a key of FORMATS, of a file's suffix or of a name such as "jpg" or "tiff".
 
     Raises:
-        PictureError: srgan does not write this format.
+        PictureError: srgan cannot write this format.
     """
     suffix = Path(path_or_name).suffix or f".{path_or_name}"
     found = _BY_SUFFIX.get(suffix.lower())
     if found is None:
-        usual = ", ".join(each.suffixes[0] for each in FORMATS.values())
-        raise PictureError(
-            f"{path_or_name}: srgan writes no such format: use one of {usual}, or --format"
-        )
+        suffixes = [each.suffixes[0] for each in FORMATS.values()]
+        known = ", ".join(suffixes if Path(path_or_name).suffix else FORMATS)
+        raise PictureError(f"{path_or_name}: srgan cannot write this format: use one of {known}")
     return found
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from srgan.pictures.images import PictureError
+from srgan.pictures.images import PictureError, TooManyPixelsError
 from srgan.pictures.pixels import rgb_uint8
 from srgan.pictures.stores import StoreError
 from srgan.training.data.stored import (
@@ -71,7 +71,8 @@ def read_rgb(source: Path | StoredPicture, at_least: int) -> np.ndarray:
 
 def reason(error: PictureError, picture: object) -> str:
     """An error's text without the file's name and without an option that training lacks."""
-    return str(error).removeprefix(f"{picture}: ").removesuffix(": raise it with --max-pixels")
+    text = error.reason if isinstance(error, TooManyPixelsError) else str(error)
+    return text.removeprefix(f"{picture}: ")
 
 
 class Round(NamedTuple):
