@@ -1,4 +1,4 @@
-"""Features of the processor, read from Linux; other systems report none."""
+"""Features of the processor. Those read from Linux are unknown on other systems."""
 
 from pathlib import Path
 
@@ -18,6 +18,13 @@ def bf16_is_slow() -> bool:
     avx512_bf16 and Intel's AMX are faster than fp32.
     """
     return _entry("vendor_id") == "GenuineIntel" and "amx_bf16" not in processor_flags()
+
+
+def torch_has_bf16() -> bool:
+    """Whether torch can compute bf16 on this CPU: it has AVX-512's bf16. Imports torch."""
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage] - no public one
 
 
 def _entry(name: str) -> str:

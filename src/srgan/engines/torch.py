@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from srgan.engines.base import EngineError
 from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.processor import bf16_is_slow
+from srgan.engines.processor import bf16_is_slow, torch_has_bf16
 from srgan.networks import folding
 from srgan.networks.architecture import Checkpoint
 
@@ -149,8 +149,7 @@ def _resolve(precision: Precision, device: torch.device) -> Precision:
     elif device.type == "mps":
         native, able = "fp16", {"fp32", "fp16"}
     else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage] - no public one
-        able = {"fp32", "bf16"} if has_bf16 else {"fp32"}
+        able = {"fp32", "bf16"} if torch_has_bf16() else {"fp32"}
         native = "bf16" if "bf16" in able and not bf16_is_slow() else "fp32"
     if precision == "auto":
         return native

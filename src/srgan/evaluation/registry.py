@@ -160,7 +160,7 @@ def load_metrics(
 
     Args:
         names: of `METRICS`, or "pyiqa:NAME"; "all" stands for all of `METRICS`.
-        lpips_weights: folder with the weights of LPIPS; None downloads those of its networks.
+        lpips_weights: folder with the weights of LPIPS. None downloads them.
 
     Returns:
         The functions by name, and for metrics that are unavailable here, what to do about it.

@@ -15,7 +15,7 @@ class PictureResult:
     Attributes:
         set: name of the benchmark set, such as Set5.
         picture: file name of the HR picture, such as baby.png.
-        method: "bicubic", a model's name, or that of a folder of results.
+        method: "bicubic", a model's name, or the name given with --results.
         values: by the metric's name, such as psnr_y; see `srgan.evaluation.registry.METRICS`.
     """
 
@@ -27,7 +27,7 @@ class PictureResult:
 
 @dataclass(frozen=True)
 class MissingResult:
-    """A picture that does not count, with the method (None: for all of them), and why."""
+    """A picture left out of the means, with the method (None: all of them), and why."""
 
     set: str
     picture: str

@@ -16,7 +16,8 @@ class Row:
 
     Attributes:
         cells: a text for each metric of the evaluation.
-        best: whether the value in that cell is the best of those it may be compared with.
+        best: whether the value in that cell is the best among the methods that cover the most
+            pictures.
         pictures: how many count: "14", or "13 of 14".
     """
 

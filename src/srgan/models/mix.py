@@ -97,9 +97,9 @@ def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
     if abs(total) < SMALLEST_TOTAL:
         raise OptionError("the models' shares add up to 0")
     folded = [(without_bn(checkpoint).tensors, share / total) for checkpoint, share in models]
-    nothing = np.zeros((), np.float32)
+    zero = np.zeros((), np.float32)
     sums = {
-        name: sum((np.float32(share) * tensors[name] for tensors, share in folded), nothing)
+        name: sum((np.float32(share) * tensors[name] for tensors, share in folded), zero)
         for name in first.tensors
     }
     info = _mixed_ranges([(checkpoint.info, share / total) for checkpoint, share in models])

@@ -45,8 +45,8 @@ class FoldedGenerator:
         scale: SR pixels per LR pixel along each axis.
         blocks: the two convolutions of each residual block.
         trunk: the convolution after the blocks; None if the architecture has none.
-        upsample: each has 4C outputs. Its PReLU follows, then a PixelShuffle, except after the
-            last one.
+        upsample: each has 4C outputs, and each is followed by its PReLU and, except for the last,
+            a PixelShuffle.
         tail: reads the 4C channels of the last `upsample` at half the size of SR, and gives 12
             channels for the last PixelShuffle. With `hr` it is the convolution of the model file.
         hr: a convolution at the size of SR, or None. It reads shuffled channels.
@@ -165,7 +165,7 @@ def without_bn(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def with_deviations_of(reference: Checkpoint, checkpoint: Checkpoint) -> Checkpoint:
-    """The same network in a form that can be trained on: its BN divides by deviations again.
+    """The same network in a trainable form: its BN divides by deviations again.
 
     Kernels with folded BN are up to 100 times smaller than trained ones. An optimizer whose
     updates have a fixed length, such as Muon, breaks them. So BN gets the running variances of

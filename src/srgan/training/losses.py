@@ -20,8 +20,8 @@ COLOUR_SHARE = 0.2  # of RGB's squared error beside luma's
 GRID_WINDOW = 6  # LR pixels
 SPECTRUM_WINDOW = 32  # pixels
 NEIGHBOURS = 9  # frequencies, side of a square
-UNSEEN = 1e-5  # power of noise of 0.8 8-bit levels
-TINY = 1e-6  # squared length of a feature, or of a difference of colours, of nothing
+UNSEEN = 1e-5  # added to powers: about the power of noise of 0.8 8-bit levels, which is invisible
+TINY = 1e-6  # added to squared lengths, so that the square root has a gradient at 0
 
 _fft: Any = torch.fft  # it has no types
 
@@ -50,8 +50,8 @@ def content_loss(sr: Sequence[Tensor], hr: Sequence[Tensor], kind: ContentLoss =
     """Distance of VGG's features phi(SR) and phi(HR), each N x C x H x W; the mean over layers.
 
     "mse": mean((phi(SR) - phi(HR))^2) over a layer's N, C, H and W (equation 5). "unit": the
-    same of features that have the length 1 over C, summed over C, 0 to 2 in every layer (LPIPS
-    without learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1).
+    same on features normalised to length 1 along C; the sum over C, from 0 to 2 (LPIPS without
+    learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1).
     """
     losses: list[Tensor] = []
     for features, target in zip(sr, hr, strict=True):
@@ -73,8 +73,8 @@ def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
 
     1 is the distance from black to white. The loss holds colours and brightness at LR's size, and
     leaves texture to the other losses. CIELAB, since the eye sees a change of hue sooner than one
-    of brightness; distances of RGB values let hues drift. R(HR) is the bicubic LR also where
-    training uses a blurry one, which would teach blur.
+    of brightness; distances of RGB values let hues drift. The target is bicubic LR even if
+    training uses blurry LR; a blurry target would teach blur.
     """
     with torch.no_grad():
         target = _cielab(reduced(hr.float(), scale))
@@ -96,11 +96,10 @@ def _cielab(picture: Tensor) -> Tensor:
 def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     """mean(|P(SR) - P(HR)|), with P the pattern that repeats in every LR pixel.
 
-    PixelShuffle computes each of the scale x scale SR pixels of an LR pixel by a kernel of its
-    own. A texture that repeats in every LR pixel, a grid, is the first that a generator finds.
-    P is the difference of each of the scale x scale pixels from their mean, averaged over windows
-    of 6 x 6 LR pixels (fewer in small crops) at every third LR pixel. The average removes most of
-    the natural texture.
+    PixelShuffle has a separate kernel for each of the scale x scale positions, so generators
+    easily produce a repeating grid. P is the difference of each of the scale x scale pixels from
+    their mean, averaged over windows of 6 x 6 LR pixels (fewer in small crops) at every third LR
+    pixel. The average removes most of the natural texture.
     """
 
     def pattern(picture: Tensor) -> Tensor:

@@ -81,9 +81,9 @@ def scale_rates(optimizer: Optimizer, factor: float) -> None:
 class KernelOptimizer(Optimizer, ABC):
     """A subclass's method for `kernels` (4-D), Adam for `others`.
 
-    Parameters without a gradient stay. The state belongs to a parameter: for a kernel, the
-    subclass defines it; for the others it is that of torch's Adam, "exp_avg", "exp_avg_sq" and
-    "step".
+    Parameters without a gradient are not updated. The state belongs to a parameter: for a kernel,
+    the subclass defines it; for the others it is that of torch's Adam, "exp_avg", "exp_avg_sq"
+    and "step".
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Natural(KernelOptimizer):
     A kernel's state: "left" and "right", the covariances of its gradients; "left_basis" and
     "right_basis", their eigenvectors; "momentum" and the "variance" of its gradients, both in
     these bases; "updates", their number. This takes 3 MB for a kernel of 64 to 64 channels.
-    Kernels stay until the tenth update, which computes the first bases.
+    Kernels are not updated until the tenth step, which computes the first bases.
     """
 
     def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:

@@ -2,13 +2,13 @@
 
 import torch
 
-from srgan.engines.processor import bf16_is_slow, processor_flags
+from srgan.engines.processor import bf16_is_slow, processor_flags, torch_has_bf16
 from srgan.networks import winograd
 from srgan.training.options import SRGANOptions, SRResNetOptions
 
 
 def fastest_precision(method: SRResNetOptions | SRGANOptions) -> str:
-    """The choice of `--precision auto` on this machine; of two equally fast, the more exact."""
+    """The choice of `--precision auto` here; if two are equally fast, the more exact one."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if not cpu_has_fast_bf16():
@@ -22,5 +22,4 @@ def fastest_precision(method: SRResNetOptions | SRGANOptions) -> str:
 
 def cpu_has_fast_bf16() -> bool:
     """Whether the processor computes bf16 faster than fp32."""
-    has_bf16 = torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage] - no public one
-    return has_bf16 and not bf16_is_slow()
+    return torch_has_bf16() and not bf16_is_slow()

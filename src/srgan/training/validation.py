@@ -29,7 +29,7 @@ SHOWN_SIDE = 192  # HR pixels a side that the grid shows of each
 
 log = logging.getLogger("srgan")
 
-# The values of a method's own metrics for (SR, HR), uint8 (H, W, 3).
+# Computes the metrics that the method adds, for (SR, HR), uint8 (H, W, 3).
 Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 
@@ -107,7 +107,7 @@ class Validation:
 
     Attributes:
         pairs: the pictures; there may be none.
-        iteration: that of the last validation.
+        iteration: iteration of the last validation.
         values: the last values, by metric.
 
     Args:
@@ -117,7 +117,8 @@ class Validation:
     def __init__(self, pairs: Sequence[ValidationPair], step: Step, device: torch.device) -> None:
         self.iteration = 0
         self.values: dict[str, float] = {}
-        self._best: float | None = None  # negated where lower is better
+        # Negated where lower is better, so that higher is better for every metric.
+        self._best: float | None = None
         self.pairs = pairs
         self._step, self._device = step, device
 

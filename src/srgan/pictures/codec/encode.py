@@ -138,7 +138,10 @@ def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
 
 
 def _fit(image: Any, format: Format) -> Any:
-    """Convert what the format cannot hold. libvips' savers would not, or not with rounding."""
+    """Convert what the format cannot hold.
+
+    libvips' savers do not convert, or convert without rounding.
+    """
     white = 65535 if image.format == "ushort" else 255
     if image.hasalpha() and not format.alpha:
         image = image.flatten(background=white, max_alpha=white)
@@ -149,7 +152,7 @@ def _fit(image: Any, format: Format) -> Any:
 
 
 def _attach(image: Any, metadata: Metadata) -> Any:
-    """A copy of the image that has the metadata. It is upright and has no thumbnail."""
+    """A copy of the image with the metadata. Orientation is reset and the thumbnail removed."""
     xres, yres = metadata.resolution
     image = image.copy(xres=xres, yres=yres)  # only a copy may be changed
     for gtype, name, value in metadata.fields:
