@@ -195,7 +195,7 @@ def test_a_picture_that_kills_workers_is_given_up(
 
 
 def test_what_cannot_be_is_said(pictures: Path, memory: str, small_model: Path) -> None:
-    with pytest.raises(OptionError, match="results would lie among the pictures"):
+    with pytest.raises(OptionError, match="source and destination are the same folder"):
         run(pictures, f"{pictures}/", small_model)
     with pytest.raises(OptionError, match="gifx: srgan cannot write this format"):
         run(pictures, memory, small_model, format="gifx")
