@@ -16,7 +16,8 @@ from rich.table import Table
 
 from srgan.cli.console import counting
 from srgan.cli.run import run_script
-from srgan.evaluation.evaluate import evaluate, find_benchmark
+from srgan.evaluation.benchmark import find_benchmarks
+from srgan.evaluation.evaluate import evaluate
 from srgan.evaluation.registry import load_metrics
 from srgan.evaluation.results import Evaluation
 from srgan.upscaling.upscaler import Upscaler
@@ -44,7 +45,7 @@ def main(
     """
     upscalers = {f"{step:g}": Upscaler.load(model, detail=step, precision="fp32") for step in steps}
     scale = next(iter(upscalers.values())).scale
-    benchmarks = [find_benchmark(folder, scale) for folder in folders]
+    benchmarks = find_benchmarks(folders, scale)
     functions, unavailable = load_metrics(METRICS, lpips_weights)
     if unavailable:
         raise SystemExit("; ".join(unavailable.values()))

@@ -15,7 +15,8 @@ from rich.table import Table
 from srgan.cli.run import run_script
 from srgan.engines.base import EngineError
 from srgan.engines.options import EngineName, Precision
-from srgan.evaluation.evaluate import evaluate, find_benchmark
+from srgan.evaluation.benchmark import find_benchmark
+from srgan.evaluation.evaluate import evaluate
 from srgan.evaluation.registry import load_metrics
 from srgan.upscaling.options import DEFAULT_MODEL
 from srgan.upscaling.upscaler import Upscaler

@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan.evaluation.evaluate import (
-    EvaluationError,
-    evaluate,
-    find_benchmark,
-    find_result,
-    most_detailed,
-    read_8bit,
-    read_pair,
-)
+from srgan.evaluation.benchmark import find_benchmark, read_8bit, read_pair
+from srgan.evaluation.evaluate import evaluate, most_detailed
 from srgan.evaluation.registry import load_metrics
 from srgan.evaluation.results import BICUBIC
 from srgan.pictures.resample import bicubic_8bit
@@ -139,15 +132,6 @@ def test_a_gray_file_is_its_own_y(tmp_path: Path, astronaut: np.ndarray) -> None
     assert rgb["psnr_rgb"] == pytest.approx(own["psnr_rgb"])
     assert rgb["colour_drift"] == pytest.approx(own["colour_drift"])
     assert {crop.shape for e in evaluation.examples for crop in e.crops.values()} == {(96, 96, 3)}
-
-
-def test_names_of_results(tmp_path: Path) -> None:
-    for name in ("a.png", "b_x4.jpg", "c_SR.png"):
-        (tmp_path / name).touch()
-    for stem in "abc":
-        assert find_result(tmp_path, "Set", Path(f"{stem}.png"), 4).stem.startswith(stem)
-    with pytest.raises(EvaluationError, match="no picture d"):
-        find_result(tmp_path, "Set", Path("d.png"), 4)
 
 
 def test_the_most_detailed_part_is_found() -> None:

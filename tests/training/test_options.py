@@ -84,6 +84,8 @@ def test_the_papers_preset_and_the_command_line_over_it(
         ),
         (("srresnet", "--data-folder", "pictures", "--precision", "fp16"), "needs a GPU"),
         (("srresnet", "--data-folder", "pictures", "--degradation", "x"), "x: no such degradation"),
+        (("srresnet", "--data-folder", ".", "--degradation", "bicubic", "x"), "x: no such degr"),
+        (("srresnet", "--data-folder", ".", "--degradation", "bicubic,x"), "x: no such degr"),
         (("srgan", "--data-folder", "pictures"), "--srresnet is missing"),
         (
             ("srgan", "--data-folder", "pictures", "--srresnet", "srresnet-x4", "--features", "x"),

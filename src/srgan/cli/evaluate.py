@@ -2,13 +2,14 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from srgan.cli.lists import LIST
 from srgan.degradation.ranges import BICUBIC
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
@@ -31,8 +32,9 @@ Examples:
 
   srgan evaluate --results theirs=their-pictures/ --benchmark bench/Set5 --metrics psnr_y lpips_alex
 
-A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures. Without LRx4/, srgan
-makes the LR pictures by MATLAB-compatible bicubic.
+A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures, which may have their
+LR pictures beside them (a_HR.png and a_LR.png). Without LR pictures, srgan makes them by
+MATLAB-compatible bicubic.
 
 Exit codes: 0 all pictures measured, 1 some pictures could not be measured, 2 wrong usage.
 """
@@ -52,10 +54,12 @@ Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
 def evaluate(
     *,
     benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
-    model: Annotated[list[str], Parameter(alias="-m", show_default=False)] = [],  # noqa: B006
-    detail: Annotated[list[float], MANY] = [],  # noqa: B006
+    model: Annotated[
+        list[str], Parameter(alias="-m", consume_multiple=True, show_default=False)
+    ] = [],  # noqa: B006
+    detail: Annotated[list[float], LIST] = [],  # noqa: B006
     results: Annotated[list[str], MANY] = [],  # noqa: B006
-    metrics: Annotated[list[str], MANY] = [],  # noqa: B006
+    metrics: Annotated[list[str], LIST] = [],  # noqa: B006
     lpips_weights: Path | None = None,
     scale: int | None = None,
     per_image: bool = False,
@@ -70,12 +74,12 @@ def evaluate(
 
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or folders of HR pictures.
-        model: A shipped model, a model file, or auto; repeat it to compare several. Default:
-            srgan-x4, or none with --results.
+        model: Shipped models, model files, or auto. Default: srgan-x4, or none with --results.
         detail: Values from 0 (faithful) to 1 (vivid) to measure each model at. Only for models
             whose file names a partner.
         results: NAME=DIR: another program's SR pictures in DIR or DIR/SET, named like HR's.
-        metrics: Metrics to compute. Default: psnr_y, ssim_y and lpips_alex. all computes all.
+        metrics: Metrics to compute, with spaces or commas between them. Default: psnr_y, ssim_y
+            and lpips_alex. all computes all.
         lpips_weights: Folder with the weights of LPIPS. Default: downloaded once.
         scale: Scale of the benchmark. Default: the models'.
         per_image: Print a row for every picture, too.
@@ -87,16 +91,16 @@ def evaluate(
         overwrite: Replace files that exist.
     """
     from srgan.cli.console import counting
+    from srgan.evaluation.benchmark import find_benchmarks
     from srgan.evaluation.evaluate import evaluate as measure
-    from srgan.evaluation.evaluate import find_benchmark
     from srgan.evaluation.registry import DEFAULT, load_metrics
     from srgan.evaluation.terminal import print_tables
 
     files = _Files(json, csv, report, overwrite)
-    folders = _named_folders(results)
     models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
+    folders = _named_folders(results, {BICUBIC, *models})
     scale = _scale(models, scale)
-    benchmarks = [find_benchmark(folder, scale) for folder in benchmark]
+    benchmarks = find_benchmarks(benchmark, scale)
     functions, unavailable = load_metrics(metrics or DEFAULT, lpips_weights)
     shown = examples if report else 0
     with counting("pictures") as progress:
@@ -136,7 +140,8 @@ class _Files:
             write_report(evaluation, self.report, title, facts, overwrite=self.overwrite)
 
 
-def _named_folders(results: Sequence[str]) -> dict[str, Path]:
+def _named_folders(results: Sequence[str], taken: Collection[str]) -> dict[str, Path]:
+    """The folders of --results by name; each name is a row of the tables, and none is `taken`."""
     folders: dict[str, Path] = {}
     for entry in results:
         name, equals, folder = entry.partition("=")
@@ -144,6 +149,8 @@ def _named_folders(results: Sequence[str]) -> dict[str, Path]:
             raise OptionError(f"--results takes NAME=DIR, not {entry}")
         if not Path(folder).is_dir():
             raise OptionError(f"--results {entry}: {folder} is not a folder")
+        if name in taken or name in folders:
+            raise OptionError(f"--results {entry}: another row is named {name}; choose another")
         folders[name] = Path(folder)
     return folders
 
@@ -158,8 +165,8 @@ def _load(
         name = Path(model).stem if Path(model).suffix else model
         for step in details or [None]:
             at = "" if step is None else f" detail {step:g}"
-            # runs/a/best.safetensors, runs/b/best.safetensors
-            key = model if f"{name}{at}" in loaded else name
+            # runs/a/best.safetensors, runs/b/best.safetensors; or a file named bicubic
+            key = model if f"{name}{at}" in (BICUBIC, *loaded) else name
             loaded[f"{key}{at}"] = ModelChooser(model, step, engine)
     return loaded
 
@@ -206,7 +213,8 @@ def degrade(
         folder: HR pictures, searched recursively.
         output: Folder for the LR pictures; subfolders are kept.
         preset: bicubic; blurry (out of focus or shaken, noisy, saved as JPEG); blurry-light; or a
-            TOML file of ranges. All but bicubic need PyTorch.
+            TOML file of ranges. All but bicubic need PyTorch. Of several,
+            with commas between them, each picture gets one.
         seed: The seed and the picture's name decide the blur, the noise and the JPEG quality.
         scale: HR pixels per LR pixel; HR is cropped to a multiple of it.
         edges: Values beyond a picture's edges: replicate makes the published benchmark sets,

@@ -1,60 +1,28 @@
 """`srgan evaluate`: models, bicubic and anyone's results on benchmark sets, picture by picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from srgan.errors import UserError
+from srgan.evaluation.benchmark import (
+    Benchmark,
+    EvaluationError,
+    ScoredPair,
+    find_result,
+    read_8bit,
+    read_pair,
+)
 from srgan.evaluation.registry import MetricFunction
 from srgan.evaluation.results import BICUBIC, Evaluation, Example, MissingResult, PictureResult
-from srgan.pictures.images import PICTURE_SUFFIXES, PictureError, open_picture
+from srgan.pictures.images import PictureError
 from srgan.pictures.pixels import rgb_uint8
-from srgan.pictures.resample import bicubic, bicubic_8bit, round_to
+from srgan.pictures.resample import bicubic, round_to
 
 CROP = 96  # HR pixels of the report's examples
 
 # LR to SR, uint8 RGB.
 SuperResolve = Callable[[np.ndarray], np.ndarray]
-
-
-class EvaluationError(UserError):
-    """Nothing can be evaluated: one line for the user."""
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A set of HR pictures, with the LR ones made by others where there are some.
-
-    Attributes:
-        name: of the set.
-        hr: the HR files, sorted.
-        lr: the folder of LR files of the same names, or None: they are made by our bicubic.
-    """
-
-    name: str
-    hr: tuple[Path, ...]
-    lr: Path | None
-
-
-def find_benchmark(folder: Path, scale: int) -> Benchmark:
-    """A folder with HR/ and maybe LRx4/ (for scale 4), or a folder of HR pictures.
-
-    Raises:
-        EvaluationError: no such folder, or no pictures.
-    """
-    hr = folder / "HR" if (folder / "HR").is_dir() else folder
-    lr = folder / f"LRx{scale}"
-    try:
-        files = sorted(p for p in hr.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-    except OSError as error:
-        raise EvaluationError(f"{hr}: {error.strerror}: give a folder of pictures") from error
-    if not files:
-        raise EvaluationError(f"{hr}: no pictures: give a folder with HR/ or with HR pictures")
-    name = folder.resolve().name
-    return Benchmark(name, tuple(files), lr if hr != folder and lr.is_dir() else None)
 
 
 def evaluate(
@@ -70,9 +38,11 @@ def evaluate(
     """Values of bicubic, every model and every folder of results on every picture.
 
     A picture that cannot be read, or whose sizes do not match, is a problem of the evaluation;
-    the others still count. Every picture is read once.
+    the others still count. So is a metric that cannot be computed of a picture, such as SSIM of
+    a small one; the other metrics of the picture still count. Every picture is read once.
 
     Args:
+        benchmarks: of distinct names, as `find_benchmarks` gives them.
         results: folders of SR pictures, see `find_result`.
         metrics: functions by name, in the order of the table.
         examples: pictures of each set whose most detailed part is kept for the report.
@@ -98,72 +68,6 @@ def evaluate(
             done += 1
             progress(done, total)
     return evaluation
-
-
-class ScoredPair(NamedTuple):
-    """uint8: HR (scale * h, scale * w, 3), or 1 band of a gray file, and LR (h, w, 3)."""
-
-    hr: np.ndarray
-    lr: np.ndarray
-    scale: int
-
-
-def read_pair(path: Path, lr_folder: Path | None, scale: int) -> ScoredPair:
-    """An HR picture, cropped to a multiple of the scale, and its LR: a file, or our bicubic.
-
-    Raises:
-        PictureError: a file cannot be read.
-        EvaluationError: there is no LR, or its size is not HR's divided by the scale.
-    """
-    hr = read_8bit(path)
-    height, width = hr.shape[0] // scale, hr.shape[1] // scale
-    if min(height, width) == 0:
-        raise EvaluationError(f"{path}: smaller than {scale} x {scale} pixels")
-    cropped = hr[: height * scale, : width * scale]
-    if lr_folder is None:
-        return ScoredPair(cropped, rgb_uint8(bicubic_8bit(cropped, height, width)), scale)
-    lr_path = _same_stem(lr_folder, path, ("", f"x{scale}"))
-    if lr_path is None:
-        raise EvaluationError(f"{path}: no LR picture of that name in {lr_folder}")
-    lr = rgb_uint8(read_8bit(lr_path))
-    if lr.shape != (height, width, 3):
-        raise EvaluationError(
-            f"{lr_path}: {lr.shape[1]} x {lr.shape[0]} pixels, not {width} x {height} as HR's "
-            f"{hr.shape[1]} x {hr.shape[0]} divided by {scale}"
-        )
-    return ScoredPair(cropped, lr, scale)
-
-
-def find_result(folder: Path, set: str, hr: Path, scale: int) -> Path:
-    """A method's SR of an HR picture: FOLDER/SET/NAME or FOLDER/NAME.
-
-    The suffix is free, and the name may end in _xSCALE, as `srgan upscale` names pictures, or
-    in _SR.
-
-    Raises:
-        EvaluationError: there is none.
-    """
-    for place in (folder / set, folder):
-        if (path := _same_stem(place, hr, ("", f"_x{scale}", f"x{scale}", "_SR"))) is not None:
-            return path
-    raise EvaluationError(f"{folder}: no picture {hr.stem} of set {set} in it")
-
-
-def _same_stem(folder: Path, path: Path, endings: Sequence[str]) -> Path | None:
-    """The picture in a folder that has the name of `path`, but for its suffix and an ending."""
-    for ending in endings:
-        for suffix in (path.suffix, *sorted(PICTURE_SUFFIXES)):
-            candidate = folder / f"{path.stem}{ending}{suffix}"
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-def read_8bit(path: Path) -> np.ndarray:
-    """A picture as uint8: RGB (H, W, 3), or (H, W, 1) of a gray file. Raises PictureError."""
-    picture = open_picture(path)
-    rgb = np.ascontiguousarray(rgb_uint8(picture[:, :]))
-    return rgb if picture.shape[2] > 2 else rgb[..., :1]
 
 
 def upscale_bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
@@ -196,12 +100,19 @@ def _score(
                     f"{sr.shape[1]} x {sr.shape[0]} pixels, not {pair.hr.shape[1]} x "
                     f"{pair.hr.shape[0]} as HR"
                 )
-            values = {name: metric(sr, *pair) for name, metric in metrics.items()}
         except (PictureError, EvaluationError, ValueError) as error:
             evaluation.problems.append(MissingResult(set, path.name, method, str(error)))
             continue
-        evaluation.results.append(PictureResult(set, path.name, method, values))
-        made[method] = sr
+        values: dict[str, float] = {}
+        for name, metric in metrics.items():
+            try:
+                values[name] = metric(sr, *pair)
+            except ValueError as error:
+                problem = MissingResult(set, path.name, method, str(error), name)
+                evaluation.problems.append(problem)
+        if values or not metrics:
+            evaluation.results.append(PictureResult(set, path.name, method, values))
+            made[method] = sr
     return made
 
 

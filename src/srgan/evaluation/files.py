@@ -63,9 +63,18 @@ def _means(evaluation: Evaluation, set: str) -> dict[str, object]:
         method: {
             "pictures": len(evaluation.select(set, method)),
             "means": _finite(evaluation.means(set, method)),
+            **_fewer(evaluation, set, method),
         }
         for method in evaluation.methods
     }
+
+
+def _fewer(evaluation: Evaluation, set: str, method: str) -> dict[str, object]:
+    """The number of pictures of each metric that some pictures lack; nothing if none is."""
+    whole = len(evaluation.select(set, method))
+    counts = {name: len(evaluation.values(set, method, name)) for name in evaluation.metrics}
+    fewer = {name: count for name, count in counts.items() if count < whole}
+    return {"pictures_by_metric": fewer} if fewer else {}
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
@@ -74,6 +83,8 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
 
 def write_csv(evaluation: Evaluation, path: Path, *, overwrite: bool = False) -> None:
     """Write a line for each picture and method: set, picture, method, values; all digits.
+
+    A metric that cannot be computed of a picture is empty.
 
     Args:
         overwrite: replace an existing file.
@@ -85,7 +96,8 @@ def write_csv(evaluation: Evaluation, path: Path, *, overwrite: bool = False) ->
     lines = csv.writer(buffer, lineterminator="\n")
     lines.writerow(["set", "picture", "method", *evaluation.metrics])
     for result in evaluation.results:
-        values = [float(result.values[name]) for name in evaluation.metrics]
+        known = result.values
+        values = [float(known[name]) if name in known else "" for name in evaluation.metrics]
         lines.writerow([result.set, result.picture, result.method, *values])
     write_text(path, buffer.getvalue(), overwrite=overwrite)
 

@@ -199,8 +199,11 @@ def _pyiqa(name: str) -> Metric:
             tensors = [
                 torch.as_tensor(image).permute(2, 0, 1)[None] / 255 for image in (sr, rgb_uint8(hr))
             ]
-            with torch.inference_mode():
-                return float(metric(*tensors[: 2 if metric.metric_mode == "FR" else 1]))
+            try:
+                with torch.inference_mode():
+                    return float(metric(*tensors[: 2 if metric.metric_mode == "FR" else 1]))
+            except Exception as error:  # of pictures that are too small, for example
+                raise ValueError(f"pyiqa: {' '.join(str(error).split())}") from error
 
         return function
 

@@ -148,7 +148,8 @@ def _points(evaluation: Evaluation, set: str, lpips: str) -> list[Point]:
             continue
         means = evaluation.means(set, method)
         label = method if count == most else f"{method} ({count} of {most})"
-        points.append(Point(label, means["psnr_y"], means[lpips]))
+        if "psnr_y" in means and lpips in means:
+            points.append(Point(label, means["psnr_y"], means[lpips]))
     return [point for point in points if math.isfinite(point.x + point.y)]
 
 

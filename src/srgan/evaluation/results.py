@@ -17,6 +17,7 @@ class PictureResult:
         picture: file name of the HR picture, such as baby.png.
         method: "bicubic", a model's name, or the name given with --results.
         values: by the metric's name, such as psnr_y; see `srgan.evaluation.registry.METRICS`.
+            A metric that cannot be computed of this picture is missing.
     """
 
     set: str
@@ -27,12 +28,18 @@ class PictureResult:
 
 @dataclass(frozen=True)
 class MissingResult:
-    """A picture left out of the means, with the method (None: all of them), and why."""
+    """A picture left out of the means, and why.
+
+    Attributes:
+        method: for which it is left out; None: for all of them.
+        metric: in which it is left out; None: in all of them.
+    """
 
     set: str
     picture: str
     method: str | None
     reason: str
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,11 @@ class Evaluation:
         return [each for each in self.results if (each.set, each.method) == (set, method)]
 
     def means(self, set: str, method: str) -> dict[str, float]:
-        """Mean of each metric over the pictures that count; empty where none does."""
+        """Mean of each metric over the pictures that have it; a metric of none is missing."""
+        values = {name: self.values(set, method, name) for name in self.metrics}
+        return {name: float(np.mean(each)) for name, each in values.items() if each}
+
+    def values(self, set: str, method: str, metric: str) -> list[float]:
+        """A metric of each picture that has it."""
         results = self.select(set, method)
-        return {
-            name: float(np.mean([result.values[name] for result in results]))
-            for name in self.metrics
-            if results
-        }
+        return [result.values[metric] for result in results if metric in result.values]

@@ -15,7 +15,8 @@ class Row:
     """A method's row of a table.
 
     Attributes:
-        cells: a text for each metric of the evaluation.
+        cells: a text for each metric of the evaluation; a mean over fewer pictures than the
+            row's says over how many.
         best: whether the value in that cell is the best among the methods that cover the most
             pictures.
         pictures: how many count: "14", or "13 of 14".
@@ -33,13 +34,24 @@ def mean_rows(evaluation: Evaluation, set: str) -> list[Row]:
     Means over fewer pictures than another method's are never marked as best: they may lack the
     difficult ones.
     """
-    counts = {method: len(evaluation.select(set, method)) for method in evaluation.methods}
+    methods = evaluation.methods
+    counts = {method: len(evaluation.select(set, method)) for method in methods}
     entries = [*evaluation.results, *evaluation.problems]
     total = len({entry.picture for entry in entries if entry.set == set})
-    means = {method: evaluation.means(set, method) for method in evaluation.methods}
-    full = [method for method, count in counts.items() if count == max(counts.values())]
+    means = {method: evaluation.means(set, method) for method in methods}
     pictures = {m: f"{n}" if n == total else f"{n} of {total}" for m, n in counts.items()}
-    return _rows(evaluation, means, full, pictures)
+    full: dict[str, list[str]] = {}
+    notes: dict[tuple[str, str], str] = {}
+    for name in evaluation.metrics:
+        number = {method: len(evaluation.values(set, method, name)) for method in methods}
+        full[name] = [m for m in methods if number[m] == max(number.values())]
+        fewer = [m for m in methods if 0 < number[m] < counts[m]]
+        notes |= {(m, name): f" ({number[m]} of {total})" for m in fewer}
+    rows = _rows(evaluation, means, full, pictures)
+    for row in rows:
+        own = [notes.get((row.method, name), "") for name in evaluation.metrics]
+        row.cells[:] = [cell + note for cell, note in zip(row.cells, own, strict=True)]
+    return rows
 
 
 def picture_rows(evaluation: Evaluation, set: str) -> dict[str, list[Row]]:
@@ -49,7 +61,12 @@ def picture_rows(evaluation: Evaluation, set: str) -> dict[str, list[Row]]:
         if result.set == set:
             values.setdefault(result.picture, {})[result.method] = result.values
     return {
-        picture: _rows(evaluation, methods, list(methods), dict.fromkeys(methods, "1"))
+        picture: _rows(
+            evaluation,
+            methods,
+            {name: list(methods) for name in evaluation.metrics},
+            dict.fromkeys(methods, "1"),
+        )
         for picture, methods in values.items()
     }
 
@@ -57,9 +74,16 @@ def picture_rows(evaluation: Evaluation, set: str) -> dict[str, list[Row]]:
 def _rows(
     evaluation: Evaluation,
     values: Mapping[str, Mapping[str, float]],
-    compared: list[str],
+    compared: Mapping[str, list[str]],
     pictures: Mapping[str, str],
 ) -> list[Row]:
+    """A row for each method.
+
+    Args:
+        values: by method and metric.
+        compared: by metric, the methods whose values may be the best.
+        pictures: by method.
+    """
     rows: dict[str, Row] = {
         method: Row(method, [], [], pictures[method])
         for method in evaluation.methods
@@ -67,10 +91,11 @@ def _rows(
     }
     for name in evaluation.metrics:
         shown = {method: shown_value(name, values[method].get(name)) for method in rows}
-        best = _best(name, [values[method][name] for method in compared if name in values[method]])
+        among = [method for method in compared[name] if name in values[method]]
+        best = _best(name, [values[method][name] for method in among])
         for method, row in rows.items():
             row.cells.append(shown[method])
-            row.best.append(method in compared and shown[method] == best)
+            row.best.append(method in among and shown[method] == best)
     return list(rows.values())
 
 
@@ -109,7 +134,9 @@ def direction_of(name: str) -> str:
 def problem_line(problem: MissingResult) -> str:
     """A picture that does not count, for which method, and why, in one line."""
     method = f" by {problem.method}" if problem.method is not None else ""
-    return printable(f"{problem.set}/{problem.picture}{method}: {' '.join(problem.reason.split())}")
+    metric = f", {title_of(problem.metric)}" if problem.metric is not None else ""
+    reason = " ".join(problem.reason.split())
+    return printable(f"{problem.set}/{problem.picture}{method}{metric}: {reason}")
 
 
 def printable(text: str) -> str:

@@ -4,11 +4,12 @@ Importing this is cheap: `srgan train --help` reads it. `srgan.training.config` 
 together. An option without a group of its own stands in its part's group of the help.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from srgan.degradation.ranges import BICUBIC
 from srgan.errors import OptionError
@@ -29,6 +30,14 @@ MORE = Parameter(group=Group(MORE_OPTIONS, sort_key=9))
 SWITCH = Parameter(negative_bool="no-")  # --jitter and --no-jitter
 
 
+def _join(_: Any, tokens: Sequence[Token]) -> str:
+    """The value of an option that takes a,b and a b alike."""
+    return ",".join(token.value for token in tokens)
+
+
+JOINED = Parameter(consume_multiple=True, n_tokens=-1, converter=_join)
+
+
 def _positive(options: Any, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
@@ -47,8 +56,8 @@ class DataOptions:
         validation_folder: Pictures to validate on, in any of these forms. Default: some training
             pictures are held out.
         degradation: How LR is made: bicubic, blurry (out of focus, noisy, saved as JPEG),
-            blurry-light, or a TOML file of ranges. With several names joined by commas, each crop
-            gets one of them.
+            blurry-light, or a TOML file of ranges. With several names, separated by spaces or
+            commas, each crop gets one of them.
         crop: Side of the HR crops in pixels.
         seed: Seed of the initial weights, the crops and the choice of held-out pictures.
         stream: Read shards over the network while training, for data larger than the disk.
@@ -59,7 +68,7 @@ class DataOptions:
 
     data_folder: str | Path | None = None
     validation_folder: str | Path | None = None
-    degradation: str = BICUBIC
+    degradation: Annotated[str, JOINED] = BICUBIC
     crop: int = 96
     seed: int = 0
     stream: Annotated[bool, MORE] = False
