@@ -10,7 +10,7 @@ from srgan.cli.run import NO_EPILOGUE
 from srgan.cluster.options import ClusterOptions
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
-from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
+from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions, check_max_pixels
 from srgan.upscaling.options import AUTO
 
 cluster = App(
@@ -75,6 +75,7 @@ def upscale(
     from srgan.pictures.stores import open_store
     from srgan.upscaling.auto import ModelChooser
 
+    check_max_pixels(max_pixels)
     threads = engine.threads or cluster.cpus_per_actor
     job = BulkJob(
         source=open_store(src),

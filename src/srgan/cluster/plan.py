@@ -156,7 +156,9 @@ def _check_format(options: ResultOptions) -> None:
 
 
 def _target(name: PurePosixPath, options: ResultOptions) -> str:
-    return str(name.with_name(result_name(name, options.suffix or "", options.format)))
+    keep = options.keep_extension
+    new = result_name(name, options.suffix or "", options.format, keep_extension=keep)
+    return str(name.with_name(new))
 
 
 def _open(store: Store, name: str, column: str | None) -> ParquetPictures:

@@ -3,14 +3,11 @@
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Generator
 from pathlib import Path
 
 from srgan.errors import UserError
-
-# Names of temporary files start and end so. No other files do.
-_PART_PREFIX, _PART_SUFFIX = ".srgan-", ".part"
+from srgan.pictures.parts import create, is_part, temporary_beside
 
 
 class PictureError(UserError):
@@ -61,6 +58,7 @@ _READ_REASONS = {
     errno.EISDIR: "that is a folder: give a picture file",
     errno.EACCES: "no permission to read it: check its permissions",
     errno.EPERM: "no permission to read it: check its permissions",
+    errno.ELOOP: "it is a link that leads back to itself: check the link",
 }
 
 _CUT_SHORT = (
@@ -75,6 +73,8 @@ _CUT_SHORT = (
 
 def read_error(name: str, error: OSError) -> PictureError:
     """The error for a file that cannot be opened or read."""
+    if error.errno == errno.ENOENT and os.path.islink(name):  # noqa: PTH114
+        return PictureError(f"{name}: it is a broken link: there is no {os.path.realpath(name)}")
     reason = _READ_REASONS.get(error.errno or 0, f"it cannot be read ({error.strerror})")
     return PictureError(f"{name}: {reason}")
 
@@ -127,34 +127,43 @@ def _phrase(text: str) -> str:
 def new_file(path: Path, overwrite: bool) -> Generator[Path, None, None]:
     """Give the body a temporary file beside `path` to fill; it becomes `path` when the body ends.
 
+    With `overwrite`, a link is written through: the file that it leads to is replaced, and the
+    link stays. Anything else that is not an ordinary file is refused.
+
     After an error, no part of the file stays behind, and an existing `path` is untouched. Without
     `overwrite` an existing `path` is never replaced, not even one that appeared meanwhile.
 
     Raises:
         PictureError: `path` exists or cannot be written. Errors of the body pass unchanged.
     """
-    with _temporary_beside(path) as temporary:
+    with _as_write_errors(path):
+        _refuse(path, overwrite)
+    end = _end_of_links(path)
+    with temporary_beside(end) as temporary:
         with _as_write_errors(path):
-            _refuse(path, overwrite)
-            _create(temporary)
-        yield temporary
+            lock = create(temporary)
+        with lock:
+            yield temporary
+            with _as_write_errors(path):
+                _sync(temporary)
         with _as_write_errors(path):
-            _sync(temporary)
-            _publish(temporary, path, overwrite)
+            _publish(temporary, end, overwrite)
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file that srgan owns, such as a model or a state; replace an older one.
 
+    A link is written through, as in `new_file`.
     A killed process, a full disk or a power cut leaves either the old file or the new one.
 
     Raises:
         OSError: the file could not be written; an older file is untouched.
     """
-    with _temporary_beside(path) as temporary:
-        _create(temporary)
-        temporary.write_bytes(content)
-        _sync(temporary)
+    path = _end_of_links(path)
+    with temporary_beside(path) as temporary:
+        with create(temporary):
+            temporary.write_bytes(content)
+            _sync(temporary)
         temporary.replace(path)
     if os.name == "posix":  # so that a power cut cannot undo the rename
         _sync(path.parent, os.O_RDONLY)
@@ -162,8 +171,9 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Remove the temporary files that killed processes left in `folder`, not in its subfolders."""
-    for part in folder.glob(f"{_PART_PREFIX}*{_PART_SUFFIX}"):
-        part.unlink(missing_ok=True)
+    for part in folder.glob(".*"):
+        if is_part(part.name):
+            part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -183,17 +193,6 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path) -> Generator[Path, None, None]:
-    """A free name in the folder of `path`. At the end a file of that name is removed."""
-    temporary = path.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}{_PART_SUFFIX}"
-    try:
-        yield temporary
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
 def _as_write_errors(path: Path) -> Generator[None, None, None]:
     """Turn the body's OSErrors into PictureErrors."""
     try:
@@ -202,9 +201,9 @@ def _as_write_errors(path: Path) -> Generator[None, None, None]:
         raise write_error(path, error) from error
 
 
-def _create(path: Path) -> None:
-    """Create an empty file with the user's default mode. mkstemp would make it private."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+def _end_of_links(path: Path) -> Path:
+    """The path itself, or the end of the links that it starts, which need not exist."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _refuse(path: Path, overwrite: bool) -> None:
@@ -213,6 +212,12 @@ def _refuse(path: Path, overwrite: bool) -> None:
         raise IsADirectoryError(errno.EISDIR, "")
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, "")
+    if path.exists() and not path.is_file():
+        raise OSError(errno.ENOTSUP, "it is not an ordinary file")
+    if path.is_symlink():
+        end = _end_of_links(path)
+        if end.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def _sync(path: Path, flags: int = os.O_RDWR) -> None:

@@ -1,8 +1,9 @@
 """Which pictures to process, and where each result goes: known before any work."""
 
+import errno
 import glob
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -16,14 +17,22 @@ from srgan.pictures.images import (
 )
 from srgan.pictures.options import MAX_SCALE, ResultOptions
 
+_MAX_NAME = 255  # bytes, on nearly every file system
+
 
 @dataclass(frozen=True)
 class PictureJob:
-    """One picture to do. `problem` says why it cannot be done, known before any work."""
+    """One picture to do.
+
+    Attributes:
+        problem: why it cannot be done, known before any work.
+        kept: its result exists and is to be kept: there is nothing to do.
+    """
 
     source: Path
     target: Path
     problem: str | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,20 +45,29 @@ class _Found:
 
 
 def plan(
-    inputs: Iterable[str], output: str | None, options: ResultOptions, model_scale: int
+    inputs: Sequence[str],
+    output: str | None,
+    options: ResultOptions,
+    model_scale: int,
+    *,
+    skip_existing: bool = False,
 ) -> list[PictureJob]:
     """Find the pictures and name their results; problems become jobs that say so.
 
     Args:
         inputs: files, folders (searched recursively) and globs; each picture counts once.
         output: a file for one picture, a folder, or None: beside each picture.
+        skip_existing: a result that exists is kept, instead of being a problem.
 
     Raises:
         OptionError: the options contradict each other or the output name, or srgan cannot write
             the format.
     """
-    folder, file = _check_output_name(output, options)
-    results = folder.resolve() if folder else None
+    if skip_existing and options.overwrite:
+        raise OptionError("give either --overwrite or --skip-existing")
+    several = len(inputs) > 1 or any(os.path.isdir(n) or glob.has_magic(n) for n in inputs)  # noqa: PTH112
+    folder, file = _check_output_name(output, options, several=several)
+    results = Path(os.path.realpath(folder)) if folder else None
     unique = {_key(found.path): found for name in inputs for found in _find(name, results)}
     if file is not None and (len(unique) != 1 or any(f.root for f in unique.values())):
         raise OptionError(f"{output}: one file cannot hold several pictures; name a folder")
@@ -60,18 +78,31 @@ def plan(
         first = taken.setdefault(_key(target), found.path)
         problem = found.problem
         if problem is None and first is not found.path:
-            problem = f"{found.path}: {same_result(target, first)}"
-        jobs.append(
-            PictureJob(found.path, target, problem or _obstacle(key, target, unique, options))
-        )
+            problem = _collision(found.path, target, first)
+        problem = problem or _obstacle(key, target, unique)
+        exists = problem is None and os.path.lexists(target)
+        if exists and not (options.overwrite or skip_existing):
+            problem = f"{target}: exists; use --overwrite, --skip-existing or -o"
+        jobs.append(PictureJob(found.path, target, problem, kept=exists and skip_existing))
     return jobs
 
 
+def _collision(picture: Path, target: Path, first: Path) -> str:
+    """Why a result cannot have a name that the result of `first` has, and the way out."""
+    if picture.name != first.name:
+        return f"{picture}: {same_result(target, first)}"
+    way = "give the folder above them, which keeps subfolders, or another -o for each"
+    return f"{picture}: {same_result(target, first, way)}"
+
+
 def _check_output_name(
-    output: str | None, options: ResultOptions
+    output: str | None, options: ResultOptions, *, several: bool
 ) -> tuple[Path | None, Path | None]:
-    """Output as (folder, None) or (None, file): a folder exists, ends in a slash, or has no
-    suffix."""
+    """Output as (folder, None) or (None, file).
+
+    A folder exists, ends in a slash, or has no suffix. A suffix that is not a picture's, as in
+    out/2024.06.01, is part of a folder's name if there are several pictures.
+    """
     try:
         if options.format is not None:
             output_format(options.format)
@@ -82,11 +113,16 @@ def _check_output_name(
         path = Path(output)
         if output.endswith(("/", os.sep)) or os.path.isdir(output) or not path.suffix:  # noqa: PTH112
             return path, None
+        try:
+            output_format(path)
+        except PictureError as error:
+            if several:
+                return path, None
+            raise OptionError(f"{error}; for a folder of that name, write {output}/") from error
         if options.format and output_format(options.format) != output_format(path):
             raise OptionError(
                 f"{output} has another format than --format {options.format}: leave out --format"
             )
-        output_format(path)
     except PictureError as error:
         raise OptionError(str(error)) from error
     if options.suffix is not None:
@@ -99,16 +135,33 @@ def _key(path: Path) -> str:
     return os.path.normcase(path.absolute())
 
 
-def _obstacle(
-    source: str, target: Path, sources: Container[str], options: ResultOptions
-) -> str | None:
-    if not os.path.lexists(target):
-        return None
-    if _key(target) == source or (target.exists() and os.path.samefile(source, target)):  # noqa: PTH121
+def _obstacle(source: str, target: Path, sources: Collection[str]) -> str | None:
+    """Why a result cannot have this name, whether or not results may be replaced."""
+    try:
+        os.lstat(target)
+    except OSError as error:
+        excess = len(os.fsencode(target.name)) - _MAX_NAME
+        if error.errno == errno.ENAMETOOLONG or excess > 0:
+            return f"{target}: the name is too long: give a shorter one with -o"
+        return None  # there is nothing; or it cannot be reached, as writing will say
+    if _key(target) == source or _is_same_file(source, target):
         return f"{target}: the result would replace its own picture; use -o or --suffix"
     if _key(target) in sources:
         return f"{target}: the result would replace another picture to upscale; use -o"
-    return None if options.overwrite else f"{target}: exists; use --overwrite or -o"
+    if os.path.exists(target) and not os.path.isfile(target):  # noqa: PTH110, PTH113
+        return f"{target}: it is not an ordinary file; use -o"
+    if os.path.islink(target):  # noqa: PTH114 - it would be written through
+        real = os.path.realpath(target)
+        if real in {os.path.realpath(path) for path in sources}:
+            return f"{target}: the result would replace {real}, a picture to upscale; use -o"
+    return None
+
+
+def _is_same_file(a: str, b: Path) -> bool:
+    try:
+        return os.path.samefile(a, b)  # noqa: PTH121
+    except OSError:  # a link that is broken, or a loop
+        return False
 
 
 def _find(name: str, results: Path | None) -> Iterator[_Found]:
@@ -152,7 +205,7 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
         sides = (("w", options.width), ("h", options.height))
         tag = "_" + "".join(f"{side}{pixels}" for side, pixels in sides if pixels)
     if folder is None and found.root is not None:
-        root = found.root.resolve()
+        root = _upright(found.root)
         if not root.name:
             raise OptionError(f"cannot write beside {root}: choose a folder with -o")
         folder = root.with_name(root.name + tag)
@@ -162,25 +215,47 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
     else:
         folder /= found.path.parent.relative_to(found.root) if found.root else ""
         suffix = options.suffix or ""
-    return folder / result_name(found.path, suffix, options.format)
+    keep = options.keep_extension
+    return folder / result_name(found.path, suffix, options.format, keep_extension=keep)
 
 
-def same_result(target: Path | str, first: Path | str) -> str:
-    """The reason to leave out a picture: its result has the name of another picture's."""
-    return (
-        f"its result {target} is also the result of {first}: rename one picture or use another "
-        "folder"
-    )
+def same_result(
+    target: Path | str,
+    first: Path | str,
+    way: str = "use --keep-extension, or rename one of them",
+) -> str:
+    """The reason to leave out a picture: its result has the name of another picture's.
+
+    Args:
+        way: out of it.
+    """
+    return f"its result {target} is also the result of {first}: {way}"
 
 
-def result_name(picture: PurePath, suffix: str, format: str | None) -> str:
-    """The file name of a picture's result, PNG where srgan does not write the picture's format."""
+def _upright(folder: Path) -> Path:
+    """A folder by its own name, even if it is a link, in the real folder that it lies in."""
+    if folder.name in ("", ".."):
+        return folder.resolve()
+    return folder.parent.resolve() / folder.name
+
+
+def result_name(
+    picture: PurePath, suffix: str, format: str | None, *, keep_extension: bool = False
+) -> str:
+    """The file name of a picture's result, PNG where srgan does not write the picture's format.
+
+    Args:
+        keep_extension: a changed extension is added: a.jpg becomes a.jpg.webp, not a.webp.
+    """
     extension = picture.suffix
     if format is not None:
         extension = FORMATS[output_format(format)].suffixes[0]
     elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
         extension = ".png"
-    return f"{picture.stem}{suffix}{extension}"
+    stem = picture.stem
+    if keep_extension and extension.lower() != picture.suffix.lower():
+        stem = picture.name
+    return f"{stem}{suffix}{extension}"
 
 
 def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> tuple[int, int]:

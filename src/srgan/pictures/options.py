@@ -12,6 +12,14 @@ from srgan.pictures.codec.formats import FORMATS, LOSSY_FORMATS
 Edges = Literal["replicate", "symmetric"]
 
 DEFAULT_MAX_PIXELS = 200_000_000
+
+
+def check_max_pixels(max_pixels: int) -> None:
+    """Raise OptionError if no picture can have so few pixels."""
+    if max_pixels < 1:
+        raise OptionError(f"--max-pixels must be at least 1, not {max_pixels}")
+
+
 MAX_SCALE = 8
 
 
@@ -28,7 +36,9 @@ class ResultOptions:
         quality: From 1 to 100, for LOSSY_FORMATS.
         suffix: Added to the name. By default _x and the scale, or _w and the width, if the result
             lies beside the picture, and nothing in a folder given with -o.
-        overwrite: Replace files that exist.
+        overwrite: Replace files that exist. Links are written through.
+        keep_extension: With --format, add the new extension: a.jpg becomes a.jpg.webp. So
+            a.jpg and a.png can go into one folder.
 
     Raises:
         OptionError: a value is out of range, or options contradict each other.
@@ -41,6 +51,7 @@ class ResultOptions:
     quality: int | None = None
     suffix: str | None = None
     overwrite: bool = False
+    keep_extension: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None and not 1 <= self.scale <= MAX_SCALE:

@@ -22,7 +22,7 @@ class DataError(UserError):
 def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     """The pictures in a folder and the folders in it, by their names, sorted; none is opened.
 
-    Hidden files and folders are left out, links to folders are not followed.
+    Hidden files and folders are left out. Links to folders are followed, see `picture_names`.
 
     Args:
         without: folders in it that are left out.
