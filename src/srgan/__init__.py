@@ -5,9 +5,10 @@
 >>> upscaler = srgan.Upscaler.load("srresnet-x4")
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing takes long to import: Ctrl-C could come meanwhile
 if TYPE_CHECKING:
+    from typing import Any
+
     __version__: str
     from srgan.models.load import load_checkpoint
     from srgan.upscaling.upscaler import Upscaler, upscale
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Upscaler", "__version__", "load_checkpoint", "upscale"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import on first use: `srgan --help` must not wait for numpy and openvino."""
     if name == "load_checkpoint":
         from srgan.models.load import load_checkpoint

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -111,11 +112,19 @@ class JobReport:
 
 
 class Reporter:
-    """Shows a batch. A picture that fails is reported with its reason; the batch continues."""
+    """Shows a batch. A picture that fails is reported with its reason; the batch continues.
 
-    def __init__(self, total: int, *, verb: str, json: bool) -> None:
+    Args:
+        total: number of pictures.
+        verb: what happens to them, such as "done".
+        json: print JSON instead of text.
+        out: where the lines of pictures go; standard output by default.
+    """
+
+    def __init__(self, total: int, *, verb: str, json: bool, out: TextIO | None = None) -> None:
         self._json, self._total, self._verb = json, total, verb
-        self._done = self._failed = 0
+        self._out = out or sys.stdout
+        self._done = self._failed = self._kept = 0
         self._megapixels = 0.0
         self._bar = Progress(
             TextColumn("{task.description}", markup=False, table_column=NAME),
@@ -144,7 +153,17 @@ class Reporter:
         logging.getLogger("srgan").removeHandler(self._handler)
         if self._total > 1 and not self._json and error is None:
             failed = f", {self._failed} failed" if self._failed else ""
-            print(f"{self._done} of {self._total} pictures {self._verb}{failed}", file=sys.stderr)
+            kept = f", {self._kept} skipped: their results exist" if self._kept else ""
+            done = f"{self._done} of {self._total} pictures {self._verb}"
+            print(f"{done}{kept}{failed}", file=sys.stderr)
+
+    def keep(self, job: PictureJob) -> None:
+        """A picture whose result exists: there is nothing to do."""
+        self._kept += 1
+        if self._json:
+            record = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
+            print(json.dumps(record), file=self._out, flush=True)
+        self._bar.update(self._batch, advance=1)
 
     @contextmanager
     def job(self, job: PictureJob) -> Generator[JobReport]:
@@ -166,9 +185,10 @@ class Reporter:
 
     def _print(self, report: JobReport) -> None:
         if self._json:
-            print(json.dumps({**report.record, "notes": report.notes}), flush=True)
+            record = {**report.record, "notes": report.notes}
+            print(json.dumps(record), file=self._out, flush=True)
         else:
-            print(report, flush=True)
+            print(report, file=self._out, flush=True)
 
     def _print_failure(self, report: JobReport, source: Path, error: Exception) -> None:
         reason = one_line(error)
@@ -177,6 +197,7 @@ class Reporter:
         if log.isEnabledFor(logging.DEBUG):
             traceback.print_exception(error)
         if self._json:
-            print(json.dumps({**report.record, "status": "failed", "reason": reason}), flush=True)
+            record = {**report.record, "status": "failed", "reason": reason}
+            print(json.dumps(record), file=self._out, flush=True)
         else:
             print(reason, file=sys.stderr, flush=True)

@@ -206,6 +206,7 @@ def degrade(
     scale: int = 4,
     edges: Edges = "replicate",
     overwrite: bool = False,
+    skip_existing: bool = False,
 ) -> int:
     """Write the LR pictures of a folder as 8-bit PNG: by MATLAB's bicubic, or blurry.
 
@@ -220,6 +221,7 @@ def degrade(
         edges: Values beyond a picture's edges: replicate makes the published benchmark sets,
             symmetric matches current MATLAB.
         overwrite: Replace files that exist.
+        skip_existing: Skip the pictures whose results exist: continue after a stop.
     """
     from srgan.cli.console import Reporter
     from srgan.degradation.files import make_reduction, open_hr, write_lr
@@ -229,9 +231,12 @@ def degrade(
         raise OptionError("--scale must be at least 2")
     reduction = make_reduction(preset, scale, edges=edges, seed=seed)
     options = ResultOptions(format="png", suffix="", overwrite=overwrite)
-    jobs = batch.plan([str(folder)], f"{output}/", options, scale)
+    jobs = batch.plan([str(folder)], f"{output}/", options, scale, skip_existing=skip_existing)
     with Reporter(len(jobs), verb="done", json=False) as reporter:
         for job in jobs:
+            if job.kept:
+                reporter.keep(job)
+                continue
             with reporter.job(job) as report:
                 picture, size = open_hr(job, scale)
                 report.opened(picture, size)

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -66,12 +66,16 @@ def run(app: App) -> NoReturn:
         if help_all:
             formatter.show_all = True
             tokens = (*tokens, "--help")
+        tokens = _name_streams(tokens)
         return app(tokens, exit_on_error=False, result_action="return_value")
 
     try:
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # app.py had set another
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = app.meta(exit_on_error=False, result_action="return_value")
     except CycloptsError:
         code = 2  # cyclopts has said what is wrong
+        _hint_at_names(sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
     except OptionError as error:
@@ -86,6 +90,25 @@ def run(app: App) -> NoReturn:
         print(f"srgan: {one_line(error)}", file=sys.stderr)
         code = 1
     sys.exit(code or 0)
+
+
+def _name_streams(tokens: Sequence[str]) -> tuple[str, ...]:
+    """A lone "-" by the name of the stream that it means: cyclopts takes it for an option."""
+    named = list(tokens)
+    end = named.index("--") if "--" in named else len(named)
+    for i, token in enumerate(named[:end]):
+        if token == "-":
+            before = named[i - 1] if i else ""
+            named[i] = "/dev/stdout" if before in ("-o", "--output") else "/dev/stdin"
+    return tuple(named)
+
+
+def _hint_at_names(arguments: Sequence[str]) -> None:
+    """Say how to name a file whose name looks like an option."""
+    for name in arguments:
+        if name.startswith("-") and os.path.lexists(name):
+            advice = f"write ./{name}, or -- before all file names"
+            print(f"srgan: {name} is a file here: {advice}", file=sys.stderr)
 
 
 def _leave_cleanly_on_signals() -> None:

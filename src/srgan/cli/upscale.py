@@ -1,12 +1,21 @@
 """The `srgan upscale` command: parses, calls, prints."""
 
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Group, Parameter
 
 from srgan.engines.options import EngineOptions
-from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
+from srgan.errors import OptionError
+from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions, check_max_pixels
 from srgan.upscaling.options import AUTO
+
+if TYPE_CHECKING:
+    from srgan.pictures.images import Picture
+    from srgan.pictures.jobs import PictureJob
+    from srgan.upscaling.upscaler import Upscaler
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 UPSCALE_EXAMPLES = """\
@@ -19,6 +28,8 @@ Examples:
   srgan upscale "scans/*.png" --scale 2 --format webp --quality 85
 
   srgan upscale blurry.jpg --scale 1 -o sharper.jpg
+
+  srgan upscale - -o - --format png < photo.jpg > large.png
 
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage, 130 or 143 stopped by a signal. Add
 --debug for tracebacks.
@@ -37,6 +48,7 @@ def upscale(
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
     tta: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    skip_existing: bool = False,
     dry_run: bool = False,
     verbose: Annotated[bool, Parameter(alias="-v")] = False,
     json: bool = False,
@@ -45,8 +57,10 @@ def upscale(
 
     Args:
         inputs: Pictures, globs, or folders, which are searched recursively; subfolders are kept.
-        output: A file for one picture, or a folder; it is created if it does not exist. Default:
-            photo_x4.jpg beside photo.jpg, FOLDER_x4 beside a folder.
+            - reads one picture from standard input.
+        output: A file for one picture, or a folder; it is created if it does not exist. - writes
+            one picture to standard output, and messages to standard error. Default: photo_x4.jpg
+            beside photo.jpg, FOLDER_x4 beside a folder.
         model: A shipped model (see `srgan models`), a model file, another project's SRResNet
             checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
             at each picture and uses the blurry model for blurry, noisy and compressed ones.
@@ -55,31 +69,77 @@ def upscale(
             whose file names a partner.
         tta: Average over the 8 flips and rotations: 8 times slower, slightly better.
         max_pixels: Refuse pictures with more pixels.
+        skip_existing: Skip the pictures whose results exist: continue after a stop.
         dry_run: Print the plan and write nothing.
         verbose: Print which model each picture gets, and why.
-        json: Print one JSON object per picture, for other programs.
+        json: Print one JSON object per picture, for other programs. Not with -o -.
     """
     from srgan.cli.console import Reporter
     from srgan.pictures import jobs
     from srgan.upscaling import batch
     from srgan.upscaling.auto import ModelChooser
 
+    check_max_pixels(max_pixels)
     models = ModelChooser(model, detail, engine)
-    jobs = jobs.plan(inputs, output, result, models.scale)
+    planned = jobs.plan(inputs, output, result, models.scale, skip_existing=skip_existing)
+    data, out = _streams(planned[0], json) if planned else (None, None)
     verb = "can be done" if dry_run else "done"
-    if not dry_run and not all(job.problem for job in jobs):
+    if not dry_run and not all(job.problem or job.kept for job in planned):
         models.upscaler()  # what cannot run here fails before any work
-    with Reporter(len(jobs), verb=verb, json=json) as reporter:
-        for job in jobs:
+    with Reporter(len(planned), verb=verb, json=json, out=out) as reporter:
+        for job in planned:
+            if job.kept:
+                reporter.keep(job)
+                continue
             with reporter.job(job) as report:
-                picture, size = batch.inspect(job, result, models.scale, max_pixels)
+                picture, size = batch.inspect(job, result, models.scale, max_pixels, data)
                 report.opened(picture, size)
                 choice = models.choose(picture, same_size=size == picture.shape[:2])
                 report.chosen(*choice, explain=verbose)
                 if not dry_run:
                     upscaler, progress = models.upscaler(choice.model), report.progress
-                    notes = batch.run(
+                    write = batch.run if out is None else _write_to_stdout
+                    notes = write(
                         picture, size, job.target, upscaler, result, tta=tta, progress=progress
                     )
                     report.done(notes)
     return reporter.exit_code
+
+
+def _streams(job: "PictureJob", json: bool) -> tuple[bytes | None, TextIO | None]:
+    """The picture on standard input, and where messages go if it is not standard output."""
+    from srgan.pictures.jobs import STREAM
+
+    if job.target == STREAM:
+        if json:
+            raise OptionError("-o - and --json would both write to standard output")
+        if sys.stdout.isatty():
+            raise OptionError("-o - writes a picture: redirect standard output to a file or pipe")
+    data = None
+    if job.source == STREAM and not job.problem:
+        if not sys.stdin or sys.stdin.isatty():
+            raise OptionError("- reads a picture from standard input: pipe or redirect one there")
+        data = sys.stdin.buffer.read()
+    return data, sys.stderr if job.target == STREAM else None
+
+
+def _write_to_stdout(
+    picture: "Picture",
+    size: tuple[int, int],
+    _target: Path,
+    upscaler: "Upscaler",
+    options: ResultOptions,
+    *,
+    tta: bool,
+    progress: Callable[[float], None],
+) -> list[str]:
+    """Upscale one picture as `batch.run` does, but to standard output."""
+    from srgan.upscaling import batch
+
+    format = batch.format_of_stream(picture, options)
+    result, notes = batch.run_to_bytes(
+        picture, size, format, upscaler, options, tta=tta, progress=progress
+    )
+    sys.stdout.buffer.write(result)
+    sys.stdout.buffer.flush()
+    return notes

@@ -17,6 +17,10 @@ from srgan.pictures.images import (
 )
 from srgan.pictures.options import MAX_SCALE, ResultOptions
 
+# A job's source or target that is standard input or output.
+STREAM = Path("-")
+_STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0")
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1")
 _MAX_NAME = 255  # bytes, on nearly every file system
 
 
@@ -55,8 +59,10 @@ def plan(
     """Find the pictures and name their results; problems become jobs that say so.
 
     Args:
-        inputs: files, folders (searched recursively) and globs; each picture counts once.
-        output: a file for one picture, a folder, or None: beside each picture.
+        inputs: files, folders (searched recursively) and globs; each picture counts once. Or "-"
+            alone: one picture from standard input.
+        output: a file for one picture, a folder, or None: beside each picture. "-" is standard
+            output, for one picture.
         skip_existing: a result that exists is kept, instead of being a problem.
 
     Raises:
@@ -65,6 +71,8 @@ def plan(
     """
     if skip_existing and options.overwrite:
         raise OptionError("give either --overwrite or --skip-existing")
+    if output in _STANDARD_OUTPUT or any(name in _STANDARD_INPUT for name in inputs):
+        return [_stream_job(inputs, output, options, skip_existing)]
     several = len(inputs) > 1 or any(os.path.isdir(n) or glob.has_magic(n) for n in inputs)  # noqa: PTH112
     folder, file = _check_output_name(output, options, several=several)
     results = Path(os.path.realpath(folder)) if folder else None
@@ -80,11 +88,34 @@ def plan(
         if problem is None and first is not found.path:
             problem = _collision(found.path, target, first)
         problem = problem or _obstacle(key, target, unique)
-        exists = problem is None and os.path.lexists(target)
-        if exists and not (options.overwrite or skip_existing):
-            problem = f"{target}: exists; use --overwrite, --skip-existing or -o"
-        jobs.append(PictureJob(found.path, target, problem, kept=exists and skip_existing))
+        jobs.append(_job(found.path, target, problem, options, skip_existing))
     return jobs
+
+
+def _job(
+    source: Path, target: Path, problem: str | None, options: ResultOptions, skip_existing: bool
+) -> PictureJob:
+    exists = problem is None and os.path.lexists(target)
+    if exists and not (options.overwrite or skip_existing):
+        problem = f"{target}: exists; use --overwrite, --skip-existing or -o"
+    return PictureJob(source, target, problem, kept=exists and skip_existing)
+
+
+def _stream_job(
+    inputs: Sequence[str], output: str | None, options: ResultOptions, skip_existing: bool
+) -> PictureJob:
+    """The job of standard input, standard output, or both."""
+    if len(inputs) != 1 or os.path.isdir(inputs[0]) or glob.has_magic(inputs[0]):  # noqa: PTH112
+        raise OptionError("standard input and output hold one picture: give no others")
+    source = STREAM if inputs[0] in _STANDARD_INPUT else Path(inputs[0])
+    if output in _STANDARD_OUTPUT:
+        if options.format is not None:
+            _check_output_name(None, options, several=False)
+        return PictureJob(source, STREAM)
+    _, file = _check_output_name(output, options, several=False)
+    if file is None:
+        raise OptionError("standard input has no name: give -o FILE, or -o - for standard output")
+    return _job(source, file, _obstacle("", file, ()), options, skip_existing)
 
 
 def _collision(picture: Path, target: Path, first: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from srgan.pictures.images import (
+    FORMATS,
     Picture,
     PictureError,
     check_output,
@@ -16,16 +17,23 @@ from srgan.pictures.images import (
     output_format,
     write_picture,
 )
-from srgan.pictures.jobs import PictureJob, result_size
+from srgan.pictures.jobs import STREAM, PictureJob, result_size
 from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
 from srgan.upscaling.auto import ModelChooser
 from srgan.upscaling.upscaler import Upscaler
 
 
 def inspect(
-    job: PictureJob, options: ResultOptions, model_scale: int, max_pixels: int
+    job: PictureJob,
+    options: ResultOptions,
+    model_scale: int,
+    max_pixels: int,
+    data: bytes | None = None,
 ) -> tuple[Picture, tuple[int, int]]:
     """Open a job's picture, and find errors that can be known before any work.
+
+    Args:
+        data: the picture's file, where the job's source is standard input.
 
     Returns:
         The picture, and the (height, width) of its result.
@@ -35,10 +43,23 @@ def inspect(
     """
     if job.problem:
         raise PictureError(job.problem)
-    picture = open_picture(job.source, max_pixels)
+    if data is None:
+        picture = open_picture(job.source, max_pixels)
+    else:
+        picture = open_picture(data, max_pixels, name=str(job.source))
     size = result_size(picture, options, model_scale)
-    check_output(output_format(job.target), size[1], size[0], str(job.target))
+    format = format_of_stream(picture, options)
+    if job.target != STREAM:
+        format = output_format(job.target)
+    check_output(format, size[1], size[0], str(job.target))
     return picture, size
+
+
+def format_of_stream(picture: Picture, options: ResultOptions) -> str:
+    """The format of a result without a name: --format, the picture's, or PNG; a key of FORMATS."""
+    if options.format is not None:
+        return output_format(options.format)
+    return picture.format if picture.format in FORMATS else "png"
 
 
 @dataclass(frozen=True)
@@ -78,8 +99,29 @@ def upscale_bytes(
     size = result_size(picture, options, models.scale)
     choice = models.choose(picture, same_size=size == picture.shape[:2])
     upscaler = models.upscaler(choice.model)
-    result, notes = encode_picture(
-        name,
+    result, notes = run_to_bytes(
+        picture, size, format, upscaler, options, tta=tta, progress=progress
+    )
+    return Upscaled(result, size, [*picture.notes, *notes])
+
+
+def run_to_bytes(
+    picture: Picture,
+    size: tuple[int, int],
+    format: str,
+    upscaler: Upscaler,
+    options: ResultOptions,
+    *,
+    tta: bool = False,
+    progress: Callable[[float], None] = lambda _rows: None,
+) -> tuple[bytes, list[str]]:
+    """The bytes of the file that `run` would write, and its notes.
+
+    Args:
+        format: of the result, a key of FORMATS. The others are as in `run`.
+    """
+    return encode_picture(
+        picture.name,
         _rows(picture, size, upscaler, tta, progress),
         (*size, picture.shape[2]),
         picture.dtype,
@@ -87,7 +129,6 @@ def upscale_bytes(
         quality=options.quality,
         source=picture,
     )
-    return Upscaled(result, size, [*picture.notes, *notes])
 
 
 def run(

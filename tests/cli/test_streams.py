@@ -1,0 +1,126 @@
+"""Standard input and output, runs that continue, odd names, and an early Ctrl-C."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.command import Command
+
+
+def pipe(folder: Path, *arguments: object, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "srgan.cli", "upscale", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, input=data, capture_output=True, check=False)
+
+
+@pytest.fixture
+def expected(srgan: Command, photo: Path, small_model: Path) -> bytes:
+    """The PNG that the command writes into a file."""
+    done = srgan("upscale", photo, "-o", "expected.png", "--model", small_model)
+    assert done.returncode == 0, done.stderr
+    return photo.with_name("expected.png").read_bytes()
+
+
+@pytest.mark.parametrize("names", [("-", "-"), ("/dev/stdin", "/dev/stdout"), (None, "-")])
+def test_a_pipe(
+    photo: Path, small_model: Path, expected: bytes, names: tuple[str | None, str]
+) -> None:
+    """The picture has the bytes of the file, and nothing else is on standard output."""
+    source = names[0] or photo.name
+    arguments = (source, "-o", names[1], "--format", "png", "--model", small_model)
+    done = pipe(photo.parent, *arguments, data=photo.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected
+    assert b"120x96 -> 480x384" in done.stderr
+
+
+def test_the_format_of_a_pipe_is_the_pictures(photo: Path, small_model: Path) -> None:
+    done = pipe(photo.parent, "-", "-o", "-", "--model", small_model, data=photo.read_bytes())
+    assert done.stdout.startswith(b"\xff\xd8\xff")
+
+
+def test_from_standard_input_into_a_file(photo: Path, small_model: Path, expected: bytes) -> None:
+    arguments = ("-", "-o", "new.png", "--model", small_model)
+    done = pipe(photo.parent, *arguments, "--json", data=photo.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "done"
+    assert photo.with_name("new.png").read_bytes() == expected
+    again = pipe(photo.parent, *arguments, data=photo.read_bytes())
+    assert again.returncode == 1
+    assert b"exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("-", "-o", "-"), 1, b"the file is empty"),
+        (("-",), 2, b"give -o FILE, or -o -"),
+        (("-", "-o", "folder/"), 2, b"give -o FILE, or -o -"),
+        (("-", "photo.jpg", "-o", "-"), 2, b"one picture"),
+        ((".", "-o", "-"), 2, b"one picture"),
+        (("*.jpg", "-o", "-"), 2, b"one picture"),
+        (("photo.jpg", "-o", "-", "--json"), 2, b"--json"),
+        (("nothing.jpg", "-o", "-"), 1, b"no such file"),
+        (("photo.jpg", "-o", "-", "--format", "gif"), 2, b"no such format"),
+        (("photo.jpg", "--max-pixels", "-1"), 2, b"--max-pixels must be at least 1"),
+        (("photo.jpg", "--max-pixels", "0"), 2, b"--max-pixels must be at least 1"),
+        (("-dash.png",), 2, b"-dash.png is a file here: write ./-dash.png, or --"),
+    ],
+)
+def test_mistakes(photo: Path, arguments: tuple[str, ...], code: int, message: bytes) -> None:
+    photo.with_name("-dash.png").touch()
+    done = pipe(photo.parent, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_run_continues_after_a_stop(
+    srgan: Command, photo: Path, small_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "album").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "album" / name).write_bytes(photo.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.jpg").write_text("done before")
+    arguments = ("upscale", "album", "-o", "out", "--model", small_model, "--skip-existing")
+    done = srgan(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "1 of 2 pictures done, 1 skipped: their results exist\n"
+    assert (tmp_path / "out/a.jpg").read_text() == "done before"
+    with Image.open(tmp_path / "out/b.jpg") as image:
+        assert image.size == (480, 384)
+    again = srgan(*arguments, "--json")
+    assert again.returncode == 0
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == 2 * ["skipped"]
+    assert srgan(*arguments, "--overwrite").returncode == 2
+
+
+def test_degrade_continues_after_a_stop(srgan: Command, photo: Path, tmp_path: Path) -> None:
+    assert srgan("degrade", ".", "lr").returncode == 0
+    again = srgan("degrade", ".", "lr", "--skip-existing")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_ctrl_c_during_the_first_imports(tmp_path: Path) -> None:
+    """Whatever is being imported: nothing is printed, and the exit code is 130."""
+    script = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+wanted = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupting())
+from srgan.cli.app import main
+main()
+"""
+    for module in ("cyclopts", "rich.console", "srgan.cli.run", "numpy", "srgan.upscaling.batch"):
+        command = [sys.executable, "-c", script, module, "upscale", "nothing.jpg"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", ""), module
