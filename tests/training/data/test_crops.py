@@ -1,5 +1,6 @@
 import itertools
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -346,3 +347,19 @@ def test_signals_to_all_processes_reach_the_main_process_alone(
     assert output == "interrupted\n" and errors == ""
     assert process.returncode == 0
     wait_until_gone(children)
+
+
+def _read_a_batch(folder: Path) -> None:
+    loader = open_loader(find_pictures(folder), crop=CROP, batch_size=5, seed=0, workers=2)
+    next(iter(loader))  # and never closed
+
+
+def test_a_child_process_ends_with_an_open_loader(folder: Path) -> None:
+    """atexit does not run in a child of multiprocessing, and the workers block SIGTERM."""
+    child = multiprocessing.get_context("spawn").Process(target=_read_a_batch, args=(folder,))
+    child.start()
+    child.join(120)
+    ended = child.exitcode
+    if ended is None:
+        child.kill()
+    assert ended == 0

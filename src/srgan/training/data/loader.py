@@ -1,6 +1,5 @@
 """Batches of crops, decoded ahead by worker processes."""
 
-import atexit
 import functools
 import itertools
 import logging
@@ -10,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,7 @@ class CropLoader:
         self._dataset = dataset
         self._warned: set[str] = set()
         self._lifeline: Connection | None = None
+        self._at_exit: Finalize | None = None
         self._rounds: Iterator[Round]
         if workers > 0:
             self._rounds = self._start_workers(numbers, workers, lanes)
@@ -129,7 +130,9 @@ class CropLoader:
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None
-            atexit.unregister(self.close)
+        if self._at_exit is not None:
+            self._at_exit.cancel()
+            self._at_exit = None
         self._rounds = iter(())
 
     def _start_workers(
@@ -156,7 +159,9 @@ class CropLoader:
         with signals_blocked():
             made: Iterator[Round] = iter(loader)
         workers_end.close()
-        atexit.register(self.close)
+        # At the end of the process, before multiprocessing joins the workers. Unlike atexit's,
+        # this runs also in a process that multiprocessing has started.
+        self._at_exit = Finalize(None, self.close, exitpriority=10)
         return made
 
     def _read(self, batch_size: int, lanes: int, skipped: int) -> Iterator[Tensor]:
