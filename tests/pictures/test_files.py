@@ -60,8 +60,9 @@ def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
     with create(used):  # by a process that was suspended for two days
         for path in (old, young, other):
             path.touch()
+        two_days_ago = time.time() - 2 * DAY
         for path in (old, used, other):
-            os.utime(path, (time.time() - 2 * DAY,) * 2)
+            os.utime(path, (two_days_ago, two_days_ago))
         write(tmp_path / "a.png", "new")
         assert {path.name for path in tmp_path.iterdir()} == {
             "a.png",

@@ -160,6 +160,8 @@ class Reporter:
     def keep(self, job: PictureJob) -> None:
         """A picture whose result exists: there is nothing to do."""
         self._kept += 1
+        if self._total == 1 and not self._json:
+            print(f"{job.target}: exists; skipped", file=sys.stderr)
         if self._json:
             record = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
             print(json.dumps(record), file=self._out, flush=True)

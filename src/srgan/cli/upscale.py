@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Group, Parameter
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from srgan.upscaling.upscaler import Upscaler
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
+VERB = {False: "done", True: "can be done"}  # by dry_run
 UPSCALE_EXAMPLES = """\
 Examples:
 
@@ -64,12 +64,11 @@ def upscale(
         model: A shipped model (see `srgan models`), a model file, another project's SRResNet
             checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
             at each picture and uses the blurry model for blurry, noisy and compressed ones.
-        detail: From 0 (faithful to the picture) to 1 (all the texture that the model invents).
-            Default: the model's own, 0.95 for srgan-x4, 1 for srgan-blurry-x4. Only for models
-            whose file names a partner.
+        detail: From 0 (faithful) to 1 (all the texture that the model invents), for models with a
+            partner. Default: 0.95 for srgan-x4, 1 for srgan-blurry-x4.
         tta: Average over the 8 flips and rotations: 8 times slower, slightly better.
         max_pixels: Refuse pictures with more pixels.
-        skip_existing: Skip the pictures whose results exist: continue after a stop.
+        skip_existing: Skip pictures whose results exist, to continue after a stop.
         dry_run: Print the plan and write nothing.
         verbose: Print which model each picture gets, and why.
         json: Print one JSON object per picture, for other programs. Not with -o -.
@@ -83,10 +82,9 @@ def upscale(
     models = ModelChooser(model, detail, engine)
     planned = jobs.plan(inputs, output, result, models.scale, skip_existing=skip_existing)
     data, out = _streams(planned[0], json) if planned else (None, None)
-    verb = "can be done" if dry_run else "done"
     if not dry_run and not all(job.problem or job.kept for job in planned):
         models.upscaler()  # what cannot run here fails before any work
-    with Reporter(len(planned), verb=verb, json=json, out=out) as reporter:
+    with Reporter(len(planned), verb=VERB[dry_run], json=json, out=out) as reporter:
         for job in planned:
             if job.kept:
                 reporter.keep(job)
@@ -97,12 +95,8 @@ def upscale(
                 choice = models.choose(picture, same_size=size == picture.shape[:2])
                 report.chosen(*choice, explain=verbose)
                 if not dry_run:
-                    upscaler, progress = models.upscaler(choice.model), report.progress
-                    write = batch.run if out is None else _write_to_stdout
-                    notes = write(
-                        picture, size, job.target, upscaler, result, tta=tta, progress=progress
-                    )
-                    report.done(notes)
+                    upscaler = models.upscaler(choice.model)
+                    report.done(_write(picture, size, job, upscaler, result, tta, report.progress))
     return reporter.exit_code
 
 
@@ -123,19 +117,21 @@ def _streams(job: "PictureJob", json: bool) -> tuple[bytes | None, TextIO | None
     return data, sys.stderr if job.target == STREAM else None
 
 
-def _write_to_stdout(
+def _write(
     picture: "Picture",
     size: tuple[int, int],
-    _target: Path,
+    job: "PictureJob",
     upscaler: "Upscaler",
     options: ResultOptions,
-    *,
     tta: bool,
     progress: Callable[[float], None],
 ) -> list[str]:
-    """Upscale one picture as `batch.run` does, but to standard output."""
+    """Upscale one picture to its file, or to standard output; returns notes."""
+    from srgan.pictures.jobs import STREAM
     from srgan.upscaling import batch
 
+    if job.target != STREAM:
+        return batch.run(picture, size, job.target, upscaler, options, tta=tta, progress=progress)
     format = batch.format_of_stream(picture, options)
     result, notes = batch.run_to_bytes(
         picture, size, format, upscaler, options, tta=tta, progress=progress
