@@ -56,8 +56,7 @@ def upscale(
     """Upscale pictures: photo.jpg becomes photo_x4.jpg.
 
     Args:
-        inputs: Pictures, globs, or folders, which are searched recursively; subfolders are kept.
-            - reads one picture from standard input.
+        inputs: Pictures, globs, or folders (searched recursively); - reads standard input.
         output: A file for one picture, or a folder; it is created if it does not exist. - writes
             one picture to standard output, and messages to standard error. Default: photo_x4.jpg
             beside photo.jpg, FOLDER_x4 beside a folder.
