@@ -1,7 +1,9 @@
 """Opens picture files of every input format as upright gray or RGB images of libvips."""
 
+import contextlib
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,8 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from srgan.pictures.codec.formats import INPUT_FORMATS, recognise
+from srgan.pictures.codec.jpeg_header import mended
+from srgan.pictures.codec.proof import DamageError, check_pixels, messages
 from srgan.pictures.codec.rowstream import load_vips
-from srgan.pictures.codec.tiff import pixels_end
+from srgan.pictures.codec.tiff import Directory, read_directory
 from srgan.pictures.files import (
     PictureError,
     TooManyPixelsError,
@@ -60,23 +64,29 @@ def decode(
     vips = load_vips()
     vips.vips_lib.vips_error_clear()
     handle: Any = None
+    directory: Directory | None = None
     try:
         if format == "bmp":
             image = _read_bmp(name, file, max_pixels)
         else:
             if format == "tiff":
-                _check_tiff_is_whole(name, file)
+                directory = _read_whole_tiff(name, file)
+            source = (mended(file) if format == "jpeg" else None) or source
             handle = (
                 vips.Source.new_from_memory(source)
                 if isinstance(source, bytes)
                 else vips.Source.new_from_file(os.fsencode(source))
             )
-            image = _load(handle, format, unlimited=unlimited)
+            image, known = _load(handle, format, directory, unlimited=unlimited)
             _check_size(name, image.width, image.height, max_pixels)
-        image, notes = _normalise(name, image, format)
+            if known is not None:
+                check_pixels(image, known)
+        image, notes = _normalise(name, image, format, directory)
         region = vips.Region.new(image)
         if format == "heic":
             region.fetch(0, 0, 1, 1)  # the codec may be missing; only decoding shows that
+    except DamageError as error:
+        raise decode_error(name, format, str(error)) from error
     except vips.Error as error:
         raise decode_error(name, format, error.detail) from error
     return Decoded(image, format, notes, region, handle)
@@ -95,18 +105,42 @@ def _format(name: str, head: bytes) -> str:
     return format
 
 
-def _load(source: Any, format: str, *, unlimited: bool) -> Any:
-    """A pyvips.Image of everything but BMP. libvips decodes it later."""
+def _load(
+    source: Any, format: str, directory: Directory | None, *, unlimited: bool
+) -> tuple[Any, set[str] | None]:
+    """A pyvips.Image of everything but BMP. libvips decodes it later.
+
+    Returns:
+        The image, and what libvips said if it opens the file only with warnings; else None.
+    """
     loader = {"heic": "heif", "avif": "heif"}.get(format, format)
+    load = getattr(load_vips().Image, f"{loader}load_source")
     options: dict[str, Any] = {"access": "random", "fail_on": "truncated"}
-    if format == "tiff":
-        # With less than "error" libvips reads missing strips of a TIFF as black. Without
-        # "unlimited" it refuses strips of more than 50 MB, which scanners write; the limit on
-        # pixels protects instead.
-        options |= {"fail_on": "error", "unlimited": True}
+    if directory is not None:
+        # Without "unlimited" libvips refuses strips of more than 50 MB, which scanners write; the
+        # limit on pixels protects instead.
+        return _load_tiff(lambda level: load(source, fail_on=level, unlimited=True), directory)
+    if format == "jpeg":
+        options["fail_on"] = "warning"  # with less, a JPEG that ends early is half gray
     elif format in ("png", "avif", "heic"):
         options["unlimited"] = unlimited
-    return getattr(load_vips().Image, f"{loader}load_source")(source, **options)
+    return load(source, **options), None
+
+
+def _load_tiff(load: Callable[[str], Any], directory: Directory) -> tuple[Any, set[str] | None]:
+    """As `_load`. With less than "warning" libvips reads damaged tiles as black."""
+    if not directory.old_lzw:
+        with contextlib.suppress(load_vips().Error):
+            with messages() as said:
+                image = load("warning")
+            if not said:
+                return image, None
+    with messages() as said:
+        image = load("error")
+    if any("TIFF_SETGET_UNDEFINED" in text for text in said):
+        # A tag of an unknown type: TIFF 6.0, page 16, tells readers to skip it.
+        image = load("truncated")
+    return image, said
 
 
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
@@ -116,14 +150,20 @@ def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _check_tiff_is_whole(name: str, file: BinaryIO) -> None:
-    """Raise PictureError if a TIFF is cut short: libvips always reads missing tiles as black."""
+def _read_whole_tiff(name: str, file: BinaryIO) -> Directory:
+    """The first directory of a TIFF. libvips reads missing tiles as black, so check its end.
+
+    Raises:
+        PictureError: the file is cut short.
+    """
     try:
-        missing = pixels_end(file) > file.seek(0, os.SEEK_END)
+        directory = read_directory(file)
+        missing = directory.pixels_end > file.seek(0, os.SEEK_END)
     except (struct.error, OverflowError, MemoryError, ValueError):
-        missing = True
-    if missing:
+        missing, directory = True, None
+    if missing or directory is None:
         raise decode_error(name, "tiff", "premature end")
+    return directory
 
 
 def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
@@ -143,8 +183,13 @@ def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
     return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4)
 
 
-def _normalise(name: str, image: Any, format: str) -> tuple[Any, tuple[str, ...]]:
+def _normalise(
+    name: str, image: Any, format: str, directory: Directory | None
+) -> tuple[Any, tuple[str, ...]]:
     """Convert an image to upright gray or RGB, 8 or 16 bits, at most one alpha.
+
+    Args:
+        directory: of a TIFF: it says which channels are alpha.
 
     Returns:
         The image, and a note for the user on each conversion that loses something.
@@ -154,8 +199,8 @@ def _normalise(name: str, image: Any, format: str) -> tuple[Any, tuple[str, ...]
     if pages > 1:
         unit = "pages" if format == "tiff" else "frames"
         notes.append(f"only the first of {pages} {unit} is used")
-    image = image.autorot()
-    if image.interpretation == "cmyk":
+    image = _without_extras(image.autorot(), directory, notes)
+    if image.interpretation == "cmyk" and image.format in PIXEL_TYPES:
         notes.append("CMYK converted to sRGB")
         image = image.icc_transform(
             "srgb",
@@ -172,10 +217,34 @@ def _normalise(name: str, image: Any, format: str) -> tuple[Any, tuple[str, ...]
         raise PictureError(
             f"{name}: its pixels are of type {image.format}: save it with 8 or 16 bits a channel"
         )
-    colours = 1 if image.bands < 3 or image.interpretation in ("b-w", "grey16") else 3
-    if image.bands > 4 or (colours == 1 and image.bands > 2):
-        kind = "gray" if colours == 1 else "RGB"
-        notes.append(f"only the {kind} of {image.bands} channels is used")
-        image = image.extract_band(0, n=colours)
     spaces = ("b-w", "grey16") if image.bands < 3 else ("srgb", "rgb16")
     return image.copy(interpretation=spaces[image.format == "ushort"]), tuple(notes)
+
+
+def _without_extras(image: Any, directory: Directory | None, notes: list[str]) -> Any:
+    """Leave out the channels that are neither colour nor alpha, with a note.
+
+    In TIFF the tag ExtraSamples says which channel is alpha. Others are spot colours, selections,
+    or near infrared.
+    """
+    if image.interpretation == "cmyk":
+        colours, kind = 4, "CMYK"
+    elif image.bands < 3 or image.interpretation in ("b-w", "grey16"):
+        colours, kind = 1, "gray"
+    else:
+        colours, kind = 3, "RGB"
+    extras = range(image.bands - colours)
+    if not extras:
+        return image
+    if directory is None:
+        alphas = [0]
+    elif directory.samples < image.bands:  # libvips made an alpha up
+        return image.extract_band(0, n=colours)
+    else:
+        alphas = [extra for extra in extras if directory.is_alpha(extra)]
+    if alphas and len(extras) == 1:
+        return image
+    kind += " and alpha" if alphas else ""
+    notes.append(f"only the {kind} of {image.bands} channels is used")
+    kept = image.extract_band(0, n=colours)
+    return kept.bandjoin(image.extract_band(colours + alphas[0])) if alphas else kept

@@ -1,7 +1,7 @@
-"""Two parts of TIFF that libvips lacks: a header for raw pixels, and a check for a cut file."""
+"""What libvips lacks of TIFF: a header for raw pixels, and a look at the first directory."""
 
 import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -10,6 +10,7 @@ _STRIP_BYTES = 1 << 18
 _TYPE_CODES = {"H": 3, "I": 4, "Q": 16}  # struct's letter -> TIFF's SHORT, LONG, LONG8
 _LETTERS = {code: letter for letter, code in _TYPE_CODES.items()}
 _OFFSETS, _SIZES = (273, 324), (279, 325)  # of strips, of tiles
+_ALPHA_KINDS = (1, 2)  # of ExtraSamples: associated (premultiplied) and unassociated alpha
 
 
 def tiff_header(shape: tuple[int, int, int], dtype: np.dtype) -> bytes:
@@ -59,21 +60,71 @@ def _size(code: str, values: list[int]) -> int:
     return struct.calcsize(f"<{len(values)}{code}")
 
 
-def pixels_end(file: BinaryIO) -> int:
-    """The offset of the end of the last strip or tile of the first page; 0 if it is not stated.
+@dataclass(frozen=True)
+class Directory:
+    """The first directory of a TIFF.
+
+    Attributes:
+        tags: the numbers of all its tags.
+        values: of the tags with whole numbers that srgan needs, by number.
+        old_lzw: its first strip has the LZW of before TIFF 5. Only libtiff's warning says so.
+    """
+
+    tags: frozenset[int]
+    values: dict[int, tuple[int, ...]]
+    old_lzw: bool
+
+    def first(self, tag: int, default: int) -> int:
+        return next(iter(self.values.get(tag, ())), default)
+
+    @property
+    def samples(self) -> int:
+        """Channels per pixel."""
+        return self.first(277, 1)
+
+    def is_alpha(self, extra: int) -> bool:
+        """Whether a channel beyond the colours is alpha; `extra` counts them from 0."""
+        kinds = self.values.get(338, ())
+        return extra < len(kinds) and kinds[extra] in _ALPHA_KINDS
+
+    @property
+    def pixels_end(self) -> int:
+        """The offset of the end of the last strip or tile; 0 if it is not stated."""
+        for offsets, sizes in zip(_OFFSETS, _SIZES, strict=True):
+            if offsets in self.values and sizes in self.values:
+                stated = self.values[sizes]
+                needed = [min(pair) for pair in zip(stated, self._raw_sizes(offsets), strict=False)]
+                ends = zip(self.values[offsets], needed or stated, strict=False)
+                return max(map(sum, ends), default=0)
+        return 0
+
+    def _raw_sizes(self, offsets: int) -> list[int]:
+        """The bytes that each strip or tile needs without compression; empty if compressed.
+
+        Some writers state more than that, and more than the file has.
+        """
+        if self.first(259, 1) != 1:
+            return []
+        width, height, samples = self.first(256, 0), self.first(257, 0), self.samples
+        count, planar = len(self.values[offsets]), self.first(284, 1) == 2
+        bits = max(self.values.get(258, (1,))) * (1 if planar else samples)
+        if offsets == 324:
+            return [(self.first(322, 0) * bits + 7) // 8 * self.first(323, 0)] * count
+        rows = min(self.first(278, height), height)
+        per_plane = -(-height // max(rows, 1))
+        tops = [index % max(per_plane, 1) * rows for index in range(count)]
+        return [(width * bits + 7) // 8 * min(rows, height - top) for top in tops]
+
+
+_WANTED = {*_OFFSETS, *_SIZES, 256, 257, 258, 259, 277, 278, 284, 322, 323, 338}
+
+
+def read_directory(file: BinaryIO) -> Directory:
+    """Read the first directory of a TIFF.
 
     Raises:
-        struct.error: the header itself is cut short.
+        struct.error, OverflowError, MemoryError, ValueError: the header itself is cut short.
     """
-    tags = dict(_read_tags(file))
-    for offsets, sizes in zip(_OFFSETS, _SIZES, strict=True):
-        if offsets in tags and sizes in tags:
-            return max(map(sum, zip(tags[offsets], tags[sizes], strict=False)), default=0)
-    return 0
-
-
-def _read_tags(file: BinaryIO) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield the tags of the first directory that hold offsets and sizes of strips or tiles."""
     order = "<" if file.read(2) == b"II" else ">"
 
     def read(letters: str) -> tuple[int, ...]:
@@ -84,12 +135,20 @@ def _read_tags(file: BinaryIO) -> Iterator[tuple[int, tuple[int, ...]]]:
     file.seek(read("Q" if big else "I")[0])
     (entries,) = read("Q" if big else "H")
     start, length = file.tell(), 20 if big else 12
+    tags: set[int] = set()
+    values: dict[int, tuple[int, ...]] = {}
     for entry in range(entries):
         file.seek(start + entry * length)
         tag, code = read("HH")
         (count,) = read("Q" if big else "I")
+        tags.add(tag)
         letter = _LETTERS.get(code)
-        if tag in _OFFSETS + _SIZES and letter is not None:
+        if tag in _WANTED and tag not in values and letter is not None:
             if struct.calcsize(order + letter) * count > (8 if big else 4):
                 file.seek(read("Q" if big else "I")[0])
-            yield tag, read(f"{count}{letter}")
+            values[tag] = read(f"{count}{letter}")
+    strips = next((values[tag] for tag in _OFFSETS if values.get(tag)), (0,))
+    file.seek(strips[0])
+    begin = file.read(2)
+    old_lzw = values.get(259) == (5,) and begin[:1] == b"\0" and bool(begin[1:] and begin[1] & 1)
+    return Directory(frozenset(tags), values, old_lzw)
