@@ -1,11 +1,19 @@
 """Conversions of images as pure functions on arrays: number types, gray, alpha, PIL images."""
 
+import copy
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-FILL_RADIUS = 4  # transparent pixels this close to visible ones get their colour
+from srgan.pictures.resample import bicubic, resize_rows
+
+FILL_RADIUS = 4  # faint pixels this close to more visible ones get their colour
+
+
+_ORIENTATION = 0x0112  # EXIF's tag
 
 
 class Pixels(Protocol):
@@ -19,21 +27,87 @@ class Pixels(Protocol):
 
 
 def fill_transparent(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Give invisible pixels the mean colour of the visible pixels around them.
+    """Give faint pixels the mean colour of the more visible pixels around them.
 
-    Files store some colour, mostly black, where alpha is 0. It would bleed into the edge as a
-    dark fringe. The mean is weighted by alpha. The network then sees no edge where only alpha has
-    an edge.
+    Files store some colour, mostly black, where alpha is 0 or nearly 0. It would bleed into the
+    edge as a fringe. The mean is weighted by alpha. The network then sees no edge where only alpha
+    has an edge. A pixel keeps its colour if its alpha is at least half of the largest around it.
 
     Args:
         colour: (H, W, C) float, not multiplied by alpha.
         alpha: (H, W, 1) in [0, 1].
     """
-    if alpha.min() > 0:
+    if alpha.min() == alpha.max():
         return colour
-    weight = _box_sum(alpha)
-    near = _box_sum(colour * alpha) / np.maximum(weight, 1e-6)
-    return np.where(alpha > 0, colour, near).astype(colour.dtype)
+    own = np.minimum(2 * alpha / np.maximum(_box_max(alpha), 1e-6), 1)
+    own[_box_max(alpha) == 0] = 1
+    if own.min() == 1:
+        return colour
+    near = _box_sum(colour * alpha) / np.maximum(_box_sum(alpha), 1e-6)
+    return np.where(own < 1, own * colour + (1 - own) * near, colour).astype(colour.dtype)
+
+
+def restore_hidden(
+    target: np.ndarray,
+    hidden: np.ndarray,
+    filled: np.ndarray,
+    window: tuple[slice, slice],
+    scale: int,
+) -> None:
+    """Put the colours of invisible pixels back that `fill_transparent` has replaced.
+
+    Textures and masks store colours under alpha 0 that other programs use. They are enlarged by
+    bicubic in invisible pixels within FILL_RADIUS of replaced ones. Elsewhere the network saw them.
+
+    Args:
+        target: (h, w, C + 1), a window of the upscaled picture, alpha last. It is changed.
+        hidden: (H, W, C) float in [0, 1], the picture's own colours.
+        filled: (H, W, C), the result of `fill_transparent`.
+        window: rows and columns of `target` in the (scale * H, scale * W) pixels of SR.
+    """
+    changed = np.any(filled != hidden, 2, keepdims=True).astype(np.float32)
+    near = (_box_sum(changed) > 0).repeat(scale, 0).repeat(scale, 1)[window]
+    place = (near & (target[..., -1:] == 0))[..., 0]
+    if place.any():
+        own = np.empty_like(target[..., :-1])
+        height, width, _ = hidden.shape
+        quantise(bicubic(hidden, height * scale, width * scale)[window], own)
+        target[..., :-1][place] = own[place]
+
+
+def resize_alpha_rows(
+    blocks: Iterable[np.ndarray], shape: tuple[int, int], target: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """`resample.resize_rows` for pictures with alpha, the last band.
+
+    Alpha weighs the visible colours, so hidden ones do not bleed into them. Hidden colours and
+    opaque ones are resized by themselves.
+    """
+    top = 1.0
+
+    def weighted(block: np.ndarray) -> np.ndarray:
+        nonlocal top
+        top = float(levels(block.dtype))
+        colour, alpha = np.split(block.astype(np.float32), [-1], 2)
+        return np.concatenate([colour * (alpha / np.float32(top)), colour, alpha], 2)
+
+    for block in resize_rows(map(weighted, blocks), shape, target):
+        bands = block.shape[2] // 2
+        product, colour, alpha = np.split(block, [bands, 2 * bands], 2)
+        opacity = alpha / top
+        translucent = (opacity > 1e-5) & (np.abs(opacity - 1) > 1e-6)
+        visible = (product / np.where(translucent, opacity, 1)).clip(0, top)
+        yield np.concatenate([np.where(translucent, visible, colour), alpha], 2)
+
+
+def _box_max(image: np.ndarray) -> np.ndarray:
+    """Maximum over the square that reaches FILL_RADIUS pixels from each pixel."""
+    for axis in (0, 1):
+        padding = [(FILL_RADIUS, FILL_RADIUS) if a == axis else (0, 0) for a in range(3)]
+        padded = np.pad(image, padding)
+        shifts = (range(k, k + image.shape[axis]) for k in range(2 * FILL_RADIUS + 1))
+        image = reduce(np.maximum, (padded.take(s, axis) for s in shifts))
+    return image
 
 
 def _box_sum(image: np.ndarray) -> np.ndarray:
@@ -103,11 +177,13 @@ def check_array(array: np.ndarray) -> np.ndarray:
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
-    """A PIL image to an array (H, W, bands): gray or RGB, with or without alpha.
+    """A PIL image to an array (H, W, bands): upright, gray or RGB, with or without alpha.
 
     Raises:
         TypeError: the mode is I or F, whose range of values is unknown.
     """
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return np.asarray(image, np.uint16)[..., None]
     mode = image.mode
@@ -124,8 +200,20 @@ def from_pil(image: Image.Image) -> np.ndarray:
 
 
 def to_pil(array: np.ndarray, source: Image.Image) -> Image.Image:
-    """An array (H, W, bands) to a PIL image with the colour profile of the source."""
+    """An array (H, W, bands) to a PIL image with the metadata of the source.
+
+    Its EXIF says upright, as `from_pil` has turned the picture.
+    """
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    exif = source.getexif()
+    if len(exif):
+        if _ORIENTATION in exif:
+            exif = copy.copy(exif)
+            exif[_ORIENTATION] = 1
+        image.info["exif"] = exif.tobytes()
+    for name in ("dpi", "xmp"):
+        if name in source.info:
+            image.info[name] = source.info[name]
     if "icc_profile" in source.info and source.mode != "CMYK":
         image.info["icc_profile"] = source.info["icc_profile"]
     return image

@@ -13,7 +13,14 @@ import numpy as np
 
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.options import MIN_TILE
-from srgan.pictures.pixels import Pixels, fill_transparent, quantise, result_type, unit_range
+from srgan.pictures.pixels import (
+    Pixels,
+    fill_transparent,
+    quantise,
+    restore_hidden,
+    result_type,
+    unit_range,
+)
 from srgan.pictures.resample import bicubic
 from srgan.upscaling.tiles import (
     TAIL_HEIGHT,
@@ -136,6 +143,7 @@ class TiledRun:
         pixels = unit_range(self.image[row.read, column.read])
         has_alpha = pixels.shape[2] in (2, 4)
         colour = pixels[..., :-1] if has_alpha else pixels
+        hidden = colour
         if has_alpha:
             colour = fill_transparent(colour, pixels[..., -1:])
         lr = np.broadcast_to(colour, (*colour.shape[:2], 3)).transpose(2, 0, 1)[None]
@@ -149,6 +157,9 @@ class TiledRun:
             height, width, _ = pixels.shape
             alpha = bicubic(pixels[..., -1:], height * scale, width * scale)
             quantise(alpha[row.valid(scale), column.valid(scale)], target[..., -1:])
+            if colour is not hidden:
+                window = row.valid(scale), column.valid(scale)
+                restore_hidden(target, hidden, colour, window, scale)
 
     def _finite_parts(
         self,

@@ -28,6 +28,7 @@ from srgan.pictures.pixels import (
     from_pil,
     levels,
     quantise,
+    resize_alpha_rows,
     result_type,
     to_pil,
 )
@@ -199,7 +200,9 @@ class Upscaler:
             return
         # More levels than the result has, so that rounding twice does not show.
         wide = np.dtype(np.uint16 if image.dtype.kind == "u" else np.float32)
-        for block in resize_rows(self._bands(image, wide, tta, progress), native, size):
+        bands = self._bands(image, wide, tta, progress)
+        resize = resize_alpha_rows if image.shape[2] in (2, 4) else resize_rows
+        for block in resize(bands, native, size):
             result = np.empty(block.shape, result_type(image.dtype))
             quantise(block / levels(wide), result)
             yield result
