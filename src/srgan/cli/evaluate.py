@@ -240,6 +240,5 @@ def degrade(
             with reporter.job(job) as report:
                 picture, size = open_hr(job, scale)
                 report.opened(picture, size)
-                write_lr(picture, job, reduction, output, overwrite=overwrite)
-                report.done([])
+                report.done(write_lr(picture, job, reduction, output, overwrite=overwrite))
     return reporter.exit_code

@@ -74,11 +74,14 @@ def open_hr(job: PictureJob, scale: int) -> tuple[Picture, tuple[int, int]]:
 
 def write_lr(
     picture: Picture, job: PictureJob, reduction: Reduction, output: Path, *, overwrite: bool
-) -> None:
+) -> list[str]:
     """Write the LR of a picture as an 8-bit RGB PNG. HR is cropped to a multiple of the scale.
 
     Args:
         output: the folder of all LR pictures. The path of a file below it is the picture's name.
+
+    Returns:
+        Notes for the user on what LR does not hold.
 
     Raises:
         PictureError: the reason; no partial file stays behind.
@@ -88,3 +91,6 @@ def write_lr(
     lr = reduction.apply(hr, job.target.relative_to(output).as_posix())
     make_folder(job.target.parent)
     write_picture(job.target, [lr], lr.shape, lr.dtype, format="png", overwrite=overwrite)
+    notes = ["LR is RGB without transparency"] if picture.shape[2] in (2, 4) else []
+    notes += ["16 bits rounded to 8"] if picture.dtype == np.uint16 else []
+    return notes + [f"{name} is not kept in LR" for name in picture.metadata_names]

@@ -93,19 +93,11 @@ def encode_error(name: Path | str, text: str) -> PictureError:
     return StorageError(f"{name}: it cannot be written{_phrase(text)}: try --format png")
 
 
-def decode_error(name: str, format: str, text: str) -> PictureError:
-    """The error for libvips' message while reading.
-
-    Args:
-        format: the picture's, as `recognise` names it.
-    """
+def decode_error(name: str, text: str) -> PictureError:
+    """The error for libvips' message while reading."""
     if os.strerror(errno.ENOSPC) in text:
         return StorageError(
             f"{name}: there is no room to decode it: free some space in the TMPDIR folder"
-        )
-    if format == "heic":
-        return UnknownFormatError(
-            f"{name}: HEIC cannot be decoded here: convert it to JPEG or PNG first"
         )
     if "bad labq" in text:
         reason = "LAB with 8 bits cannot be read: save it as RGB"
@@ -119,6 +111,7 @@ def decode_error(name: str, format: str, text: str) -> PictureError:
 def _phrase(text: str) -> str:
     """The last informative line of libvips' error text, without prefix, in parentheses."""
     lines = [line.strip().split(": ", 1)[-1] for line in text.splitlines()]
+    lines = [line.removeprefix("source input: ") for line in lines if "unable to" not in line]
     lines = [line[:100] for line in lines if len(line.split()) > 1]
     return f" ({lines[-1]})" if lines else ""
 

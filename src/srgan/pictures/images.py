@@ -18,6 +18,7 @@ import numpy as np
 
 from srgan.pictures.codec.decode import PIXEL_TYPES, decode
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
+from srgan.pictures.codec.extras import Extras
 from srgan.pictures.codec.formats import (
     FORMATS,
     INPUT_FORMATS,
@@ -69,10 +70,11 @@ class Picture:
         name: the path, or the name that was given with bytes.
         shape: height, width, bands. 1 band is gray, 2 gray and alpha, 3 RGB, 4 RGBA.
         dtype: uint8 or uint16.
-        format: of the source, one of INPUT_FORMATS or "heic".
+        format: of the source, one of INPUT_FORMATS, "heic" or "jxl".
         notes: for the user: conversions, and parts of the source that were left out.
         image: the pyvips.Image, with the source's metadata.
         source: the path or the bytes.
+        extras: what libvips does not pass on of the source.
     """
 
     name: str
@@ -82,12 +84,18 @@ class Picture:
     notes: tuple[str, ...]
     image: Any = field(repr=False)
     source: Path | bytes = field(repr=False)
+    extras: Extras = field(repr=False)
     _region: Any = field(repr=False)
     _handle: Any = field(repr=False)  # the source from which libvips reads, kept open
 
     def open_file(self) -> BinaryIO:
         """Open the source file, undecoded, at its first byte."""
         return _file_of(self.source)
+
+    @property
+    def metadata_names(self) -> list[str]:
+        """The kinds of metadata that the source has: "ICC", "EXIF", "XMP", "IPTC", "text", ..."""
+        return _metadata(self).names
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """The pixels of a window, (h, w, bands).
@@ -106,7 +114,7 @@ class Picture:
         try:
             pixels = self._region.fetch(left, top, size[1], size[0])
         except vips.Error as error:
-            raise decode_error(self.name, self.format, error.detail) from error
+            raise decode_error(self.name, error.detail) from error
         return np.frombuffer(pixels, self.dtype).reshape(size)
 
 
@@ -115,7 +123,7 @@ def open_picture(
 ) -> Picture:
     """Open a picture file, or the bytes of one. Its content tells the format, not its suffix.
 
-    This reads and checks only the header, except for BMP.
+    This reads and checks only the header, except for what Pillow reads.
 
     Args:
         max_pixels: the limit for width x height.
@@ -145,6 +153,7 @@ def open_picture(
         found.notes,
         image,
         source,
+        found.extras,
         found.region,
         found.handle,
     )
@@ -183,7 +192,8 @@ def write_picture(
         dtype: uint8 or uint16.
         format: a key of FORMATS.
         quality: 1 to 100, for lossy formats; None for the format's default.
-        source: the picture whose ICC profile, EXIF, XMP, IPTC and resolution are copied.
+        source: the picture whose ICC profile, EXIF, XMP, IPTC, resolution, colour labels
+            and text are copied.
         overwrite: replace an existing file.
 
     Raises:
@@ -221,4 +231,4 @@ def encode_picture(
 
 
 def _metadata(source: Picture | None) -> Metadata:
-    return Metadata() if source is None else read_metadata(source.image)
+    return Metadata() if source is None else read_metadata(source.image, source.extras)

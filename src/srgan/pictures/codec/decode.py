@@ -1,6 +1,7 @@
 """Opens picture files of every input format as upright gray or RGB images of libvips."""
 
 import contextlib
+import functools
 import os
 import struct
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from srgan.pictures.codec.extras import Extras, read_extras
 from srgan.pictures.codec.formats import INPUT_FORMATS, recognise
-from srgan.pictures.codec.jpeg_header import mended
+from srgan.pictures.codec.jpeg_header import JpegHeader, read_header
 from srgan.pictures.codec.proof import DamageError, check_pixels, messages
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.codec.tiff import Directory, read_directory
@@ -22,6 +24,7 @@ from srgan.pictures.files import (
     decode_error,
 )
 
+CheckSize = Callable[[int, int], None]  # of width and height; raises PictureError
 # The pixel types that srgan reads, by libvips' names.
 PIXEL_TYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
@@ -35,7 +38,8 @@ class Decoded:
         format: of the source, as `recognise` names it.
         notes: for the user: conversions, and parts of the source that were left out.
         region: the pyvips.Region that decodes windows of the image.
-        handle: the pyvips.Source from which libvips reads; None for BMP.
+        handle: the pyvips.Source from which libvips reads; None for what Pillow reads.
+        extras: what libvips does not pass on.
     """
 
     image: Any
@@ -43,12 +47,13 @@ class Decoded:
     notes: tuple[str, ...]
     region: Any
     handle: Any
+    extras: Extras
 
 
 def decode(
     name: str, source: Path | bytes, file: BinaryIO, max_pixels: int, *, unlimited: bool
 ) -> Decoded:
-    """Open a picture. This reads and checks only the header, except for BMP.
+    """Open a picture. This reads and checks only the header, except for what Pillow reads.
 
     Args:
         name: the picture's, for errors.
@@ -63,33 +68,37 @@ def decode(
     file.seek(0)
     vips = load_vips()
     vips.vips_lib.vips_error_clear()
+    check = functools.partial(_check_size, name, max_pixels)
     handle: Any = None
     directory: Directory | None = None
+    header: JpegHeader | None = None
     try:
-        if format == "bmp":
-            image = _read_bmp(name, file, max_pixels)
-        else:
-            if format == "tiff":
-                directory = _read_whole_tiff(name, file)
-            source = (mended(file) if format == "jpeg" else None) or source
+        if format == "tiff":
+            directory = _read_whole_tiff(name, file)
+            file.seek(0)
+        image = _load_with_pillow(name, format, file, directory, check)
+        if image is None:
+            if format == "jpeg":
+                header = read_header(file)
+                source = header.mended or source
             handle = (
                 vips.Source.new_from_memory(source)
                 if isinstance(source, bytes)
                 else vips.Source.new_from_file(os.fsencode(source))
             )
             image, known = _load(handle, format, directory, unlimited=unlimited)
-            _check_size(name, image.width, image.height, max_pixels)
+            check(image.width, image.height)
             if known is not None:
                 check_pixels(image, known)
+        file.seek(0)
+        extras = read_extras(file, format, header, directory)
         image, notes = _normalise(name, image, format, directory)
         region = vips.Region.new(image)
-        if format == "heic":
-            region.fetch(0, 0, 1, 1)  # the codec may be missing; only decoding shows that
     except DamageError as error:
-        raise decode_error(name, format, str(error)) from error
+        raise decode_error(name, str(error)) from error
     except vips.Error as error:
-        raise decode_error(name, format, error.detail) from error
-    return Decoded(image, format, notes, region, handle)
+        raise decode_error(name, error.detail) from error
+    return Decoded(image, format, (*extras.notes, *notes), region, handle, extras)
 
 
 def _format(name: str, head: bytes) -> str:
@@ -108,12 +117,12 @@ def _format(name: str, head: bytes) -> str:
 def _load(
     source: Any, format: str, directory: Directory | None, *, unlimited: bool
 ) -> tuple[Any, set[str] | None]:
-    """A pyvips.Image of everything but BMP. libvips decodes it later.
+    """A pyvips.Image. libvips decodes it later.
 
     Returns:
         The image, and what libvips said if it opens the file only with warnings; else None.
     """
-    loader = {"heic": "heif", "avif": "heif"}.get(format, format)
+    loader = {"avif": "heif"}.get(format, format)
     load = getattr(load_vips().Image, f"{loader}load_source")
     options: dict[str, Any] = {"access": "random", "fail_on": "truncated"}
     if directory is not None:
@@ -122,7 +131,7 @@ def _load(
         return _load_tiff(lambda level: load(source, fail_on=level, unlimited=True), directory)
     if format == "jpeg":
         options["fail_on"] = "warning"  # with less, a JPEG that ends early is half gray
-    elif format in ("png", "avif", "heic"):
+    elif format in ("png", "avif"):
         options["unlimited"] = unlimited
     return load(source, **options), None
 
@@ -143,7 +152,29 @@ def _load_tiff(load: Callable[[str], Any], directory: Directory) -> tuple[Any, s
     return image, said
 
 
-def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+def _load_with_pillow(
+    name: str, format: str, file: BinaryIO, directory: Directory | None, check: CheckSize
+) -> Any:
+    """A pyvips.Image of a file that libvips cannot read; None if it can."""
+    if format not in ("bmp", "heic", "jxl") and not (directory and _needs_pillow(directory)):
+        return None
+    from srgan.pictures.codec import pillow
+
+    if format == "bmp":
+        return pillow.read_bmp(name, file, check)
+    if directory is not None:
+        return pillow.read_tiff(name, file, directory, check)
+    return pillow.read_with_plugin(name, format, file, check)
+
+
+def _needs_pillow(directory: Directory) -> bool:
+    """Whether only Pillow reads a TIFF: tiles of separate planes, or gray of 12 bits."""
+    planar_tiles = directory.first(284, 1) == 2 and 324 in directory.values
+    gray_12_bit = directory.values.get(258) == (12,) and directory.samples == 1
+    return (planar_tiles and directory.samples > 1) or gray_12_bit
+
+
+def _check_size(name: str, max_pixels: int, width: int, height: int) -> None:
     if width * height > max_pixels:
         raise TooManyPixelsError(
             f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}"
@@ -162,25 +193,8 @@ def _read_whole_tiff(name: str, file: BinaryIO) -> Directory:
     except (struct.error, OverflowError, MemoryError, ValueError):
         missing, directory = True, None
     if missing or directory is None:
-        raise decode_error(name, "tiff", "premature end")
+        raise decode_error(name, "premature end")
     return directory
-
-
-def _read_bmp(name: str, file: BinaryIO, max_pixels: int) -> Any:
-    """Read all of a BMP with Pillow: libvips has no loader for it."""
-    from PIL import BmpImagePlugin
-
-    try:
-        # Image.open has a lower limit on pixels than srgan.
-        picture = BmpImagePlugin.BmpImageFile(file)
-        _check_size(name, picture.width, picture.height, max_pixels)
-        mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(picture.mode, "RGB")
-        pixels = np.asarray(picture.convert(mode))
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise decode_error(name, "bmp", str(error)) from error
-    image = load_vips().Image.new_from_array(pixels)
-    dpi = picture.info.get("dpi", (72, 72))
-    return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4)
 
 
 def _normalise(
@@ -200,6 +214,8 @@ def _normalise(
         unit = "pages" if format == "tiff" else "frames"
         notes.append(f"only the first of {pages} {unit} is used")
     image = _without_extras(image.autorot(), directory, notes)
+    if directory is not None:
+        image = _from_ycbcr(name, image, directory)
     if image.interpretation == "cmyk" and image.format in PIXEL_TYPES:
         notes.append("CMYK converted to sRGB")
         image = image.icc_transform(
@@ -248,3 +264,13 @@ def _without_extras(image: Any, directory: Directory | None, notes: list[str]) -
     notes.append(f"only the {kind} of {image.bands} channels is used")
     kept = image.extract_band(0, n=colours)
     return kept.bandjoin(image.extract_band(colours + alphas[0])) if alphas else kept
+
+
+def _from_ycbcr(name: str, image: Any, directory: Directory) -> Any:
+    """RGB of a TIFF in YCbCr (BT.601, full range). libvips converts it only inside of JPEG."""
+    if directory.first(262, 2) != 6 or directory.first(259, 1) in (6, 7) or image.bands != 3:
+        return image
+    if directory.values.get(530, (1, 1)) != (1, 1) or image.format != "uchar":
+        raise PictureError(f"{name}: YCbCr of this kind cannot be read: save it as RGB")
+    rows = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
+    return (image - [0, 128, 128]).recomb(rows).rint().cast("uchar")

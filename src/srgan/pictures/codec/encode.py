@@ -1,21 +1,27 @@
 """Encodes rows of pixels, with the metadata of their source, into a file or into bytes."""
 
+import io
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srgan.pictures.codec.extras import Extras
 from srgan.pictures.codec.formats import FORMATS, Format
+from srgan.pictures.codec.label import icc_profile
+from srgan.pictures.codec.png import ChunkWriter, png_target
 from srgan.pictures.codec.rowstream import EncodeError, load_vips, save_rows
-from srgan.pictures.files import encode_error
+from srgan.pictures.codec.xmp import fitting_xmp
+from srgan.pictures.files import StorageError, encode_error
 
 _HUGE_BYTES = 3_500_000_000  # of pixels, before compression
 _SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' default for JPEG and PNG
+_MAX_RESOLUTION = 1e6  # pixels per mm; libvips rejects more, with a warning on stderr
 # libvips' names of the kinds of metadata.
 _METADATA = {
     "EXIF": "exif-data",
@@ -52,25 +58,41 @@ class Metadata:
     Attributes:
         fields: libvips' type, name and value of each.
         resolution: horizontal and vertical, in pixels per mm.
+        extras: what libvips does not pass on.
     """
 
     fields: tuple[tuple[int, str, Any], ...] = ()
     resolution: tuple[float, float] = (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)
+    extras: Extras = field(default_factory=Extras)
 
     def has(self, kind: str) -> bool:
         """Whether it contains "EXIF", "XMP", "IPTC" or "ICC"."""
         return any(name == _METADATA[kind] for _, name, _ in self.fields)
 
     @property
-    def keep(self) -> str:
+    def profile(self) -> bytes | None:
+        """The ICC profile."""
+        return next((value for _, name, value in self.fields if name == _METADATA["ICC"]), None)
+
+    @property
+    def names(self) -> list[str]:
+        """What it contains, for notes to the user."""
+        names = [kind for kind in _METADATA if self.has(kind)]
+        names += [f"TIFF tag {tag}" for tag in self.extras.tags]
+        names += ["text"] if self.extras.text else []
+        return names + (["the colour label"] if self.extras.label else [])
+
+    def keep(self, format: Format) -> str:
         """The saver's argument `keep`: the kinds of metadata to write.
 
         With "exif" libvips invents an EXIF block for a picture that has none. JPEG's resolution
-        is written only together with EXIF, so an unusual resolution needs that block.
+        is written only together with EXIF, so an unusual resolution needs that block. libvips
+        writes only a quarter of IPTC's bytes into TIFF, so the lost kinds are left out.
         """
         exif = self.has("EXIF")
         usual = math.isclose(self.resolution[0], _SCREEN_RESOLUTION, rel_tol=1e-3)
-        return "xmp|iptc|icc" if usual and not exif else "exif|xmp|iptc|icc"
+        kinds = ["XMP", "IPTC", "ICC"] if usual and not exif else ["EXIF", "XMP", "IPTC", "ICC"]
+        return "|".join(kind.lower() for kind in kinds if kind == "EXIF" or kind not in format.lost)
 
 
 def encode_file(
@@ -88,6 +110,9 @@ def encode_file(
     Raises:
         PictureError: the picture cannot be encoded. Errors of the rows pass unchanged.
     """
+    if chunks := _png_chunks(format, metadata):
+        with path.open("wb") as file:
+            return _encode_png(ChunkWriter(file, chunks), name, rows, metadata)
     target = load_vips().Target.new_to_file(os.fsencode(path))
     return _encode(target, name, rows, format, quality, metadata)
 
@@ -96,9 +121,32 @@ def encode_bytes(
     name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
 ) -> tuple[bytes, list[str]]:
     """The bytes of the file that `encode_file` would write, and its notes."""
+    if chunks := _png_chunks(format, metadata):
+        buffer = io.BytesIO()
+        notes = _encode_png(ChunkWriter(buffer, chunks), name, rows, metadata)
+        return buffer.getvalue(), notes
     target = load_vips().Target.new_to_memory()
     notes = _encode(target, name, rows, format, quality, metadata)
     return target.get("blob"), notes
+
+
+def _png_chunks(format: str, metadata: Metadata) -> tuple[tuple[bytes, bytes], ...]:
+    """The chunks that libvips does not write into a PNG."""
+    if format != "png":
+        return ()
+    if metadata.extras.chunks or metadata.extras.label is None:
+        return metadata.extras.chunks
+    code = metadata.extras.label.cicp
+    return ((b"cICP", bytes([*code, 0, 1])),) if code else ()
+
+
+def _encode_png(writer: ChunkWriter, name: str, rows: Rows, metadata: Metadata) -> list[str]:
+    try:
+        return _encode(png_target(writer), name, rows, "png", None, metadata)
+    except StorageError as error:
+        if writer.error is None:
+            raise
+        raise encode_error(name, str(writer.error)) from error
 
 
 def _encode(
@@ -114,9 +162,9 @@ def _encode(
         options |= holder.options_huge
 
     def save(image: Any) -> None:
-        image = _attach(_fit(image, holder), metadata)
+        image = _attach(_fit(image, holder), metadata, png=format == "png")
         saver = getattr(image, f"{holder.saver}_target")
-        saver(target, keep=metadata.keep, **options)
+        saver(target, keep=metadata.keep(holder), **options)
 
     try:
         save_rows(rows.blocks, rows.shape, rows.dtype, save)
@@ -133,8 +181,22 @@ def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
         notes.append(f"{format.upper()} has no transparency: put on white")
     if rows.dtype == np.uint16 and holder.max_bits < 16:
         notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
-    lost = (kind for kind in holder.lost if metadata.has(kind))
-    return notes + [f"{kind} is not kept in {format.upper()}" for kind in lost]
+    lost = [kind for kind in holder.lost if metadata.has(kind)]
+    extras = metadata.extras
+    lost += [f"TIFF tag {tag}" for tag in extras.tags]
+    if extras.text and not (format == "png" and extras.chunks):
+        lost.append("text")
+    notes += [f"{kind} is not kept in {format.upper()}" for kind in lost]
+    profile = metadata.profile
+    gray = rows.shape[2] < 3
+    if profile is not None and (profile[16:20] == b"GRAY") != gray:
+        notes.append(f"the colour profile does not fit {'gray' if gray else 'RGB'}: left out")
+    elif extras.label is not None and format != "png" and profile is None:
+        if gray:
+            notes.append(f"the colour label (cICP, gAMA) is not kept in {format.upper()}")
+        elif extras.label.hdr:
+            notes.append(f"HDR ({extras.label.hdr}) is labelled by an ICC profile for SDR")
+    return notes
 
 
 def _fit(image: Any, format: Format) -> Any:
@@ -151,12 +213,16 @@ def _fit(image: Any, format: Format) -> Any:
     return image
 
 
-def _attach(image: Any, metadata: Metadata) -> Any:
+def _attach(image: Any, metadata: Metadata, *, png: bool) -> Any:
     """A copy of the image with the metadata. Orientation is reset and the thumbnail removed."""
     xres, yres = metadata.resolution
     image = image.copy(xres=xres, yres=yres)  # only a copy may be changed
     for gtype, name, value in metadata.fields:
         image.set_type(gtype, name, value)
+    label = metadata.extras.label
+    if label is not None and not png and metadata.profile is None and image.bands > 2:
+        blob = load_vips().GValue.blob_type
+        image.set_type(blob, _METADATA["ICC"], icc_profile(label))
     # Setting the EXIF block has unpacked it, with the old orientation and thumbnail.
     image.set_type(load_vips().GValue.gint_type, "orientation", 1)
     for name in image.get_fields():
@@ -165,12 +231,17 @@ def _attach(image: Any, metadata: Metadata) -> Any:
     return image
 
 
-def read_metadata(image: Any) -> Metadata:
+def read_metadata(image: Any, extras: Extras) -> Metadata:
     """The metadata of a pyvips.Image. Savers drop a colour profile that does not fit the pixels."""
-    kept = {*_METADATA.values(), "resolution-unit"}
-    names = kept.intersection(image.get_fields())
-    fields = tuple((image.get_typeof(name), name, image.get(name)) for name in sorted(names))
-    return Metadata(fields, _resolution(image))
+    kept = (*_METADATA.values(), "resolution-unit")
+    # `get_fields` fails for names that are not UTF-8, such as keywords of PNG in Latin-1.
+    types = {name: image.get_typeof(name) for name in sorted(kept)}
+    fields = [(gtype, name, image.get(name)) for name, gtype in types.items() if gtype]
+    xmp = _METADATA["XMP"]
+    fields = [(t, name, fitting_xmp(v) if name == xmp else v) for t, name, v in fields]
+    if image.get_typeof("gif-comment"):
+        extras = replace(extras, text=True)
+    return Metadata(tuple(fields), _resolution(image), extras)
 
 
 def _resolution(image: Any) -> tuple[float, float]:
@@ -179,7 +250,8 @@ def _resolution(image: Any) -> tuple[float, float]:
     libvips says 1 without a resolution, and for WebP and AVIF, where only EXIF has it.
     """
     if (image.xres, image.yres) != (1, 1):
-        return image.xres, image.yres
+        usable = max(image.xres, image.yres) < _MAX_RESOLUTION
+        return (image.xres, image.yres) if usable else (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)
     try:
         unit = 10 if image.get("exif-ifd0-ResolutionUnit").startswith("3") else 25.4
         x, y = (
@@ -188,4 +260,8 @@ def _resolution(image: Any) -> tuple[float, float]:
         )
     except (load_vips().Error, ValueError, ZeroDivisionError, IndexError):
         return _SCREEN_RESOLUTION, _SCREEN_RESOLUTION
-    return (x, y) if x > 0 and y > 0 else (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)
+    return (
+        (x, y)
+        if min(x, y) > 0 and max(x, y) < _MAX_RESOLUTION
+        else (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)
+    )

@@ -59,7 +59,7 @@ FORMATS: dict[str, Format] = {
         {"compression": "lzw", "predictor": "horizontal"},
         options_huge={"bigtiff": True},  # a classic TIFF ends at 4 GiB
         max_bits=16,
-        lost=("EXIF",),
+        lost=("EXIF", "IPTC"),
     ),
     "avif": Format(
         (".avif",),
@@ -87,11 +87,12 @@ _SIGNATURES = {
     "gif": rb"GIF8",
     "bmp": rb"BM",
     "heic": rb"....ftyp.*(heic|heix|hevc|hevx|mif1)",
+    "jxl": rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
 }
-_INPUT_SUFFIXES = {"gif": (".gif",), "bmp": (".bmp",), "heic": (".heic", ".heif")}
+_INPUT_SUFFIXES = {"gif": (".gif",), "bmp": (".bmp",), "heic": (".heic", ".heif"), "jxl": (".jxl",)}
 
-INPUT_FORMATS = tuple(name for name in _SIGNATURES if name != "heic")
-"""The formats that srgan reads. HEIC depends on a codec that most builds of libvips lack."""
+INPUT_FORMATS = tuple(name for name in _SIGNATURES if name not in ("heic", "jxl"))
+"""The formats that srgan reads. HEIC and JPEG XL need a plugin of Pillow."""
 
 _BY_SUFFIX = {suffix: name for name, each in FORMATS.items() for suffix in each.suffixes}
 

@@ -1,19 +1,36 @@
-"""Mends harmless faults in the header of a JPEG, for which libjpeg warns as it does for damage."""
+"""Reads the header of a JPEG. Mends faults for which libjpeg warns as it does for damage."""
 
 import re
+from dataclasses import dataclass
 from typing import BinaryIO
+
+from srgan.pictures.codec.xmp import has_gain_map
 
 _MARKER = re.compile(rb"\xff[^\0\xff]")
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment
-_APP0, _APP14, _SCAN, _END = 0xE0, 0xEE, 0xDA, 0xD9
+_APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDA, 0xD9
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496"  # ISO 21496-1
 
 
-def mended(file: BinaryIO) -> bytes | None:
-    """The bytes of a JPEG without stray bytes before its scan, and with a known JFIF version.
+@dataclass(frozen=True)
+class JpegHeader:
+    """The header of a JPEG.
 
-    Returns:
-        None if nothing is to be mended, or if the header is cut short.
+    Attributes:
+        mended: the bytes of the file without stray bytes before its scan, and with a known JFIF
+            version; None if nothing is to be mended.
+        comment: it has a comment.
+        gain_map: it has a gain map.
     """
+
+    mended: bytes | None = None
+    comment: bool = False
+    gain_map: bool = False
+
+
+def read_header(file: BinaryIO) -> JpegHeader:
+    """Read the header of a JPEG. libjpeg judges one that is cut short."""
+    comment = gain_map = False
     gaps: list[tuple[int, int]] = []
     patches: dict[int, int] = {}
     position = 2
@@ -21,11 +38,11 @@ def mended(file: BinaryIO) -> bytes | None:
         file.seek(position)
         head = file.read(20)
         if len(head) < 4:
-            return None
+            return JpegHeader()
         if not _MARKER.match(head):
             following = _next_marker(file, position)
             if following is None:
-                return None
+                return JpegHeader()
             if head[0] != 0xFF or head[1] == 0:  # else these are fill bytes
                 gaps.append((position, following))
             position = following
@@ -33,12 +50,19 @@ def mended(file: BinaryIO) -> bytes | None:
         marker = head[1]
         if marker in (_SCAN, _END):
             break
+        size = int.from_bytes(head[2:4], "big")
+        comment |= marker == _COMMENT
+        if marker in (_APP1, _APP2):
+            file.seek(position + 4)
+            segment = file.read(size - 2)
+            gain_map |= segment.startswith(_GAIN_MAP) or has_gain_map(segment)
         if marker == _APP0 and head[4:9] == b"JFIF\0" and head[9:10] not in (b"\1", b""):
             patches[position + 9] = 1
         if marker == _APP14 and head[4:9] == b"Adobe" and len(head) > 15 and head[15] > 2:
             patches[position + 15] = 1  # libjpeg takes an unknown transform for YCbCr
-        position += 2 if marker in _STANDALONE else 2 + int.from_bytes(head[2:4], "big")
-    return _apply(file, gaps, patches) if gaps or patches else None
+        position += 2 if marker in _STANDALONE else 2 + size
+    content = _apply(file, gaps, patches) if gaps or patches else None
+    return JpegHeader(content, comment, gain_map)
 
 
 def _next_marker(file: BinaryIO, position: int) -> int | None:

@@ -1,0 +1,143 @@
+"""What libvips does not pass on of a picture file: colour labels, text, frames, gain maps, tags."""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from srgan.pictures.codec.jpeg_header import JpegHeader
+from srgan.pictures.codec.label import Label, label_of_chunks, label_of_cicp
+from srgan.pictures.codec.tiff import Directory
+
+_LABELS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Text chunks that libvips reads as XMP, EXIF or IPTC.
+_NOT_TEXT = re.compile(rb"XML:com\.adobe\.xmp\0|Raw profile type ")
+_MOST_BYTES = 16_000_000  # of a chunk that is kept
+_TIFF_TEXTS = {
+    269: "DocumentName",
+    270: "ImageDescription",
+    271: "Make",
+    272: "Model",
+    285: "PageName",
+    305: "Software",
+    306: "DateTime",
+    315: "Artist",
+    316: "HostComputer",
+    33432: "Copyright",
+    33550: "GeoTIFF",
+    34665: "EXIF",
+    34853: "GPS",
+}
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Properties of a file, beside its pixels and libvips' metadata.
+
+    Attributes:
+        label: the colour space, if the file states one without an ICC profile.
+        chunks: of a PNG: name and content of its colour labels and texts, for another PNG.
+        text: it has text beside EXIF, XMP and IPTC.
+        frames: of an animation; 1 for a still picture, 0 for an unknown number.
+        gain_map: it has a gain map (HDR).
+        tags: names of a TIFF's tags with facts about the picture.
+    """
+
+    label: Label | None = None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    text: bool = False
+    frames: int = 1
+    gain_map: bool = False
+    tags: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes for the user on what no result holds."""
+        notes: list[str] = []
+        if self.frames != 1:
+            count = f"of {self.frames} frames" if self.frames else "frame"
+            notes.append(f"only the first {count} is used")
+        if self.gain_map:
+            notes.append("the gain map (HDR) is left out")
+        return notes
+
+
+def read_extras(
+    file: BinaryIO, format: str, header: JpegHeader | None, directory: Directory | None
+) -> Extras:
+    """Read the extras of a file.
+
+    Args:
+        header: of a JPEG.
+        directory: of a TIFF.
+    """
+    try:
+        if format == "png":
+            return _of_png(file)
+        if format in ("avif", "heic"):
+            return _of_avif(file)
+    except (struct.error, ValueError, MemoryError):
+        return Extras()  # damaged; libvips says how
+    if header is not None:
+        return Extras(text=header.comment, gain_map=header.gain_map)
+    if directory is not None:
+        return Extras(tags=tuple(_TIFF_TEXTS[tag] for tag in _TIFF_TEXTS if tag in directory.tags))
+    return Extras()
+
+
+def _of_png(file: BinaryIO) -> Extras:
+    found: list[tuple[bytes, bytes]] = []
+    frames = 1
+    for name, size in _chunks(file):
+        if name == b"acTL" and size == 8:
+            frames = struct.unpack(">II", file.read(8))[0]
+        elif name in _LABELS + _TEXTS and size <= _MOST_BYTES:
+            content = file.read(size)
+            if not (name in _TEXTS and _NOT_TEXT.match(content)):
+                found.append((name, content))
+    text = any(name in _TEXTS for name, _ in found)
+    return Extras(label_of_chunks(dict(found)), tuple(found), text, max(frames, 1))
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield name and size of a PNG's chunks; the file is at the content then."""
+    position = 8
+    while True:
+        file.seek(position)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            return
+        size = int.from_bytes(head[:4], "big")
+        yield head[4:], size
+        position += 12 + size
+
+
+def _of_avif(file: BinaryIO) -> Extras:
+    head = file.read(64)
+    brands = head[8 : int.from_bytes(head[:4], "big")]
+    file.seek(0)
+    boxes = dict(_boxes(file))
+    meta = boxes.get(b"meta", b"")
+    found = re.search(rb"colrnclx(......)", meta, re.DOTALL)
+    label = label_of_cicp(*struct.unpack(">HH", found[1][:4])) if found else None
+    frames = 1
+    if b"avis" in brands and b"moov" in boxes:
+        sizes = re.search(rb"stsz........(....)", boxes[b"moov"], re.DOTALL)
+        frames = int.from_bytes(sizes[1], "big") if sizes else 0
+    return Extras(label, frames=frames, gain_map=b"tmap" in brands)
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and content of the boxes "meta" and "moov"."""
+    position = 0
+    while True:
+        file.seek(position)
+        head = file.read(8)
+        size = int.from_bytes(head[:4], "big")
+        if len(head) < 8 or size < 8:
+            return
+        if head[4:] in (b"meta", b"moov") and size <= _MOST_BYTES:
+            yield head[4:], file.read(size - 8)
+        position += size

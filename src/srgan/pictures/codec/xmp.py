@@ -1,0 +1,21 @@
+"""XMP of an upscaled picture: it is upright, and it has no gain map."""
+
+import re
+
+_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8](?=\s*["'<])""")
+_GAIN_MAP = re.compile(
+    rb"""\s+hdrgm:\w+\s*=\s*(?:"[^"]*"|'[^']*')|<hdrgm:(\w+)[^>]*(?:/>|>.*?</hdrgm:\1>)"""
+    rb"""|<(?:GContainer|Container):Directory\b.*?</(?:GContainer|Container):Directory>""",
+    re.DOTALL,
+)
+
+
+def has_gain_map(xmp: bytes) -> bool:
+    """Whether XMP announces a gain map (Ultra HDR)."""
+    return b"hdrgm:Version" in xmp
+
+
+def fitting_xmp(xmp: bytes) -> bytes:
+    """XMP without the old orientation, and without the announcement of a gain map."""
+    xmp = _ORIENTATION.sub(rb"\g<1>1", xmp)
+    return _GAIN_MAP.sub(b"", xmp) if has_gain_map(xmp) else xmp
