@@ -4,7 +4,7 @@ import io
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -239,8 +239,6 @@ def read_metadata(image: Any, extras: Extras) -> Metadata:
     fields = [(gtype, name, image.get(name)) for name, gtype in types.items() if gtype]
     xmp = _METADATA["XMP"]
     fields = [(t, name, fitting_xmp(v) if name == xmp else v) for t, name, v in fields]
-    if image.get_typeof("gif-comment"):
-        extras = replace(extras, text=True)
     return Metadata(tuple(fields), _resolution(image), extras)
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from srgan.pictures.codec.jpeg_header import JpegHeader
-from srgan.pictures.codec.label import Label, label_of_chunks, label_of_cicp
+from srgan.pictures.codec.label import ColourLabel, label_of_chunks, label_of_cicp
 from srgan.pictures.codec.tiff import Directory
 
 _LABELS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-# Text chunks that libvips reads as XMP, EXIF or IPTC.
-_NOT_TEXT = re.compile(rb"XML:com\.adobe\.xmp\0|Raw profile type ")
+_XMP = b"XML:com.adobe.xmp\0"  # of a text chunk that libvips reads as XMP
 _MOST_BYTES = 16_000_000  # of a chunk that is kept
 _TIFF_TEXTS = {
     269: "DocumentName",
@@ -45,7 +44,7 @@ class Extras:
         tags: names of a TIFF's tags with facts about the picture.
     """
 
-    label: Label | None = None
+    label: ColourLabel | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     text: bool = False
     frames: int = 1
@@ -78,7 +77,9 @@ def read_extras(
             return _of_png(file)
         if format in ("avif", "heic"):
             return _of_avif(file)
-    except (struct.error, ValueError, MemoryError):
+        if format == "gif":
+            return Extras(text=_has_gif_text(file.read(_MOST_BYTES)))
+    except (struct.error, ValueError, IndexError, MemoryError):
         return Extras()  # damaged; libvips says how
     if header is not None:
         return Extras(text=header.comment, gain_map=header.gain_map)
@@ -95,7 +96,7 @@ def _of_png(file: BinaryIO) -> Extras:
             frames = struct.unpack(">II", file.read(8))[0]
         elif name in _LABELS + _TEXTS and size <= _MOST_BYTES:
             content = file.read(size)
-            if not (name in _TEXTS and _NOT_TEXT.match(content)):
+            if not (name in _TEXTS and content.startswith(_XMP)):
                 found.append((name, content))
     text = any(name in _TEXTS for name, _ in found)
     return Extras(label_of_chunks(dict(found)), tuple(found), text, max(frames, 1))
@@ -141,3 +142,24 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         if head[4:] in (b"meta", b"moov") and size <= _MOST_BYTES:
             yield head[4:], file.read(size - 8)
         position += size
+
+
+def _has_gif_text(content: bytes) -> bool:
+    """Whether a GIF has a comment, a text or XMP."""
+    position = 13 + _colour_table(content[10])
+    while (kind := content[position : position + 2])[:1] in (b"!", b","):
+        if kind in (b"!\xfe", b"!\x01") or content.startswith(b"!\xff\x0bXMP", position):
+            return True
+        if kind[:1] == b",":
+            position += 11 + _colour_table(content[position + 9])
+        else:
+            position += 2
+        while size := content[position]:  # sub-blocks
+            position += 1 + size
+        position += 1
+    return False
+
+
+def _colour_table(flags: int) -> int:
+    """The bytes of the colour table that a byte of flags announces."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

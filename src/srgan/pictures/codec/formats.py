@@ -51,7 +51,12 @@ FORMATS: dict[str, Format] = {
         (".png",), "pngsave", {"compression": 3, "filter": "sub"}, max_bits=16, lost=("IPTC",)
     ),
     "webp": Format(
-        (".webp",), "webpsave", {"effort": 2}, quality=90, max_side=16_383, lost=("IPTC",)
+        (".webp",),
+        "webpsave",
+        {"effort": 2, "exact": True},
+        quality=90,
+        max_side=16_383,
+        lost=("IPTC",),
     ),
     "tiff": Format(
         (".tif", ".tiff"),

@@ -27,7 +27,7 @@ _D50_XYZ = np.array([0.9642, 1.0, 0.8249])
 
 
 @dataclass(frozen=True)
-class Label:
+class ColourLabel:
     """A colour space.
 
     Attributes:
@@ -45,19 +45,19 @@ class Label:
     cicp: tuple[int, int] | None = field(default=None, compare=False)
 
 
-def label_of_cicp(primaries: int, transfer: int) -> Label | None:
+def label_of_cicp(primaries: int, transfer: int) -> ColourLabel | None:
     """The label for H.273's code points; None if it is sRGB, or unknown."""
-    label = Label(
+    label = ColourLabel(
         _PRIMARIES.get(primaries, _SRGB),
         _WHITES.get(primaries, _D65),
         _GAMMAS.get(transfer),
         _HDR.get(transfer),
         (primaries, transfer),
     )
-    return None if label == Label() else label
+    return None if label == ColourLabel() else label
 
 
-def label_of_chunks(chunks: Mapping[bytes, bytes]) -> Label | None:
+def label_of_chunks(chunks: Mapping[bytes, bytes]) -> ColourLabel | None:
     """The label of a PNG's chunks, by their order of precedence; None if it is sRGB."""
     cicp, gamma, places = (chunks.get(name, b"") for name in (b"cICP", b"gAMA", b"cHRM"))
     if len(cicp) == 4:
@@ -73,11 +73,11 @@ def label_of_chunks(chunks: Mapping[bytes, bytes]) -> Label | None:
             white, primaries = points[0], tuple(points[1:])
     if len(gamma) == 4 and (stated := int.from_bytes(gamma, "big")) > 0:
         exponent = None if abs(stated - 45455) < 500 else 100_000 / stated
-    label = Label(primaries, white, exponent)
-    return None if label == Label() else label
+    label = ColourLabel(primaries, white, exponent)
+    return None if label == ColourLabel() else label
 
 
-def icc_profile(label: Label) -> bytes:
+def icc_profile(label: ColourLabel) -> bytes:
     """A profile (ICC.1:2010, version 4.3) of three primaries and a curve."""
     colours, adaptation = _matrix(label)
     curve = _curve(label)
@@ -97,7 +97,7 @@ def icc_profile(label: Label) -> bytes:
     return head + bytes(128 - len(head)) + table + data
 
 
-def _matrix(label: Label) -> tuple[np.ndarray, np.ndarray]:
+def _matrix(label: ColourLabel) -> tuple[np.ndarray, np.ndarray]:
     """XYZ of red, green and blue, adapted to D50 by Bradford, and the matrix that adapts."""
     xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (*label.primaries, label.white)]).T
     white = xyz[:, 3]
@@ -107,7 +107,7 @@ def _matrix(label: Label) -> tuple[np.ndarray, np.ndarray]:
     return adaptation @ colours, adaptation
 
 
-def _curve(label: Label) -> bytes:
+def _curve(label: ColourLabel) -> bytes:
     if label.hdr is None:
         if label.gamma is not None:
             return b"para" + bytes(8) + _fixed([label.gamma])

@@ -30,12 +30,12 @@ def read_bmp(name: str, file: BinaryIO, check: CheckSize) -> Any:
         PictureError: it is damaged.
     """
     # Image.open has a lower limit on pixels than srgan.
-    return _read(name, "bmp", lambda: BmpImagePlugin.BmpImageFile(file), check)
+    return _read(name, lambda: BmpImagePlugin.BmpImageFile(file), check)
 
 
 def read_tiff(name: str, file: BinaryIO, directory: Directory, check: CheckSize) -> Any:
     """Read all of a TIFF that libvips cannot read; 12 bits become 16. As `read_bmp`."""
-    image = _read(name, "tiff", lambda: TiffImagePlugin.TiffImageFile(file), check)
+    image = _read(name, lambda: TiffImagePlugin.TiffImageFile(file), check)
     if directory.first(258, 8) != 12:
         return image
     wide = image.cast("float") * (65535 / 4095)
@@ -59,10 +59,10 @@ def read_with_plugin(name: str, format: str, file: BinaryIO, check: CheckSize) -
         ) from None
     if register:
         getattr(plugin, register)()
-    return _read(name, format, lambda: Image.open(file), check)
+    return _read(name, lambda: Image.open(file), check)
 
 
-def _read(name: str, format: str, load: Callable[[], Image.Image], check: CheckSize) -> Any:
+def _read(name: str, load: Callable[[], Image.Image], check: CheckSize) -> Any:
     try:
         picture = load()
         check(picture.width, picture.height)
@@ -70,9 +70,7 @@ def _read(name: str, format: str, load: Callable[[], Image.Image], check: CheckS
         wide = picture.mode.startswith("I;16")
         converted = picture if wide else picture.convert(modes.get(picture.mode, "RGB"))
         pixels = np.asarray(converted, np.uint16 if wide else np.uint8)
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise decode_error(name, str(error)) from error
-    except Image.DecompressionBombError as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise decode_error(name, str(error)) from error
     vips = load_vips()
     image = vips.Image.new_from_array(pixels)
