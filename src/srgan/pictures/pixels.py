@@ -1,6 +1,5 @@
 """Conversions of images as pure functions on arrays: number types, gray, alpha, PIL images."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from typing import Protocol
@@ -8,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
+from srgan.pictures.codec.xmp import fitting_xmp
 from srgan.pictures.resample import bicubic, resize_rows
 
 FILL_RADIUS = 4  # faint pixels this close to more visible ones get their colour
@@ -205,15 +205,16 @@ def to_pil(array: np.ndarray, source: Image.Image) -> Image.Image:
     Its EXIF says upright, as `from_pil` has turned the picture.
     """
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    exif = source.getexif()
-    if len(exif):
+    if len(source.getexif()):
+        exif = Image.Exif()
+        exif.load(source.getexif().tobytes())
         if _ORIENTATION in exif:
-            exif = copy.copy(exif)
             exif[_ORIENTATION] = 1
         image.info["exif"] = exif.tobytes()
-    for name in ("dpi", "xmp"):
-        if name in source.info:
-            image.info[name] = source.info[name]
+    if isinstance(xmp := source.info.get("xmp"), bytes):
+        image.info["xmp"] = fitting_xmp(xmp)
+    if "dpi" in source.info:
+        image.info["dpi"] = source.info["dpi"]
     if "icc_profile" in source.info and source.mode != "CMYK":
         image.info["icc_profile"] = source.info["icc_profile"]
     return image

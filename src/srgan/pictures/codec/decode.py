@@ -120,7 +120,7 @@ def _load(
     """A pyvips.Image. libvips decodes it later.
 
     Returns:
-        The image, and what libvips said if it opens the file only with warnings; else None.
+        The image, and what libvips said if the pixels need a proof; else None.
     """
     loader = {"avif": "heif"}.get(format, format)
     load = getattr(load_vips().Image, f"{loader}load_source")
@@ -143,7 +143,8 @@ def _load_tiff(load: Callable[[str], Any], directory: Directory) -> tuple[Any, s
             with messages() as said:
                 image = load("warning")
             if not said:
-                return image, None
+                # libvips decodes tiles of JPEG by itself, and ignores libjpeg's warnings there.
+                return image, set() if directory.first(259, 1) == 7 else None
     with messages() as said:
         image = load("error")
     if any("TIFF_SETGET_UNDEFINED" in text for text in said):

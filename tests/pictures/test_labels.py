@@ -1,0 +1,197 @@
+"""Colour labels, text, XMP, PIL images, alpha, and what `srgan degrade` notes."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from skimage import data
+
+from srgan.pictures.codec.label import Label, icc_profile, label_of_chunks, label_of_cicp
+from srgan.pictures.codec.xmp import fitting_xmp
+from srgan.pictures.images import PictureError, encode_picture, open_picture, write_picture
+from srgan.pictures.pixels import fill_transparent, from_pil, resize_alpha_rows, to_pil
+from tests.support.command import Command
+
+RGB = np.ascontiguousarray(data.coffee()[100:220, 150:340])
+
+
+def through(profile: bytes, pixels: list[tuple[int, int, int]]) -> np.ndarray:
+    """sRGB of pixels with an ICC profile, by LittleCMS."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    image = Image.fromarray(np.array([pixels], np.uint8))
+    relative = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    done = ImageCms.profileToProfile(
+        image, source, ImageCms.createProfile("sRGB"), renderingIntent=relative
+    )
+    assert done is not None
+    return np.asarray(done)[0].astype(int)
+
+
+GRAYS = [(level, level, level) for level in (0, 20, 64, 128, 200, 255)]
+
+
+def test_a_profile_of_srgb_changes_nothing() -> None:
+    pixels = [*GRAYS, (200, 30, 60), (10, 250, 100), (90, 20, 255)]
+    assert np.abs(through(icc_profile(Label()), pixels) - pixels).max() <= 1
+
+
+def test_profiles_of_other_colour_spaces() -> None:
+    linear = np.array(GRAYS)[:, 0] / 255
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    found = through(icc_profile(Label(gamma=1.0)), GRAYS)[:, 0]
+    assert np.abs(found - 255 * encoded).max() <= 1
+    p3 = label_of_cicp(12, 13)
+    assert p3 is not None
+    # sRGB's red in Display P3, by the matrices of SMPTE EG 432-1 and BT.709.
+    found = through(icc_profile(p3), [(234, 51, 35), (255, 255, 255)])
+    assert np.abs(found - [(255, 0, 0), (255, 255, 255)]).max() <= 3
+    pq = label_of_cicp(9, 16)
+    assert pq is not None
+    assert pq.hdr == "PQ"
+    white = round(255 * 0.5807)  # the signal of 203 cd/m2 (ITU-R BT.2408)
+    assert through(icc_profile(pq), [(white, white, white)]).min() >= 252
+    hlg = label_of_cicp(9, 18)
+    assert hlg is not None
+    white = round(255 * 0.75)
+    assert through(icc_profile(hlg), [(white, white, white)]).min() >= 250
+
+
+def test_usual_labels_need_no_profile() -> None:
+    gamma, srgb = struct.pack(">I", 45455), b"\0"
+    places = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    assert label_of_chunks({}) is None
+    assert label_of_chunks({b"gAMA": gamma, b"cHRM": places}) is None
+    assert label_of_chunks({b"gAMA": struct.pack(">I", 1), b"sRGB": srgb}) is None
+    assert label_of_cicp(1, 13) is None
+    assert label_of_cicp(2, 2) is None
+    assert label_of_chunks({b"gAMA": struct.pack(">I", 100_000)}) == Label(gamma=1.0)
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "PNG")
+    whole = buffer.getvalue()
+    added = b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+    return whole[:33] + added + whole[33:]
+
+
+CHUNKS = (
+    (b"cICP", bytes([9, 16, 0, 1])),
+    (b"mDCV", bytes(range(24))),
+    (b"cLLI", bytes(range(8))),
+    (b"tEXt", b"Caf\xe9\0hello"),
+    (b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 5000)),
+)
+
+
+@pytest.mark.parametrize("way", ["bytes", "file"])
+def test_labels_and_texts_of_png_stay(tmp_path: Path, way: str) -> None:
+    picture = open_picture(png(*CHUNKS))
+    if way == "bytes":
+        content, notes = encode_picture(
+            "x", [RGB], RGB.shape, RGB.dtype, format="png", source=picture
+        )
+    else:
+        path = tmp_path / "x.png"
+        notes = write_picture(path, [RGB], RGB.shape, RGB.dtype, format="png", source=picture)
+        content = path.read_bytes()
+    assert notes == []
+    for name, value in CHUNKS:
+        assert name + value + struct.pack(">I", zlib.crc32(name + value)) in content
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), RGB)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp", "tiff", "avif"])
+def test_other_formats_get_a_profile_and_notes(format: str) -> None:
+    picture = open_picture(png(*CHUNKS))
+    content, notes = encode_picture("x", [RGB], RGB.shape, RGB.dtype, format=format, source=picture)
+    assert f"text is not kept in {format.upper()}" in notes
+    assert any("HDR (PQ)" in note for note in notes)
+    assert len(Image.open(io.BytesIO(content)).info["icc_profile"]) > 2000
+    gray, shape = RGB[..., :1], (*RGB.shape[:2], 1)
+    _, notes = encode_picture("x", [gray], shape, gray.dtype, format=format, source=picture)
+    assert any("label" in note for note in notes)
+
+
+def test_a_full_disk_is_said_for_png_with_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    picture = open_picture(png(*CHUNKS))
+    monkeypatch.setattr("srgan.pictures.codec.encode.io.BytesIO", Full)
+    with pytest.raises(PictureError, match="disk is full"):
+        encode_picture("x", [RGB], RGB.shape, RGB.dtype, format="png", source=picture)
+
+
+def test_xmp_fits_the_result() -> None:
+    for old in (b'tiff:Orientation="6"', b"<tiff:Orientation>6</tiff:Orientation>"):
+        assert fitting_xmp(b"<a " + old) == (b"<a " + old).replace(b"6", b"1")
+    announced = b'<r hdrgm:Version="1.0" a="b"><Container:Directory><x/></Container:Directory></r>'
+    assert fitting_xmp(announced) == b'<r a="b"></r>'
+    assert fitting_xmp(b"<any>6</any>") == b"<any>6</any>"
+
+
+def test_a_pil_image_comes_back_upright_with_its_metadata() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Kodak"
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "JPEG", quality=100, exif=exif, dpi=(300, 300))
+    image = Image.open(buffer)
+    array = from_pil(image)
+    by_path = open_picture(buffer.getvalue())[:, :]
+    assert array.shape == by_path.shape == (190, 120, 3)
+    assert np.abs(array.astype(int) - by_path).max() <= 3
+    again = to_pil(array, image)
+    assert again.getexif().get(0x0112, 1) == 1
+    assert again.getexif()[0x010F] == "Kodak"
+    assert again.info["dpi"] == (300, 300)
+    assert image.getexif()[0x0112] == 6  # the caller's image is unchanged
+
+
+def test_a_faint_background_does_not_bleed() -> None:
+    colour = np.zeros((20, 20, 3), np.float32)
+    alpha = np.full((20, 20, 1), 3 / 255, np.float32)
+    colour[:, :10], alpha[:, :10] = 0.7, 1
+    filled = fill_transparent(colour, alpha)
+    np.testing.assert_array_equal(filled[:, :10], colour[:, :10])
+    assert np.abs(filled[:, 10] - 0.7).max() < 0.03
+    np.testing.assert_array_equal(filled[:, 15:], 0)
+    for even in (
+        np.full_like(alpha, 0.5),
+        np.linspace(0.3, 1, 20, dtype=np.float32)[:, None, None],
+    ):
+        even = np.broadcast_to(even, alpha.shape)
+        assert fill_transparent(colour, even) is colour
+
+
+def test_resizing_weighs_colours_by_alpha() -> None:
+    image = np.zeros((40, 40, 4), np.uint8)
+    image[:, :21] = (200, 100, 50, 255)
+    image[:, 21:, 0] = 17  # hidden
+    half = np.concatenate(list(resize_alpha_rows([image], (40, 40), (20, 20))))
+    seen = half[..., 3] > 20
+    assert np.abs(half[seen][:, :3] - (200, 100, 50)).max() < 1
+    np.testing.assert_allclose(half[:, 14:, 0], 17, atol=0.01)
+
+
+def test_degrade_says_what_lr_does_not_hold(tmp_path: Path, srgan: Command) -> None:
+    (tmp_path / "hr").mkdir()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgba = Image.fromarray(np.dstack([RGB, RGB[..., 0]]))
+    rgba.save(tmp_path / "hr" / "a.png", icc_profile=profile)
+    Image.fromarray(RGB[..., 0].astype(np.uint16) * 257).save(tmp_path / "hr" / "b.png")
+    done = srgan("degrade", tmp_path / "hr", "lr")
+    assert done.returncode == 0
+    for note in ("without transparency", "ICC is not kept", "16 bits rounded to 8"):
+        assert note in done.stdout + done.stderr
