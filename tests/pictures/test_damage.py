@@ -65,11 +65,11 @@ def with_directory(content: bytes, tags: list[tuple[int, int, int, int]]) -> byt
     return content[:4] + struct.pack("<I", len(content)) + content[8:] + directory + bytes(4)
 
 
-def changed(tag: int, *entry: int) -> bytes:
+def changed(tag: int, entry: tuple[int, int, int] | None = None) -> bytes:
     """An uncompressed TIFF with another entry for a tag, or a further one, or without it."""
     content = tiff(RGB, photometric="rgb")
-    others = [each for each in entries(content)[1] if each[0] != tag]
-    return with_directory(content, sorted([*others, (tag, *entry)] if entry else others))
+    tags = [each for each in entries(content)[1] if each[0] != tag]
+    return with_directory(content, sorted(tags if entry is None else [*tags, (tag, *entry)]))
 
 
 def reversed_tags(content: bytes) -> bytes:
@@ -125,15 +125,15 @@ def png_with(*chunk: bytes) -> bytes:
 
 
 HARMLESS: dict[str, Callable[[], bytes]] = {
-    "unknown TIFF tag": lambda: changed(65000, 3, 1, 7),
-    "TIFF tag of an unknown type": lambda: changed(65001, 99, 1, 5),
-    "TIFF tag beyond the end": lambda: changed(65001, 2, 500, 10**7),
-    "known TIFF tag of a wrong type": lambda: changed(34377, 3, 1, 5),
+    "unknown TIFF tag": lambda: changed(65000, (3, 1, 7)),
+    "TIFF tag of an unknown type": lambda: changed(65001, (99, 1, 5)),
+    "TIFF tag beyond the end": lambda: changed(65001, (2, 500, 10**7)),
+    "known TIFF tag of a wrong type": lambda: changed(34377, (3, 1, 5)),
     "unsorted TIFF tags": lambda: reversed_tags(tiff(RGB, photometric="rgb")),
     "repeated TIFF tag": repeated,
     "no byte counts": lambda: changed(279),
-    "byte count 0": lambda: changed(279, 4, 1, 0),
-    "byte count beyond the end": lambda: changed(279, 4, 1, 35_711_440),
+    "byte count 0": lambda: changed(279, (4, 1, 0)),
+    "byte count beyond the end": lambda: changed(279, (4, 1, 35_711_440)),
     "ICC profile of nonsense in TIFF": lambda: tiff(RGB, photometric="rgb", iccprofile=b"x" * 300),
     "ICC profile of nonsense in PNG": lambda: pil("PNG", icc_profile=b"x" * 300),
     "PNG with a wrong checksum of a text": lambda: png_with(b"tEXt", b"a\0b", b"1234"),
@@ -211,7 +211,7 @@ def test_a_missing_plugin_is_named(
 
 def test_tiff_errors_do_not_name_libvips_sources() -> None:
     with pytest.raises(PictureError) as caught:
-        open_picture(changed(284, 3, 1, 0))[:, :]
+        open_picture(changed(284, (3, 1, 0)))[:, :]
     assert "source" not in str(caught.value)
 
 

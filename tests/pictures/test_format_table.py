@@ -237,6 +237,18 @@ CONVERTED: dict[str, Callable[[bytes, np.ndarray], bool]] = {
 }
 
 
+NOTED = {
+    "16 bits a channel": "rounded to the 12",
+    "EXIF": "EXIF",
+    "XMP": "text",
+    "IPTC": "IPTC",
+    "text": "text|TIFF tag Make",
+    "animation, pages": "only the first of 3",
+    "gain map": "gain map",
+    "extra channels": "only the RGB of 4 channels",
+}
+
+
 @pytest.mark.parametrize(("property", "format"), CELLS)
 def test_every_cell_of_the_table(property: str, format: str) -> None:
     cell = CELLS[property, format]
@@ -250,7 +262,7 @@ def test_every_cell_of_the_table(property: str, format: str) -> None:
         return
     encoded, notes, pixels = result(content)
     if cell == "noted":
-        assert notes
+        assert any(re.search(NOTED[property], note) for note in notes)
     elif cell == "kept":
         assert notes == []
         assert KEPT[property](encoded)

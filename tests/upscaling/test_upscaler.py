@@ -262,6 +262,35 @@ def test_no_fringe_from_hidden_colours(shipped: Upscaler, hidden: int) -> None:
     )
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_faint_background_leaves_no_halo(shipped: Upscaler, scale: int) -> None:
+    image = np.zeros((64, 64, 4), np.uint8)
+    image[..., 3] = 3
+    y, x = np.mgrid[:64, :64] - 32
+    image[np.hypot(y, x) < 16] = (200, 200, 200, 255)
+    sr = shipped(image, scale=scale).astype(int)
+    assert np.abs(sr[sr[..., 3] > 250, :3] - 200).max() <= 8
+    assert sr[:4, :4, :3].max() <= 3  # the background keeps its colour
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_colours_under_alpha_0_are_kept(
+    shipped: Upscaler, astronaut: np.ndarray, scale: int
+) -> None:
+    """Textures and masks store colours there."""
+    alpha = np.zeros_like(astronaut[:64, :80, :1])
+    alpha[20:30, 20:30] = 255
+    image = np.concatenate([astronaut[:64, :80], alpha], 2)
+    sr = shipped(image, scale=scale)
+    expected = bicubic(image[..., :3].astype(float), 64 * scale, 80 * scale).clip(0, 255)
+    hidden = sr[..., 3] == 0
+    assert hidden.mean() > 0.9
+    assert np.abs(sr[..., :3] - expected)[hidden].mean() < 6
+    beside = hidden[18 * scale : 32 * scale, 18 * scale : 32 * scale]
+    near = np.abs(sr[..., :3] - expected)[18 * scale : 32 * scale, 18 * scale : 32 * scale]
+    assert near[beside].mean() < 6
+
+
 def test_transparent_pixels_take_the_colour_around_them() -> None:
     colour = np.zeros((20, 20, 3), np.float32)
     colour[:, :10] = 0.7
