@@ -79,8 +79,18 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 def exif() -> Image.Exif:
     tags = Image.Exif()
     tags[0x010F] = "Kodak"
-    tags.get_ifd(0x8769)[0x9003] = "2026:11:29 12:00:00"
     return tags
+
+
+def tiff_with_exif() -> bytes:
+    content = tiff(RGB, photometric="rgb")
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    old = content[start + 2 : start + 2 + 12 * count]
+    directory = struct.pack("<H", count + 1) + old
+    directory += struct.pack("<HHII", 34665, 4, 1, len(content) + len(directory) + 16) + bytes(4)
+    date = struct.pack("<HHHI4sI", 1, 0x9000, 7, 4, b"0231", 0)
+    return content[:4] + struct.pack("<I", len(content)) + content[8:] + directory + date
 
 
 def turned(format: str) -> bytes:
@@ -173,7 +183,7 @@ FILES: dict[str, Callable[[str], bytes]] = {
         png((b"cICP", bytes([9, 16, 0, 1]))) if f == "PNG" else avif_nclx(12, 13)
     ),
     "gamma (gAMA, cHRM)": lambda _: png((b"gAMA", struct.pack(">I", 100_000))),
-    "EXIF": lambda f: pil(RGB, f, exif=exif()),
+    "EXIF": lambda f: pil(RGB, f, exif=exif()) if f != "TIFF" else tiff_with_exif(),
     "XMP": lambda f: vips(f, {"xmp-data": XMP}) if f != "GIF" else gif_xmp(),
     "IPTC": lambda f: vips(f, {"iptc-data": b"Photoshop 3.0\0 8BIM"}),
     "text": texts,
