@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 from skimage import data
 
-from srgan.pictures.codec.label import Label, icc_profile, label_of_chunks, label_of_cicp
+from srgan.pictures.codec.label import ColourLabel, icc_profile, label_of_chunks, label_of_cicp
 from srgan.pictures.codec.xmp import fitting_xmp
 from srgan.pictures.images import PictureError, encode_picture, open_picture, write_picture
 from srgan.pictures.pixels import fill_transparent, from_pil, resize_alpha_rows, to_pil
@@ -36,13 +36,13 @@ GRAYS = [(level, level, level) for level in (0, 20, 64, 128, 200, 255)]
 
 def test_a_profile_of_srgb_changes_nothing() -> None:
     pixels = [*GRAYS, (200, 30, 60), (10, 250, 100), (90, 20, 255)]
-    assert np.abs(through(icc_profile(Label()), pixels) - pixels).max() <= 1
+    assert np.abs(through(icc_profile(ColourLabel()), pixels) - pixels).max() <= 1
 
 
 def test_profiles_of_other_colour_spaces() -> None:
     linear = np.array(GRAYS)[:, 0] / 255
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    found = through(icc_profile(Label(gamma=1.0)), GRAYS)[:, 0]
+    found = through(icc_profile(ColourLabel(gamma=1.0)), GRAYS)[:, 0]
     assert np.abs(found - 255 * encoded).max() <= 1
     p3 = label_of_cicp(12, 13)
     assert p3 is not None
@@ -68,7 +68,7 @@ def test_usual_labels_need_no_profile() -> None:
     assert label_of_chunks({b"gAMA": struct.pack(">I", 1), b"sRGB": srgb}) is None
     assert label_of_cicp(1, 13) is None
     assert label_of_cicp(2, 2) is None
-    assert label_of_chunks({b"gAMA": struct.pack(">I", 100_000)}) == Label(gamma=1.0)
+    assert label_of_chunks({b"gAMA": struct.pack(">I", 100_000)}) == ColourLabel(gamma=1.0)
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
