@@ -146,6 +146,14 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
 }
 
 
+def test_bytes_before_the_end_of_a_progressive_jpeg_pass() -> None:
+    whole = pil("JPEG", progressive=True)
+    for content in (whole[:-2] + bytes(9) + b"\xff\xd9", whole[:-2] + bytes(2) + b"\xff\xd9more"):
+        np.testing.assert_array_equal(open_picture(content)[:, :], open_picture(whole)[:, :])
+    with pytest.raises(PictureError):
+        open_picture(whole[: len(whole) // 2] + bytes(9) + b"\xff\xd9")[:, :]
+
+
 @pytest.mark.parametrize("case", HARMLESS)
 def test_harmless_faults_pass(case: str) -> None:
     picture = open_picture(HARMLESS[case]())

@@ -252,7 +252,7 @@ NOTED = {
     "EXIF": "EXIF",
     "XMP": "text",
     "IPTC": "IPTC",
-    "text": "text|TIFF tag Make",
+    "text": "text|TIFF's Make",
     "animation, pages": "only the first of 3",
     "gain map": "gain map",
     "extra channels": "only the RGB of 4 channels",

@@ -88,6 +88,8 @@ def decode(
             )
             image, known = _load(handle, format, directory, unlimited=unlimited)
             check(image.width, image.height)
+            if header is not None and header.padded:
+                image = _without_padding(handle, image)
             if known is not None:
                 check_pixels(image, known)
         file.seek(0)
@@ -134,6 +136,18 @@ def _load(
     elif format in ("png", "avif"):
         options["unlimited"] = unlimited
     return load(source, **options), None
+
+
+def _without_padding(source: Any, image: Any) -> Any:
+    """A JPEG, opened so that libvips accepts bytes between its last scan and its end."""
+    try:
+        image.avg()  # decodes all
+    except load_vips().Error as error:
+        # libjpeg tells its first warning only. Nothing that follows this one has pixels.
+        if "extraneous bytes before marker 0xd9" not in error.detail.partition("\n")[0]:
+            raise
+        return load_vips().Image.jpegload_source(source, access="random", fail_on="truncated")
+    return image
 
 
 def _load_tiff(load: Callable[[str], Any], directory: Directory) -> tuple[Any, set[str] | None]:

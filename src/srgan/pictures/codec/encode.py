@@ -78,7 +78,7 @@ class Metadata:
     def names(self) -> list[str]:
         """What it contains, for notes to the user."""
         names = [kind for kind in _METADATA if self.has(kind)]
-        names += [f"TIFF tag {tag}" for tag in self.extras.tags]
+        names += [f"TIFF's {tag}" for tag in self.extras.tags]
         names += ["text"] if self.extras.text else []
         return names + (["the colour label"] if self.extras.label else [])
 
@@ -183,7 +183,8 @@ def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
         notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
     lost = [kind for kind in holder.lost if metadata.has(kind)]
     extras = metadata.extras
-    lost += [f"TIFF tag {tag}" for tag in extras.tags]
+    if extras.tags:
+        lost.append(f"TIFF's {', '.join(extras.tags)}")
     if extras.text and not (format == "png" and extras.chunks):
         lost.append("text")
     notes += [f"{kind} is not kept in {format.upper()}" for kind in lost]

@@ -1,5 +1,6 @@
 """Reads the header of a JPEG. Mends faults for which libjpeg warns as it does for damage."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -9,6 +10,7 @@ from srgan.pictures.codec.xmp import has_gain_map
 _MARKER = re.compile(rb"\xff[^\0\xff]")
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDA, 0xD9
+_SOF2 = 0xC2  # of a progressive JPEG
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496"  # ISO 21496-1
 
 
@@ -21,16 +23,18 @@ class JpegHeader:
             version; None if nothing is to be mended.
         comment: it has a comment.
         gain_map: it has a gain map.
+        padded: it is progressive, and zeros lie before its end. libjpeg warns of them.
     """
 
     mended: bytes | None = None
     comment: bool = False
     gain_map: bool = False
+    padded: bool = False
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
     """Read the header of a JPEG. libjpeg judges one that is cut short."""
-    comment = gain_map = False
+    comment = gain_map = progressive = False
     gaps: list[tuple[int, int]] = []
     patches: dict[int, int] = {}
     position = 2
@@ -52,6 +56,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
             break
         size = int.from_bytes(head[2:4], "big")
         comment |= marker == _COMMENT
+        progressive |= marker == _SOF2
         if marker in (_APP1, _APP2):
             file.seek(position + 4)
             segment = file.read(size - 2)
@@ -62,7 +67,15 @@ def read_header(file: BinaryIO) -> JpegHeader:
             patches[position + 15] = 1  # libjpeg takes an unknown transform for YCbCr
         position += 2 if marker in _STANDALONE else 2 + size
     content = _apply(file, gaps, patches) if gaps or patches else None
-    return JpegHeader(content, comment, gain_map)
+    return JpegHeader(content, comment, gain_map, progressive and _is_padded(file))
+
+
+def _is_padded(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - (1 << 16), 0))
+    tail = file.read()
+    end = tail.rfind(b"\xff\xd9")
+    return tail[max(end - 2, 0) : max(end, 0)] == bytes(2)
 
 
 def _next_marker(file: BinaryIO, position: int) -> int | None:

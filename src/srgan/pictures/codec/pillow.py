@@ -17,6 +17,8 @@ _PLUGINS = {
     "heic": ("pillow_heif", "pillow-heif", "register_heif_opener"),
     "jxl": ("pillow_jxl", "pillow-jxl-plugin", None),
 }
+# Pillow's names of metadata, and libvips'.
+_METADATA = {"icc_profile": "icc-profile-data", "exif": "exif-data", "xmp": "xmp-data"}
 CheckSize = Callable[[int, int], None]  # of width and height; raises PictureError
 
 
@@ -76,7 +78,7 @@ def _read(name: str, load: Callable[[], Image.Image], check: CheckSize) -> Any:
     image = vips.Image.new_from_array(pixels)
     across, down = picture.info.get("dpi", (72, 72))
     image = image.copy(xres=float(across) / 25.4, yres=float(down) / 25.4)
-    for key, field in (("icc_profile", "icc-profile-data"), ("exif", "exif-data")):
+    for key, field in _METADATA.items():
         value = picture.info.get(key)
         if isinstance(value, bytes) and value:
             image.set_type(vips.GValue.blob_type, field, value)
