@@ -4,7 +4,8 @@ import re
 
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8](?=\s*["'<])""")
 _GAIN_MAP = re.compile(
-    rb"""\s+hdrgm:\w+\s*=\s*(?:"[^"]*"|'[^']*')|<hdrgm:(\w+)[^>]*(?:/>|>.*?</hdrgm:\1>)"""
+    rb"""\s+(?:xmlns:hdrgm|hdrgm:\w+)\s*=\s*(?:"[^"]*"|'[^']*')"""
+    rb"""|<hdrgm:(\w+)[^>]*(?:/>|>.*?</hdrgm:\1>)"""
     rb"""|<(?:GContainer|Container):Directory\b.*?</(?:GContainer|Container):Directory>""",
     re.DOTALL,
 )
