@@ -5,7 +5,7 @@ import functools
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from srgan.pictures.codec.jpeg_header import JpegHeader, read_header
 from srgan.pictures.codec.proof import DamageError, check_pixels, messages
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.codec.tiff import Directory, read_directory
+from srgan.pictures.codec.xmp import has_gain_map
 from srgan.pictures.files import (
     PictureError,
     TooManyPixelsError,
@@ -94,6 +95,8 @@ def decode(
                 check_pixels(image, known)
         file.seek(0)
         extras = read_extras(file, format, header, directory)
+        if image.get_typeof("xmp-data") and has_gain_map(image.get("xmp-data")):
+            extras = replace(extras, gain_map=True)
         image, notes = _normalise(name, image, format, directory)
         region = vips.Region.new(image)
     except DamageError as error:
