@@ -14,6 +14,7 @@ import numpy as np
 from srgan.pictures.codec.extras import Extras, read_extras
 from srgan.pictures.codec.formats import INPUT_FORMATS, recognise
 from srgan.pictures.codec.jpeg_header import JpegHeader, read_header
+from srgan.pictures.codec.misread import cmyk_to_srgb, unreadable
 from srgan.pictures.codec.proof import DamageError, check_pixels, messages
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.codec.tiff import Directory, read_directory
@@ -136,8 +137,12 @@ def _load(
         return _load_tiff(lambda level: load(source, fail_on=level, unlimited=True), directory)
     if format == "jpeg":
         options["fail_on"] = "warning"  # with less, a JPEG that ends early is half gray
+    elif format == "gif":
+        options["fail_on"] = "warning"  # with less, damaged frames are black
     elif format in ("png", "avif"):
         options["unlimited"] = unlimited
+    if format == "png":
+        options["fail_on"] = "error"  # with less, wrong checksums of sizes and palettes pass
     return load(source, **options), None
 
 
@@ -203,7 +208,7 @@ def _read_whole_tiff(name: str, file: BinaryIO) -> Directory:
     """The first directory of a TIFF. libvips reads missing tiles as black, so check its end.
 
     Raises:
-        PictureError: the file is cut short.
+        PictureError: the file is cut short, or of a kind that libvips reads wrongly.
     """
     try:
         directory = read_directory(file)
@@ -212,6 +217,9 @@ def _read_whole_tiff(name: str, file: BinaryIO) -> Directory:
         missing, directory = True, None
     if missing or directory is None:
         raise decode_error(name, "premature end")
+    reason = unreadable(directory)
+    if reason is not None:
+        raise PictureError(f"{name}: {reason}")
     return directory
 
 
@@ -236,14 +244,7 @@ def _normalise(
         image = _from_ycbcr(name, image, directory)
     if image.interpretation == "cmyk" and image.format in PIXEL_TYPES:
         notes.append("CMYK converted to sRGB")
-        image = image.icc_transform(
-            "srgb",
-            embedded=True,
-            input_profile="cmyk",
-            intent="relative",
-            black_point_compensation=True,
-            depth=16 if image.format == "ushort" else 8,
-        )
+        image = cmyk_to_srgb(image)
     elif image.interpretation in ("lab", "labs", "labq", "lch", "xyz", "yxy"):
         notes.append(f"{image.interpretation.upper()[:3]} converted to 16-bit sRGB")
         image = image.colourspace("rgb16")
@@ -272,6 +273,8 @@ def _without_extras(image: Any, directory: Directory | None, notes: list[str]) -
         return image
     if directory is None:
         alphas = [0]
+    elif directory.first(262, 1) == 3:  # a palette's one sample has become three colours
+        alphas = [0] if directory.is_alpha(0) else []
     elif directory.samples < image.bands:  # libvips made an alpha up
         return image.extract_band(0, n=colours)
     else:

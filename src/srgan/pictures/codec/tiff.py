@@ -116,7 +116,7 @@ class Directory:
         return [(width * bits + 7) // 8 * min(rows, height - top) for top in tops]
 
 
-_WANTED = {*_OFFSETS, *_SIZES, 256, 257, 258, 259, 262, 277, 278, 284, 322, 323, 338, 530}
+_WANTED = {*_OFFSETS, *_SIZES, 256, 257, 258, 259, 262, 277, 278, 284, 322, 323, 338, 339, 530}
 
 
 def read_directory(file: BinaryIO) -> Directory:
