@@ -147,7 +147,12 @@ class OpenVINOEngine:
         """Compile the two stages for any height and width. Fixed sizes would not be faster."""
         types = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
         floats = native_precision() if self.precision == "int8" else self.precision
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": types[floats]}
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": types[floats],
+            # Otherwise openvino keeps the kernels of every shape: 2 to 10 MB per picture size.
+            "CPU_RUNTIME_CACHE_CAPACITY": "0",
+        }
         if self._threads:
             settings["INFERENCE_NUM_THREADS"] = str(self._threads)
             # With pinning, several processes with one thread each would share the first core.
