@@ -254,8 +254,7 @@ def test_two_pictures_never_share_a_result(
     result = srgan("upscale", "photo.jpg", "photo.webp", "--format", "png", *model, "--overwrite")
     assert result.returncode == 1
     assert (
-        "photo.webp: its result photo_x4.png is also the result of photo.jpg: rename"
-        in result.stderr
+        "photo.webp: its result photo_x4.png is also the result of photo.jpg: use" in result.stderr
     )
 
 

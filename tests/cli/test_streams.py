@@ -64,7 +64,7 @@ def test_from_standard_input_into_a_file(photo: Path, small_model: Path, expecte
         (("*.jpg", "-o", "-"), 2, b"one picture"),
         (("photo.jpg", "-o", "-", "--json"), 2, b"--json"),
         (("nothing.jpg", "-o", "-"), 1, b"no such file"),
-        (("photo.jpg", "-o", "-", "--format", "gif"), 2, b"no such format"),
+        (("photo.jpg", "-o", "-", "--format", "gif"), 2, b"cannot write this format"),
         (("photo.jpg", "--max-pixels", "-1"), 2, b"--max-pixels must be at least 1"),
         (("photo.jpg", "--max-pixels", "0"), 2, b"--max-pixels must be at least 1"),
         (("-dash.png",), 2, b"-dash.png is a file here: write ./-dash.png, or --"),
@@ -116,6 +116,7 @@ class Interrupting:
             os.kill(os.getpid(), signal.SIGINT)
 
 wanted = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 sys.meta_path.insert(0, Interrupting())
 from srgan.cli.app import main
 main()

@@ -159,7 +159,7 @@ def test_two_pictures_with_one_result(pictures: Path, memory: str, small_model: 
     (pictures / "01.png").write_bytes((pictures / "01.jpg").read_bytes())
     report = run(pictures, memory, small_model, format="png")
     assert (report.done, report.failed) == (11, 2)
-    assert b"its result 01.png is also the result of 01.jpg: rename" in contents(memory)[ERRORS]
+    assert b"its result 01.png is also the result of 01.jpg: use" in contents(memory)[ERRORS]
 
 
 def test_a_picture_that_kills_workers_is_given_up(

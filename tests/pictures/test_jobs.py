@@ -76,7 +76,7 @@ def test_a_new_folder_may_have_a_dot(
 
 def test_a_folder_with_a_dot_for_one_picture_needs_a_slash(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    with pytest.raises(OptionError, match=r"no such format.*write d2\.v2/"):
+    with pytest.raises(OptionError, match=r"cannot write this format.*write d2\.v2/"):
         plan([str(tmp_path / "a.png")], "d2.v2", ResultOptions(), 4)
 
 
