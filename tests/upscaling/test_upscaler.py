@@ -13,7 +13,7 @@ from srgan.engines.base import EngineError
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
 from srgan.networks.architecture import Architecture, Checkpoint
-from srgan.pictures.images import open_picture
+from srgan.pictures.images import PictureError, open_picture
 from srgan.pictures.pixels import fill_transparent
 from srgan.pictures.resample import bicubic, bicubic_8bit
 from srgan.upscaling import bands as module
@@ -465,3 +465,55 @@ def test_tiles_of_a_network_that_adds_to_lr(astronaut: np.ndarray) -> None:
     tiled = upscaler(astronaut).astype(int)
     assert tiled.std() > 5
     assert np.abs(tiled - untiled(upscaler, astronaut)).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (700, 2)])
+@pytest.mark.parametrize("scale", [None, 1.5])
+def test_thin_pictures_are_padded_by_their_edges(
+    small: Upscaler, shape: tuple[int, int], scale: float | None
+) -> None:
+    """The same as the middle of the picture with its edges repeated, to the bit."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    missing = [max(8 - n, 0) for n in shape]
+    padding = [(n // 2, n - n // 2) for n in missing]
+    whole = np.pad(image, [*padding, (0, 0)], "edge")
+    wanted = small.target(*shape, scale)
+    factors = [w / n for w, n in zip(wanted, shape, strict=True)]
+    size = [round(n * f) for n, f in zip(whole.shape, factors, strict=False)]
+    expected = np.concatenate(list(small.rows(whole, size=(size[0], size[1]))))
+    top, left = (round(p[0] * f) for p, f in zip(padding, factors, strict=True))
+    expected = expected[top : top + wanted[0], left : left + wanted[1]]
+    np.testing.assert_array_equal(small(image, scale=scale), expected)
+
+
+def test_thin_pictures_are_read_and_yielded_in_parts(
+    small: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRUNK_PIXELS", 64 * 64)
+    reads: list[slice] = []
+
+    class Watched:
+        """A picture of one column that notes which rows are read."""
+
+        shape, dtype = (5000, 1, 3), np.dtype(np.uint8)
+
+        def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+            reads.append(window[0])
+            return np.zeros((window[0].stop - window[0].start, 1, 3), np.uint8)
+
+    rows = small.rows(Watched())
+    assert next(rows).shape[1:] == (4, 3)
+    assert max(r.stop for r in reads) < 1000
+    assert sum(len(block) for block in rows) < 20_000
+    assert max(r.stop - r.start for r in reads) < 1000
+
+
+def test_a_thin_picture_too_wide_for_memory_is_refused_before_any_work(small: Upscaler) -> None:
+    class Wide:
+        shape, dtype = (1, 16_000_000, 3), np.dtype(np.uint8)
+
+        def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+            raise AssertionError("read")
+
+    with pytest.raises(PictureError, match="16,000,000 x 1 pixels: too wide"):
+        next(small.rows(Wide()))
