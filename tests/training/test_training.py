@@ -252,9 +252,9 @@ def test_the_seeds_commands_end_to_end(
     common = ("--data_folder", pictures, "--batch_size", 4, "--epochs", 1, *QUICK[:2], *QUICK[4:])
     script("train_srresnet.py", *common, *SMALL)
     config = read_config(tmp_path / "runs/srresnet")
-    assert config["iterations"] == 2  # 6 pictures in batches of 4
+    assert config["iterations"] == 24  # 16 crops of each of 6 pictures, in batches of 4
     assert config["batch_size"] == 4
-    assert newest_state(tmp_path / "runs/srresnet")["iteration"] == 2
+    assert newest_state(tmp_path / "runs/srresnet")["iteration"] == 24
     script("train_srgan.py", *common, "--features", vgg, "--layer", 2, 1)
     assert read_config(tmp_path / "runs/srgan")["srresnet"] == "runs/srresnet/best.safetensors"
     for name in ("srresnet", "srgan"):

@@ -4,14 +4,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
 from cyclopts.config import Toml
 
 from srgan.cli.run import NO_EPILOGUE
+from srgan.engines.processor import wait_passively
 from srgan.errors import OptionError, need
-from srgan.training.config import TrainingConfig, check_resumed, preset_file
+from srgan.training.config import TrainingConfig, check_resumed, parse_config, preset_file
 from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
@@ -64,6 +65,7 @@ def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
             return
         if _given(arguments, "--resume") is not None:
             need("train", "training")
+            wait_passively()
             from srgan.training.run.folder import CONFIG, existing_folder
 
             folder = _given(arguments, "--run-folder")
@@ -71,9 +73,16 @@ def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
         else:
             path = preset_file(method, _given(arguments, "--preset") or "fast")
         if path is not None:
-            Toml(path, use_commands_as_keys=False)(app, commands, arguments)
+            _OptionsFile(path, use_commands_as_keys=False)(app, commands, arguments)
 
     return fill_in
+
+
+class _OptionsFile(Toml):
+    """A TOML file of options. Paths in the config.toml of a run need not be UTF-8."""
+
+    def _load_config(self, path: Path) -> dict[str, Any]:
+        return parse_config(path)
 
 
 def _given(arguments: ArgumentCollection, name: str) -> str | None:
@@ -139,6 +148,7 @@ def srgan(
 
 def _newest_srresnet() -> str:
     need("train", "training")
+    wait_passively()
     from srgan.training.run.folder import newest_model
 
     model = newest_model("srresnet")
@@ -154,6 +164,7 @@ def _train(config: TrainingConfig, folder: Path | None, resume: bool) -> None:
     if config.data.data_folder is None:
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     need("train", "training")
+    wait_passively()
     from srgan.training.run.folder import existing_folder, read_config
     from srgan.training.train import train
 

@@ -15,7 +15,7 @@ from openvino import opset13  # noqa: E402
 
 from srgan.engines.base import EngineError  # noqa: E402
 from srgan.engines.options import EngineOptions, Precision  # noqa: E402
-from srgan.engines.processor import bf16_is_slow, processor_flags  # noqa: E402
+from srgan.engines.processor import bf16_is_slow, processor_flags, quota_cores  # noqa: E402
 from srgan.networks import folding  # noqa: E402
 from srgan.networks.architecture import Checkpoint  # noqa: E402
 
@@ -133,7 +133,7 @@ class OpenVINOEngine:
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
         self._core = shared_core()
-        self._threads = options.threads
+        self._threads = options.threads or quota_cores()  # openvino knows the affinity only
         self._generator = folding.fold(checkpoint)
         self.precision = _resolve(options.precision, self._core)
         self.scale = self._generator.scale

@@ -1,8 +1,95 @@
-"""Features of the processor. Those read from Linux are unknown on other systems."""
+"""Features of the processor and the cores to use. Those read from Linux are unknown elsewhere."""
 
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+# How long idle threads of OpenMP spin. None: threads then leave their core to other programs.
+# libgomp (torch's wheels for Linux) reads the first, Intel's and LLVM's library the second.
+_PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: by its affinity and by the CPU quota of its container.
+
+    A part of a core counts as one.
+    """
+    cores = affine_cores()
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def quota_cores() -> int | None:
+    """The cores to use where a CPU quota allows fewer than the affinity, else None."""
+    cores = usable_cores()
+    return cores if cores < affine_cores() else None
+
+
+def affine_cores() -> int:
+    """The cores that this process may run on, such as those that taskset or Slurm gave it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_quota() -> float | None:
+    """The smallest CPU quota of the process's cgroups, in cores; None without one."""
+    quotas = [quota for folder in _cgroups() if (quota := _quota(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _cgroups() -> Iterator[Path]:
+    """The folders of the process's cgroups (version 2, and version 1's cpu) and those above."""
+    try:
+        lines = OWN_CGROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for root in [CGROUPS / name for name in (controllers, "cpu")] if controllers else [CGROUPS]:
+            # A container may see its own cgroup as the root: the path is then that of the host.
+            own = root / path.lstrip("/")
+            yield from [own, *(above for above in own.parents if above.is_relative_to(root))]
+
+
+def _quota(cgroup: Path) -> float | None:
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu.cfs_period_us").read_text()
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except (OSError, ValueError):  # no such file; "max"
+        return None
+
+
+def wait_passively() -> None:
+    """Make OpenMP's idle threads sleep. It counts for libraries that are imported later.
+
+    Threads that spin while they wait take the time of other programs on the same cores, and of
+    their own threads that work. A variable that the user has set stays.
+    """
+    for name, value in _PASSIVE.items():
+        os.environ.setdefault(name, value)
+
+
+def busy_cores() -> float:
+    """About how many cores of the machine other programs use, over the last minute and now."""
+    if not hasattr(os, "getloadavg"):
+        return 0.0
+    load = os.getloadavg()[0]
+    try:
+        running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return load
+    return min(load, running - 1)  # without this process; a run that has just ended is not there
 
 
 def processor_flags() -> set[str]:

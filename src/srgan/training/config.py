@@ -4,6 +4,7 @@ One flat TOML table holds all options of a run by their names, in a preset as in
 of a run folder.
 """
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -88,6 +89,15 @@ def preset_file(method: str, preset: str) -> Path | None:
         if path.is_file():
             return path
     raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
+
+
+def parse_config(path: Path) -> dict[str, Any]:
+    """The options in a TOML file, whose paths need not be UTF-8.
+
+    Raises:
+        OSError, tomllib.TOMLDecodeError: it cannot be read.
+    """
+    return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
 
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:

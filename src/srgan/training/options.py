@@ -51,7 +51,7 @@ class DataOptions:
 
     Attributes:
         data_folder: Training pictures: a folder, searched recursively, of pictures or of parquet
-            or webdataset shards; a URL of such a folder (s3://, gs://, az://); or OWNER/NAME of
+            or webdataset shards; a URL of such a folder (s3://, gs://, az://); or hf:OWNER/NAME,
             a dataset on the Hugging Face hub.
         validation_folder: Pictures to validate on, in any of these forms. Default: some training
             pictures are held out.
@@ -90,7 +90,8 @@ class ScheduleOptions:
         minutes: Wall-clock budget. The schedule is fitted to it; training ends at the budget or
             at the last iteration, whichever comes first.
         iterations: Updates of the generator.
-        epochs: Instead of iterations: one epoch is as many crops as there are training pictures.
+        epochs: Instead of iterations: passes over the training pictures. One pass is 16 crops of
+            each picture.
         batch_size: Crops per iteration, over all processes.
         warmup: Iterations in which the rates rise, at most a tenth of the run.
         schedule: Learning-rate schedule after the warm-up: cosine and wsd fall to 1 %, step falls
@@ -146,7 +147,8 @@ class RunOptions:
     Attributes:
         precision: Precision of the networks' arithmetic; weights and losses are fp32. auto is
             bf16 where that is faster, else fp16 on GPUs and fp32 on CPUs.
-        threads: CPU threads. Default: all cores, or the number that torchrun sets.
+        threads: CPU threads. Default: the cores that the process may use, or the number that
+            torchrun sets.
         validate_every: Iterations between validations.
         accumulate: Number of parts to split a batch into, to save memory.
         save_every: Maximum iterations between saves of the training state.

@@ -1,10 +1,18 @@
 """The training process: stop signals, and memory that stays allocated."""
 
 import ctypes
+import logging
+import os
 import platform
 import signal
 import time
 from typing import Any
+
+import torch
+
+from srgan.engines.processor import busy_cores, usable_cores
+
+log = logging.getLogger("srgan")
 
 PATIENCE = 5.0  # seconds between two signals that mean "now": torchrun and Slurm may both send one
 
@@ -41,6 +49,29 @@ class StopSignals:
 
     def __exit__(self, *_: object) -> None:
         self._restore()
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the CPU threads of torch, and warn where other programs need the same cores.
+
+    Args:
+        threads: None for the cores that the process may use, unless OMP_NUM_THREADS says another
+            number, as torchrun does.
+    """
+    cores = usable_cores()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ and cores < torch.get_num_threads():
+        torch.set_num_threads(cores)  # torch knows the affinity but no quota
+    busy = busy_cores()
+    machine = os.cpu_count() or 1
+    if busy + 1 > machine and torch.get_num_threads() > 1:
+        log.warning(
+            "other programs use %.0f of the machine's %d cores: training will be slow; fewer "
+            "threads, such as --threads 1, may be faster",
+            busy,
+            machine,
+        )
 
 
 # Parameters of glibc's mallopt, from malloc.h.

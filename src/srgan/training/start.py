@@ -23,13 +23,13 @@ from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.networks.generator import Generator
 from srgan.training.adversarial_step import AdversarialStep
 from srgan.training.config import TrainingConfig
-from srgan.training.data.crops import split
+from srgan.training.data.crops import CROPS_PER_PICTURE, split
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
 from srgan.training.options import DataOptions, SRResNetOptions
 from srgan.training.pixel_step import PixelStep
 from srgan.training.precision import fastest_precision
-from srgan.training.process import keep_freed_memory
+from srgan.training.process import keep_freed_memory, set_threads
 from srgan.training.run.folder import RUNS
 from srgan.training.step import Step
 
@@ -47,8 +47,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         OptionError: the device does not have the precision.
     """
     keep_freed_memory()
-    if config.run.threads is not None:
-        torch.set_num_threads(config.run.threads)
+    set_threads(config.run.threads)
     # Each process keeps its own BN statistics: exchanging them inside the forward pass would
     # change tensors that the discriminator's two passes still need.
     handler = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
@@ -80,8 +79,8 @@ def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
 def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStream, Pictures]:
     """The pictures to train on, and those to validate on.
 
-    Runs, with their sample grids, and the validation folder may lie in the data folder. Training
-    leaves them out.
+    Runs, with their sample grids, and the validation folder may lie in the data folder, and a run
+    may be the data folder. Training leaves them out.
 
     Args:
         folder: of the run.
@@ -111,6 +110,8 @@ def _validation_pictures(options: DataOptions) -> Pictures:
 def with_iterations(config: TrainingConfig, pictures: Pictures | ShardStream) -> TrainingConfig:
     """The configuration with its epochs as iterations: a resumed run must not count pictures again.
 
+    An epoch cuts CROPS_PER_PICTURE crops of every picture: it decodes each picture once.
+
     Raises:
         OptionError: it has epochs, but the number of a stream's pictures is unknown.
     """
@@ -119,7 +120,8 @@ def with_iterations(config: TrainingConfig, pictures: Pictures | ShardStream) ->
         return config
     if isinstance(pictures, ShardStream):
         raise OptionError("--epochs: a stream has an unknown number of pictures: give --iterations")
-    iterations = math.ceil(schedule.epochs * len(pictures) / schedule.batch_size)
+    crops = schedule.epochs * len(pictures) * CROPS_PER_PICTURE
+    iterations = math.ceil(crops / schedule.batch_size)
     return replace(config, schedule=replace(schedule, iterations=iterations, epochs=None))
 
 

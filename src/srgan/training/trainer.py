@@ -16,10 +16,10 @@ from srgan.degradation.bicubic import unit
 from srgan.degradation.degrade import make_degrade, training_rng
 from srgan.errors import OptionError
 from srgan.networks.architecture import Architecture, Checkpoint
+from srgan.training import messages
 from srgan.training.config import TrainingConfig
 from srgan.training.data.loader import CropLoader, open_loader
-from srgan.training.data.sources import ShardStream
-from srgan.training.data.stored import Pictures, digest
+from srgan.training.data.stored import Digests, Pictures, digests
 from srgan.training.ema import EMA
 from srgan.training.process import StopSignals
 from srgan.training.run import folder as run_folder
@@ -64,6 +64,7 @@ class Trainer:
         self._micro_batch = micro_batch(config, accelerator)
         self._files, held_out = find_data(config.data, folder)
         self.config = with_iterations(config, self._files)
+        self._digests: Digests = digests(self._files) if self._main else {}
         saved = Architecture(**state["architecture"]) if state is not None else None
         self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
@@ -108,7 +109,8 @@ class Trainer:
             batches = iter(loader)
             interval = Interval()
             self._validate_if_due(report, signals)
-            while not self._stop and self._progress() < 1:
+            # After a skipped update the run goes on to the next good one: only that is saved.
+            while self._bad or not (self._stop or self._progress() >= 1):
                 hr = interval.next(batches)
                 self._shard = loader.shard
                 interval.add(self.update(hr))
@@ -123,17 +125,13 @@ class Trainer:
                     self._save()
                     saved = self._elapsed
             self._save(final=True)
-            report.message(self._farewell())
+            report.message(self._last_words())
         return self._stop
 
-    def _farewell(self) -> str:
+    def _last_words(self) -> str:
         if self._stop:
-            return (
-                f"saved at iteration {self._iteration}; resume with: srgan train "
-                f"{self.config.name} --resume --run-folder {self._folder}"
-            )
-        model = "best" if self._validation.has_best else "last"
-        return f"trained: srgan upscale photo.jpg --model {self._folder}/{model}.safetensors"
+            return messages.stopped(self.config.name, self._folder, self._iteration)
+        return messages.farewell(self._folder, self._validation)
 
     def _report(self) -> Report:
         title = f"{self.config.name} in {self._folder}"
@@ -205,11 +203,7 @@ class Trainer:
         self._ema.repair()
         scaler = self._accelerator.scaler
         if self._bad >= (FP16_BAD_IN_A_ROW if scaler else BAD_IN_A_ROW):
-            raise RunError(
-                f"{self._folder}: gradients were not finite in {self._bad} iterations in a row, "
-                f"up to {self._iteration}; the last saved state is good: --resume it with a "
-                "lower --rate, with --clip 1 or with --precision fp32"
-            )
+            raise RunError(messages.not_finite(self._folder, self._bad, self._iteration))
         if self._main and not scaler:
             log.warning("iteration %d: a gradient is not finite; skipped", self._iteration)
 
@@ -243,19 +237,28 @@ class Trainer:
         due = self._iteration % self.config.run.validate_every == 0 or self._progress() >= 1
         if not validation.pairs or not due or self._bad or validation.iteration == self._iteration:
             return
-        found = validation.run(self._checkpoint(), self._iteration, lambda: signals.received > 0)
-        if found is None:
+        grid = validation.run(self._checkpoint(), self._iteration, lambda: signals.received > 0)
+        if grid is None:
             return
-        grid, best = found
-        text = ", ".join(f"{name} {value:.4g}" for name, value in validation.values.items())
-        report.message(f"validation at {self._iteration}: {text}{' (best)' if best else ''}")
+        report.message(messages.validation_line(validation, self._keep_if_best()))
         values = {f"validation/{name}": value for name, value in validation.values.items()}
+        values |= {f"validation/bicubic_{name}": v for name, v in validation.bicubic.items()}
         report.values(self._iteration, self._progress(), values)
         report.picture(self._iteration, grid)
         with run_folder.surviving_a_full_disk(self._folder):
             run_folder.save_picture(self._folder, self._iteration, grid)
-            if best:
-                run_folder.save_model(self._folder, "best", self._checkpoint())
+
+    def _keep_if_best(self) -> bool:
+        """Write the model if it is the best so far. It counts as the best once it is written."""
+        if not self._validation.is_best:
+            return False
+        with run_folder.surviving_a_full_disk(self._folder):
+            run_folder.save_model(self._folder, run_folder.BEST, self._checkpoint())
+            self._validation.keep_best()
+            if not run_folder.has_state(self._folder):
+                self._save()  # a folder with a model can be resumed
+            return True
+        return False
 
     def _checkpoint(self) -> Checkpoint:
         """The averaged weights as a model file."""
@@ -274,7 +277,7 @@ class Trainer:
         scaler = self._accelerator.scaler
         state: dict[str, Any] = {
             "architecture": asdict(self._architecture),
-            "files": digest(self._files),
+            "files": self._digests,
             "iteration": self._iteration,
             "shard": self._shard,
             "elapsed": self._elapsed,
@@ -284,8 +287,10 @@ class Trainer:
             "scaler": scaler.state_dict() if scaler else None,
         }
         with run_folder.surviving_a_full_disk(self._folder, final=final):
+            if not run_folder.has_state(self._folder):
+                run_folder.write_config(self._folder, self.config.table())
             run_folder.save_state(self._folder, self._iteration, state, self.config.run.keep)
-            run_folder.save_model(self._folder, "last", self._checkpoint())
+            run_folder.save_model(self._folder, run_folder.LAST, self._checkpoint())
 
     def _load(self, state: dict[str, Any]) -> None:
         """Resume from a training state. Raises RunError if it is that of another method."""
@@ -299,10 +304,16 @@ class Trainer:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._iteration, self._elapsed = state["iteration"], state["elapsed"]
         self._shard = state.get("shard", 0)
-        self._validation.load_state_dict(state)
-        if self._main and isinstance(self._files, ShardStream):
+        changed = self._validation.load_state_dict(state)
+        if not self._main:
+            return
+        for warning in messages.data_warnings(self._files, state["files"], self._digests):
+            log.warning(warning)
+        if changed:
+            aside = run_folder.set_best_aside(self._folder, self._iteration)
             log.warning(
-                "a stream does not resume to the bit: it reads its current shards from their start"
+                "the validation pictures have changed: the best model is chosen anew%s",
+                f"; the one before is {aside}" if aside else "",
             )
-        if self._main and state["files"] != digest(self._files):
-            log.warning("the training pictures have changed: the run continues with other crops")
+        if not run_folder.has_best(self._folder):
+            self._validation.forget_best()

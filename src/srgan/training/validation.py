@@ -1,7 +1,10 @@
 """Validation: the model upscales held-out pictures, as its users run it."""
 
+import hashlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +16,7 @@ from srgan.degradation.bicubic import unit
 from srgan.degradation.degrade import Degrade, degrade_picture, fixed_rng
 from srgan.engines.base import EngineError
 from srgan.engines.options import EngineOptions
+from srgan.evaluation.evaluate import upscale_bicubic
 from srgan.evaluation.metrics import psnr_y, ssim_y
 from srgan.networks.architecture import Checkpoint
 from srgan.pictures.images import PictureError
@@ -121,15 +125,32 @@ class Validation:
         self._best: float | None = None
         self.pairs = pairs
         self._step, self._device = step, device
+        self._digest = _digest(pairs)
+
+    @cached_property
+    def bicubic(self) -> dict[str, float]:
+        """The values of bicubic enlargement of the same LR."""
+        return _bicubic(self.pairs, self._measure)
 
     @property
     def has_best(self) -> bool:
-        """Whether a best model exists."""
-        return self._best is not None
+        """Whether a best model exists that is better than bicubic enlargement."""
+        return self._best is not None and self._best > self._score(self.bicubic)
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last values are better than those of the best model."""
+        score = self._score(self.values)
+        return not math.isnan(score) and (self._best is None or score > self._best)
+
+    @property
+    def beats_bicubic(self) -> bool:
+        """Whether the last values are better than those of bicubic enlargement."""
+        return self._score(self.values) > self._score(self.bicubic)
 
     def run(
         self, checkpoint: Checkpoint, iteration: int, interrupted: Callable[[], bool]
-    ) -> tuple[np.ndarray, bool] | None:
+    ) -> np.ndarray | None:
         """Validate a model on at least one pair; its values are then in `values`.
 
         Args:
@@ -137,8 +158,8 @@ class Validation:
             interrupted: asked before every picture.
 
         Returns:
-            The sample grid and whether the model is the best so far; None if it was interrupted,
-            or if the model does not run because its weights have exploded.
+            The sample grid; None if it was interrupted, or if the model does not run because its
+            weights have exploded.
         """
         try:
             found = validate(checkpoint, self.pairs, self._measure, interrupted)
@@ -149,15 +170,20 @@ class Validation:
             return None
         self.values, grid = found
         self.iteration = iteration
-        return grid, self._is_best()
+        return grid
 
-    def _is_best(self) -> bool:
+    def keep_best(self) -> None:
+        """The model of the last values has been written as the best."""
+        self._best = self._score(self.values)
+
+    def forget_best(self) -> None:
+        """The best model does not exist any more."""
+        self._best = None
+
+    def _score(self, values: Mapping[str, float]) -> float:
+        """The value that selects the best model; higher is better."""
         name = self._step.criterion.removeprefix("-")
-        score = self.values[name] if name == self._step.criterion else -self.values[name]
-        if self._best is not None and not score > self._best:
-            return False
-        self._best = score
-        return True
+        return values[name] if name == self._step.criterion else -values[name]
 
     def _measure(self, sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:
         return self._step.measure(self._tensor(sr), self._tensor(hr))
@@ -169,9 +195,41 @@ class Validation:
 
     def state_dict(self) -> dict[str, Any]:
         """The state, with the names that a training state has for it."""
-        return {"validated": self.iteration, "figures": self.values, "best": self._best}
+        return {
+            "validated": self.iteration,
+            "figures": self.values,
+            "best": self._best,
+            "validation_pictures": self._digest,
+        }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load a training state's values; the pictures stay."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> bool:
+        """Load a training state's values; the pictures stay.
+
+        Returns:
+            Whether the pictures have changed: values of the old ones, such as the best, say
+            nothing about the new ones. States of srgan 0.1.0 do not tell.
+        """
+        if state.get("validation_pictures", self._digest) != self._digest:
+            return True
         self.iteration, self.values = state["validated"], state["figures"]
         self._best = state["best"]
+        return False
+
+
+def _bicubic(pairs: Sequence[ValidationPair], measure: Measure) -> dict[str, float]:
+    """Mean values of bicubic enlargement over the pairs; see `validate`."""
+    values: list[dict[str, float]] = []
+    for lr, hr in pairs:
+        scale = hr.shape[0] // lr.shape[0]
+        sr = upscale_bicubic(lr, scale)
+        values.append({"psnr_y": psnr_y(sr, hr, scale)} | measure(sr, hr))
+    return {name: float(np.mean([each[name] for each in values])) for name in values[0]}
+
+
+def _digest(pairs: Sequence[ValidationPair]) -> str:
+    """Identify the pictures by their pixels, LR's included."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for picture in pair:
+            digest.update(str(picture.shape).encode() + picture.tobytes())
+    return digest.hexdigest()

@@ -163,6 +163,45 @@ def test_every_picture_equally_often(tmp_path: Path) -> None:
     assert runs > 12  # shuffled, not picture by picture
 
 
+def test_the_first_batch_does_not_wait_for_its_round(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of 5 crops needs 5 pictures at most; its round has 8 of them."""
+    read: list[str] = []
+    read_rgb = data.read_rgb
+
+    def counting(path: Path | StoredPicture, at_least: int) -> np.ndarray:
+        read.append(path.name)
+        return read_rgb(path, at_least)
+
+    monkeypatch.setattr(data, "read_rgb", counting)
+    monkeypatch.setattr(data, "CROPS_PER_PICTURE", 1)  # 30 pictures a round
+    files = [path for path in find_pictures(folder) if path.stem.isdigit()]
+    loader = open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)
+    assert read == []
+    batches = [next(iter(loader)) for _ in range(12)]
+    assert len(read) == 60  # each picture of both rounds once
+    read.clear()
+    next(iter(open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)))
+    assert len(read) == 5
+    whole = Crops(files, crop=CROP, batch_size=5, seed=0)
+    expected = torch.cat([whole[0].crops, whole[1].crops]).permute(0, 3, 1, 2)
+    assert torch.equal(torch.cat(batches), expected)
+
+
+@pytest.mark.parametrize(
+    ("crop", "batch_size", "crops"),
+    [(96, 16, 2048), (192, 16, 2048), (192, 3, 2046), (384, 16, 512), (1024, 16, 64), (4096, 9, 9)],
+)
+def test_rounds_are_bounded_in_bytes(
+    monkeypatch: pytest.MonkeyPatch, crop: int, batch_size: int, crops: int
+) -> None:
+    monkeypatch.setattr(data, "CROPS_PER_ROUND", 2048)
+    rounds = data.Rounds(crop=crop, batch_size=batch_size, seed=0)
+    assert rounds.crops_per_round == crops
+    assert rounds.round_bytes <= 230e6 or crops == batch_size
+
+
 def test_of_several_candidates_the_one_with_the_most_detail_is_taken(tmp_path: Path) -> None:
     """Half a photograph, half flat: crops of one candidate lie anywhere, of many on detail."""
     half = photographs.astronaut()[:128, :256].copy()

@@ -22,8 +22,8 @@ from srgan.training.data import streams
 from srgan.training.data.crops import split
 from srgan.training.data.loader import open_loader
 from srgan.training.data.prepare import prepare
-from srgan.training.data.sources import find_source, open_stream
-from srgan.training.data.stored import DataError, Pictures, digest, find_pictures
+from srgan.training.data.sources import find_source, open_stream, with_hub_prefix
+from srgan.training.data.stored import DataError, Pictures, digests, find_pictures
 from srgan.training.train import train
 from srgan.training.trainer import Trainer
 from tests.support.training import assert_same_model, small_config
@@ -77,8 +77,10 @@ def test_shards_give_the_crops_of_the_folder(prepared: Path, format: str) -> Non
     as_files = split(files, 5, seed=3)
     assert [each.name for each in held_out] == [each.name for each in as_files[1]]
     assert torch.equal(first(training, 8), first(as_files[0], 8))
-    assert digest(training) == digest(split(found, 5, seed=3)[0])
-    assert len({digest(each) for each in (found, training, split(found, 5, seed=4)[0])}) == 3
+    assert digests(training) == digests(split(found, 5, seed=3)[0])
+    assert (
+        len({digests(each)["names"] for each in (found, training, split(found, 5, seed=4)[0])}) == 3
+    )
     shard = next((prepared / format).iterdir())
     assert len(find_source(str(shard))) == 24
 
@@ -90,7 +92,7 @@ def test_a_bucket_gives_the_crops_of_the_folder(prepared: Path) -> None:
         store.write(f"a/{path.name}", path.read_bytes())
     found = find_source("memory://train")
     assert torch.equal(first(found, 12), first(files, 12))
-    assert digest(found) == digest(find_source("memory://train"))
+    assert digests(found) == digests(find_source("memory://train"))
     store.write("a/astronaut_s001.png", b"no picture")
     assert len(first(found, 12)) == 12  # passed over
     fs = fsspec.filesystem("memory")
@@ -131,8 +133,10 @@ def test_a_name_of_the_hub(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> N
     import datasets
 
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="owner/photos: no such folder, and no dataset of the hub"):
-        find_source("owner/photos")
+    with pytest.raises(DataError, match="hf:owner/photos: no dataset of the hub"):
+        find_source("hf:owner/photos")
+    with pytest.raises(DataError, match="use hf:OWNER/NAME"):
+        find_source("hf:photos")
     load = datasets.load_dataset
 
     def hub(name: str, **options: Any) -> Any:
@@ -141,7 +145,25 @@ def test_a_name_of_the_hub(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(datasets, "load_dataset", hub)
     files = find_pictures(prepared / "png")
-    assert torch.equal(first(find_source("owner/photos"), 4), first(files, 4))
+    assert torch.equal(first(find_source("hf:owner/photos"), 4), first(files, 4))
+
+
+def test_a_mistyped_folder_never_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
+    expected = r"data/DIV2K: this folder cannot be read .* write hf:data/DIV2K for a dataset"
+    for find in (find_source, open_stream):
+        with pytest.raises(DataError, match=expected):
+            find("data/DIV2K")
+
+
+def test_runs_of_0_1_0_find_their_dataset_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "photos").mkdir(parents=True)
+    assert with_hub_prefix("owner/photos") == "owner/photos"  # a folder
+    assert with_hub_prefix("owner/other") == "hf:owner/other"
+    assert with_hub_prefix("photos") == "photos"
 
 
 def streamed(prepared: Path, count: int, **options: Any) -> tuple[Tensor, list[int]]:

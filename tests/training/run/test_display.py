@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -55,6 +56,31 @@ def test_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 def test_update_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingDisplay("run", total=10) as display:
         display.update(5, 0.5, SRGAN)
+    assert capsys.readouterr().err == "run\n"
+
+
+def test_a_silent_run_shows_that_it_is_alive(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with TrainingDisplay("run", total=10) as display:
+        display.update(5, 0.5, {"loss/pixel": 0.5})
+        for _ in range(8):
+            clock.now += 10
+            display.after_silence()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1:] == ["iteration 5/10  pixel 0.500  left -:--:--"] * 2  # at 30 and 60 seconds
+
+
+def test_a_run_that_does_nothing_at_all_is_shown_by_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a long validation: no call reaches the display."""
+    monkeypatch.setattr(training_display, "SILENCE", 0.01)
+    printed = threading.Event()
+    monkeypatch.setattr(TrainingDisplay, "_print_state", lambda _: printed.set())
+    with TrainingDisplay("run", total=10):
+        assert printed.wait(60)
     assert capsys.readouterr().err == "run\n"
 
 

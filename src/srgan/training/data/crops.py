@@ -2,8 +2,9 @@
 
 The crops of a run are a pure function of its files, their order, the crop size, the batch size
 and the seed. The number of worker processes changes nothing, and a resumed run sees the crops
-that it would have seen without the interruption. The unit of work is a round of about 2048 crops:
-many crops are cut from each picture that is decoded, and a round's crops are shuffled.
+that it would have seen without the interruption. The unit of work is a round of about 2048 crops,
+or fewer if they are larger than 192 x 192: many crops are cut from each picture that is decoded,
+and a round's crops are shuffled.
 """
 
 import functools
@@ -30,6 +31,7 @@ from srgan.training.data.stored import (
 
 CROPS_PER_PICTURE = 16
 CROPS_PER_ROUND = 2048
+BYTES_PER_ROUND = CROPS_PER_ROUND * 192 * 192 * 3  # at most, where a batch is smaller: 226 MB
 
 # Added to the run's seed, one per purpose.
 ORDER, CROPS, SHUFFLE, SPLIT = range(4)
@@ -103,7 +105,8 @@ class Rounds:
         self.crop = crop
         self.candidates = candidates
         self.seed = seed
-        self.batches_per_round = max(1, CROPS_PER_ROUND // batch_size)
+        crops = min(CROPS_PER_ROUND, BYTES_PER_ROUND // (crop * crop * 3))
+        self.batches_per_round = max(1, crops // batch_size)
         self.crops_per_round = self.batches_per_round * batch_size
         self.crops_per_picture = CROPS_PER_PICTURE
         self.round_bytes = self.crops_per_round * crop * crop * 3
@@ -131,22 +134,10 @@ class Crops(Rounds, Dataset[Round]):
 
     def __getitem__(self, index: int) -> Round:
         """Cut the crops of round `index`."""
-        crops = np.empty((self.crops_per_round, self.crop, self.crop, 3), np.uint8)
-        places = np.random.default_rng((self.seed, SHUFFLE, index)).permutation(len(crops))
-        pictures = math.ceil(len(crops) / self.crops_per_picture)
-        bad: dict[str, str] = {}
-        for position in range(pictures):
-            picture = self._picture(index * pictures + position, bad)
-            if picture is None:
-                return Round(torch.as_tensor(crops[:0]), bad)
-            rng = np.random.default_rng((self.seed, CROPS, index, position))
-            first = position * self.crops_per_picture
-            cut_crops(
-                picture, rng, crops, places[first : first + self.crops_per_picture], self.candidates
-            )
-        return Round(torch.as_tensor(crops), bad)
+        growing = GrowingRound(self, index)
+        return growing.with_crops(0, self.crops_per_round)
 
-    def _picture(self, position: int, bad: dict[str, str]) -> np.ndarray | None:
+    def picture(self, position: int, bad: dict[str, str]) -> np.ndarray | None:
         """The first usable picture in the endless order from `position` on, if there is any."""
         count = len(self.pictures)
         for step in range(position, position + 2 * count):  # contains every picture
@@ -165,6 +156,45 @@ class Crops(Rounds, Dataset[Round]):
             name, why = self._bad[index]
             bad[name] = why
         return None
+
+
+class GrowingRound:
+    """A round whose pictures are decoded when their crops are needed.
+
+    A run's first batch need not wait for all pictures of its round. The crops are those that
+    `Crops` gives.
+    """
+
+    def __init__(self, crops: Crops, index: int) -> None:
+        self._crops, self._index = crops, index
+        count = crops.crops_per_round
+        self._cut = np.empty((count, crops.crop, crops.crop, 3), np.uint8)
+        self._places = np.random.default_rng((crops.seed, SHUFFLE, index)).permutation(count)
+        # Which picture of the round each place gets its crop from.
+        self._pictures = np.argsort(self._places) // crops.crops_per_picture
+        self._done: set[int] = set()
+
+    def with_crops(self, start: int, stop: int) -> Round:
+        """The round, in which the crops from `start` up to `stop` are cut; others need not be."""
+        bad: dict[str, str] = {}
+        for position in np.unique(self._pictures[start:stop]).tolist():
+            if position in self._done:
+                continue
+            if not self._cut_from(position, bad):
+                return Round(torch.as_tensor(self._cut[:0]), bad)
+            self._done.add(position)
+        return Round(torch.as_tensor(self._cut), bad)
+
+    def _cut_from(self, position: int, bad: dict[str, str]) -> bool:
+        crops, each = self._crops, self._crops.crops_per_picture
+        per_round = math.ceil(crops.crops_per_round / each)
+        picture = crops.picture(self._index * per_round + position, bad)
+        if picture is None:
+            return False
+        rng = np.random.default_rng((crops.seed, CROPS, self._index, position))
+        places = self._places[position * each : (position + 1) * each]
+        cut_crops(picture, rng, self._cut, places, crops.candidates)
+        return True
 
 
 def cut_crops(

@@ -5,9 +5,8 @@ import itertools
 import logging
 import math
 import multiprocessing
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
 from typing import Any
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from srgan.training.data.crops import Crops, Round
+from srgan.engines.processor import usable_cores
+from srgan.training.data.crops import Crops, GrowingRound, Round
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, Pictures
 from srgan.training.data.streams import StreamedCrops
@@ -51,8 +51,8 @@ def open_loader(
         candidates: see `Rounds`.
         lanes: number of processes times the micro-batches that each of them accumulates.
         own: the lanes of this process.
-        workers: processes that decode. 0: this process decodes. None: one for 4 cores, 1 to 8.
-            A `ShardStream` has at most one, since its shards are read one at a time.
+        workers: processes that decode. 0: this process decodes. None: one for 4 usable cores, 1
+            to 8. A `ShardStream` has at most one, since its shards are read one at a time.
         first_batch: batches that earlier parts of the run have seen. A `ShardStream` ignores it.
         first_shard: for a `ShardStream`, the visit of a shard that each lane begins with.
 
@@ -76,7 +76,7 @@ def open_loader(
     first, skipped = divmod(first_batch, crops.batches_per_round)
     numbers = (number * lanes + c for number in itertools.count(first) for c in own)
     if workers is None:
-        workers = min(max((os.cpu_count() or 1) // 4, 1), 8)
+        workers = min(max(usable_cores() // 4, 1), 8)
     return CropLoader(crops, numbers, batch_size, len(own), workers, skipped)
 
 
@@ -113,6 +113,10 @@ class CropLoader:
         self._lifeline: Connection | None = None
         self._at_exit: Finalize | None = None
         self._rounds: Iterator[Round]
+        self._first: list[GrowingRound] = []
+        if isinstance(dataset, Crops) and numbers is not None:
+            # This process cuts the first rounds, batch by batch, while workers make the next ones.
+            self._first = [GrowingRound(dataset, next(numbers)) for _ in range(lanes)]
         if workers > 0:
             self._rounds = self._start_workers(numbers, workers, lanes)
         elif isinstance(dataset, StreamedCrops):
@@ -134,6 +138,7 @@ class CropLoader:
             self._at_exit.cancel()
             self._at_exit = None
         self._rounds = iter(())
+        self._first.clear()
 
     def _start_workers(
         self, numbers: Iterator[int] | None, workers: int, lanes: int
@@ -169,13 +174,21 @@ class CropLoader:
         while True:
             rounds = [self._next_round() for _ in range(lanes)]
             for first in range(skipped * batch_size, end, batch_size):
-                parts = [crops[first : first + batch_size] for crops in rounds]
+                parts = [crops(first, first + batch_size) for crops in rounds]
                 batch = parts[0] if len(parts) == 1 else torch.cat(parts)
                 yield batch.permute(0, 3, 1, 2)
             skipped = 0
 
-    def _next_round(self) -> Tensor:
-        crops, unusable, self.shard = next(self._rounds)
+    def _next_round(self) -> Callable[[int, int], Tensor]:
+        """The next round's crops, from one place up to another."""
+        if self._first:
+            growing = self._first.pop(0)
+            return lambda start, stop: self._checked(growing.with_crops(start, stop))[start:stop]
+        crops = self._checked(next(self._rounds))
+        return lambda start, stop: crops[start:stop]
+
+    def _checked(self, made: Round) -> Tensor:
+        crops, unusable, self.shard = made
         if not len(crops):
             name, why = next(iter(unusable.items()))
             if not name or not isinstance(self._dataset, Crops):

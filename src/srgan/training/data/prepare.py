@@ -8,7 +8,6 @@ import contextlib
 import functools
 import hashlib
 import multiprocessing
-import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from srgan.engines.processor import usable_cores
 from srgan.errors import OptionError
 from srgan.pictures.files import remove_parts
 from srgan.training.data.stored import DataError, find_pictures
@@ -89,7 +89,7 @@ def prepare(
     for written in (out, *(path for path in out.rglob("*") if path.is_dir())):
         remove_parts(written)
     report = PrepareReport(len(pictures))
-    with _worker_pool(min(workers or os.cpu_count() or 1, len(pictures))) as pool:
+    with _worker_pool(min(workers or usable_cores(), len(pictures))) as pool:
         originals = _originals(pool, pictures)
         report.skipped += [(path, f"the same as {first}") for path, first in originals.items()]
         tasks = _tasks([path for path in pictures if path not in originals], folder, out)

@@ -5,6 +5,7 @@ are a pure function of its seed.
 """
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -19,13 +20,17 @@ from srgan.pictures.images import PICTURE_SUFFIXES
 from srgan.pictures.stores import Store, StoreError, open_store
 from srgan.training.data.stored import (
     DataError,
+    Digests,
     Pictures,
     StoredPicture,
     StoredPictures,
+    digest_of,
     find_pictures,
+    without_drawn,
 )
 
 SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
+HUB = "hf:"  # before OWNER/NAME of a dataset, as before that of a model
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -34,7 +39,7 @@ def find_source(name: str, without: Collection[Path] = ()) -> Pictures:
 
     Args:
         name: a folder of pictures or of shards (parquet, webdataset), a shard, an fsspec URL of
-            any of these, or OWNER/NAME of a dataset of the hub.
+            any of these, or hf:OWNER/NAME of a dataset of the hub.
         without: folders inside a folder to leave out.
 
     Raises:
@@ -73,15 +78,36 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
         return Shards(SHARD_KINDS[path.suffix], (name,))
     if "://" in name:
         return _in_bucket(name)
-    if _HUB_NAME.fullmatch(name) and not path.exists():
-        return Shards(name)
+    if name.startswith(HUB):
+        return _in_hub(name)
     try:
         return find_pictures(path, without)
-    except DataError:
+    except DataError as error:
+        if not os.path.exists(path):  # noqa: PTH110 - False where a Path raises PermissionError
+            raise DataError(f"{error}{_hub_hint(name)}") from error
         files = [str(file) for file in sorted(path.rglob("*")) if file.suffix in SHARD_KINDS]
         if not files:
             raise
         return _shards(files)
+
+
+def _in_hub(name: str) -> Shards:
+    dataset = name.removeprefix(HUB)
+    if not _HUB_NAME.fullmatch(dataset):
+        raise DataError(f"{name}: use hf:OWNER/NAME")
+    return Shards(dataset)
+
+
+def _hub_hint(name: str) -> str:
+    if not _HUB_NAME.fullmatch(name):
+        return ": check the name"
+    return f": check the name, or write {HUB}{name} for a dataset of the Hugging Face hub"
+
+
+def with_hub_prefix(name: str) -> str:
+    """The data folder of a run of srgan 0.1.0, which named datasets of the hub by OWNER/NAME."""
+    is_dataset = _HUB_NAME.fullmatch(name) and not Path(name).exists()
+    return HUB + name if is_dataset else name
 
 
 def _in_bucket(url: str) -> Shards | Pictures:
@@ -91,6 +117,7 @@ def _in_bucket(url: str) -> Shards | Pictures:
     except StoreError as error:
         raise DataError(str(error)) from error
     pictures = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    pictures = list(without_drawn(pictures, frozenset(names).__contains__))
     if pictures:
         return BucketPictures(store, pictures)
     files = [store.full_name(name) for name in names if PurePosixPath(name).suffix in SHARD_KINDS]
@@ -118,7 +145,7 @@ def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
         features = data.features or data._resolve_features().features
     except Exception as error:  # the hub's, a store's, or a file is not a shard
         reason = " ".join(str(error).split())[:200]
-        where = "no such folder, and no dataset of the hub that can be loaded"
+        where = "no dataset of the hub that can be loaded"
         reason = f"{where} ({reason})" if not shards.files else f"cannot be loaded ({reason})"
         raise DataError(f"{name}: {reason}") from error
     columns = [key for key, feature in features.items() if _is_picture(feature)]
@@ -162,8 +189,8 @@ class BucketPictures(StoredPictures):
         name = self._names[int(index)]
         return StoredPicture(self._store.full_name(name), partial(self._store.read, name))
 
-    def digest(self) -> str:
-        return hashlib.sha256("\0".join(self._names).encode()).hexdigest()
+    def digests(self) -> Digests:
+        return {"names": digest_of("\0".join(self._names))}
 
 
 class ShardPictures(StoredPictures):
@@ -178,14 +205,14 @@ class ShardPictures(StoredPictures):
     def __getitem__(self, index: Any) -> Any:
         return _stored(self._name, index, self._dataset[int(index)])
 
-    def digest(self) -> str:
+    def digests(self) -> Digests:
         """A digest of the pictures' names and number; their contents are not read."""
         digest = hashlib.sha256(str(len(self)).encode())
         for column in self._dataset.data.columns:
             for chunk in column.chunks:
                 if isinstance(chunk, pa.StructArray):
                     digest.update("\0".join(map(str, chunk.field("path").to_pylist())).encode())
-        return digest.hexdigest()
+        return {"names": digest.hexdigest()}
 
 
 class ShardStream:
@@ -205,6 +232,6 @@ class ShardStream:
             reason = " ".join(str(error).split())
             raise StoreError(f"{self._name}: shard {shard} cannot be read ({reason})") from error
 
-    def digest(self) -> str:
+    def digests(self) -> Digests:
         """A digest of the number of shards, which is known without reading them."""
-        return hashlib.sha256(f"{self.count} shards".encode()).hexdigest()
+        return {"names": digest_of(f"{self.count} shards")}

@@ -1,9 +1,10 @@
 """Training pictures, alike for files on this machine and for pictures stored elsewhere."""
 
+import functools
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ import numpy as np
 from srgan.errors import UserError
 from srgan.pictures.folders import picture_names
 from srgan.pictures.images import Picture, open_picture
+from srgan.training.run.files import CURVES, METRICS, SAMPLES
 
 
 class DataError(UserError):
@@ -22,7 +24,8 @@ class DataError(UserError):
 def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     """The pictures in a folder and the folders in it, by their names, sorted; none is opened.
 
-    Hidden files and folders are left out. Links to folders are followed, see `picture_names`.
+    Hidden files and folders are left out, and the pictures that training runs in the folder have
+    drawn. Links to folders are followed, see `picture_names`.
 
     Args:
         without: folders in it that are left out.
@@ -30,10 +33,31 @@ def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: the folder or a part of it cannot be read, or it has no pictures.
     """
-    names = sorted(picture_names(folder, unreadable=_raise_unreadable, without=without))
+    found = picture_names(folder, unreadable=_raise_unreadable, without=without)
+    names = sorted(without_drawn(found, os.path.exists))
     if not names:
         raise DataError(f"{folder}: no pictures in this folder: give another one")
     return [Path(name) for name in names]
+
+
+def without_drawn(names: Iterable[str], exists: Callable[[str], bool]) -> Iterator[str]:
+    """Leave out the sample grids and curves of training runs: they are no photographs.
+
+    Args:
+        names: of pictures, with forward slashes or those of the system.
+        exists: whether there is a file of a name.
+    """
+
+    @functools.cache
+    def is_run(folder: str) -> bool:
+        return exists(os.path.join(folder, METRICS))  # noqa: PTH118 - names in a store as well
+
+    for name in names:
+        folder, file = os.path.split(name)
+        above, own = os.path.split(folder)
+        drawn = (file == CURVES and is_run(folder)) or (own == SAMPLES and is_run(above))
+        if not drawn:
+            yield name
 
 
 def _raise_unreadable(error: OSError) -> None:
@@ -61,11 +85,12 @@ class StoredPicture:
 
 
 Pictures = Sequence[Path | StoredPicture]
+Digests = dict[str, str]  # of the names, of the sizes and of the times, where a source has them
 
 
 @runtime_checkable
-class HasDigest(Protocol):
-    def digest(self) -> str:
+class HasDigests(Protocol):
+    def digests(self) -> Digests:
         """Identify the source, independently of its location."""
         ...
 
@@ -74,7 +99,7 @@ class StoredPictures(Sequence[StoredPicture], ABC):
     """Pictures of a source, each made on demand. The sequence is sent to worker processes."""
 
     @abstractmethod
-    def digest(self) -> str: ...
+    def digests(self) -> Digests: ...
 
 
 class Selected(StoredPictures):
@@ -89,19 +114,62 @@ class Selected(StoredPictures):
     def __getitem__(self, index: Any) -> Any:
         return self._pictures[int(self._indices[index])]
 
-    def digest(self) -> str:
-        whole = self._pictures.digest()
-        return hashlib.sha256(whole.encode() + self._indices.tobytes()).hexdigest()
+    def digests(self) -> Digests:
+        chosen = self._indices.tobytes()
+        return {
+            kind: hashlib.sha256(whole.encode() + chosen).hexdigest()
+            for kind, whole in self._pictures.digests().items()
+        }
 
 
-def digest(pictures: Pictures | HasDigest) -> str:
-    """Identify a list of pictures by their names, independently of their location."""
-    if isinstance(pictures, HasDigest):
-        return pictures.digest()
-    paths = [Path(str(picture)) for picture in pictures]
-    root = os.path.commonpath([path.parent for path in paths])
-    names = "\0".join(str(path.relative_to(root)) for path in paths)
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+def digests(pictures: Pictures | HasDigests) -> Digests:
+    """Identify pictures by their names, sizes and times, independently of their location.
+
+    Files are not opened. For many files on a slow disk this takes a while: compute it once.
+    """
+    if isinstance(pictures, HasDigests):
+        return pictures.digests()
+    paths = [str(picture) for picture in pictures]
+    root = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120 - speed
+    names = "\0".join(path[len(root) :].lstrip(os.sep) for path in paths)
+    found = [_size_and_time(path) for path in paths]
+    return {"names": digest_of(names)} | {
+        kind: digest_of(",".join(values))
+        for kind, values in zip(("sizes", "times"), zip(*found, strict=True), strict=True)
+    }
+
+
+def digest_of(text: str) -> str:
+    """A digest of names, which need not be UTF-8, or of numbers."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _size_and_time(path: str) -> tuple[str, str]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path each takes longer
+    except OSError:  # it has just disappeared
+        return "", ""
+    return str(found.st_size), str(found.st_mtime_ns)
+
+
+def changes(saved: Digests | str, now: Digests) -> str | None:
+    """A warning if pictures have changed since their digests were saved.
+
+    Args:
+        saved: of a training state; srgan 0.1.0 saved the digest of the names only.
+    """
+    saved = {"names": saved} if isinstance(saved, str) else saved
+    changed = {kind for kind in saved.keys() & now.keys() if saved[kind] != now[kind]}
+    if "names" in changed:
+        return "the training pictures have changed: the run continues with other crops"
+    if "sizes" in changed:
+        return "training pictures were replaced: the run continues with the new ones"
+    if "times" in changed:
+        return (
+            "training pictures have other times than before: if they were replaced, the run "
+            "continues with the new ones"
+        )
+    return None
 
 
 def open_training_picture(picture: Path | StoredPicture) -> Picture:

@@ -3,6 +3,7 @@
 import logging
 import math
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from rich.text import Text
 from srgan.errors import MessageHandler
 
 WIDTH = 80  # columns at most
+SILENCE = 30.0  # seconds without a line, at most, where lines are printed
 CELLS = 3  # values side by side
 
 Cell = tuple[str, str]  # a value's name and the value as text
@@ -25,6 +27,8 @@ Cell = tuple[str, str]  # a value's name and the value as text
 
 class TrainingDisplay:
     """Shows a run on stderr while it is entered: live on a terminal, else as plain lines.
+
+    Plain lines come at least every `SILENCE` seconds, so that a log shows that the run is alive.
 
     It shows the values "loss/NAME"; "validation/NAME" of the last validation; "d_hr" and "d_sr",
     the discriminator's mean probability that HR and SR are real; "gradient/NAME", a norm;
@@ -45,6 +49,9 @@ class TrainingDisplay:
         self._left: timedelta | None = None
         self._handler = MessageHandler(self.message)
         self._live: Live | None = None
+        self._said = time.monotonic()  # of the last line
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
         console = Console(stderr=True)
         if sys.stderr.isatty() and console.is_interactive:
             self._live = Live(
@@ -59,11 +66,15 @@ class TrainingDisplay:
             self._live.start()
         else:
             self.message(self._title)
+            self._heart.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         if self._live:
             self._live.stop()
+        else:
+            self._heart.join()
         logging.getLogger("srgan").removeHandler(self._handler)
 
     def update(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
@@ -89,6 +100,19 @@ class TrainingDisplay:
         if self._live:
             return
         self.update(iteration, progress, values)
+        self._print_state()
+
+    def _beat(self) -> None:
+        """Print the state, on a thread of its own, after each silence."""
+        while not self._ended.wait(self._said + SILENCE - time.monotonic()):
+            self.after_silence()
+
+    def after_silence(self) -> None:
+        """Print the state if no line was printed for `SILENCE` seconds."""
+        if time.monotonic() - self._said >= SILENCE:
+            self._print_state()
+
+    def _print_state(self) -> None:
         parts = [f"iteration {self._count()}"]
         for label, cells in _groups(self._values):
             # A loss may have the same name, such as content.
@@ -98,6 +122,7 @@ class TrainingDisplay:
 
     def message(self, text: str) -> None:
         """Print a line, above the live display on a terminal."""
+        self._said = time.monotonic()
         # A log on a full disk, or a closed terminal, must not end a training run.
         with suppress(OSError):
             if self._live:
@@ -179,7 +204,7 @@ def _speeds(values: Mapping[str, float]) -> list[Cell]:
 
 
 def _score(name: str, value: float) -> str:
-    return f"{value:.2f}" if name.startswith("psnr") else f"{value:.4f}"
+    return f"{value:.2f}" if "psnr" in name else f"{value:.4f}"
 
 
 def _short(value: float) -> str:

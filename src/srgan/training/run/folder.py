@@ -6,10 +6,11 @@ process leaves the old file or the new one.
 """
 
 import io
+import itertools
 import logging
 import tomllib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,93 @@ from PIL import Image
 from srgan.models.file import save_checkpoint
 from srgan.networks.architecture import Checkpoint
 from srgan.pictures.files import replace_file
-from srgan.training.run.logbook import RunError
+from srgan.training.config import parse_config
+from srgan.training.run.files import METRICS, SAMPLES
+from srgan.training.run.lock import LOCK, FolderInUseError, RunLock
+from srgan.training.run.logbook import TENSORBOARD, RunError
 
 RUNS = Path("runs")
 CONFIG = "config.toml"
 STATE = "state-{:010d}.pt"
-SAMPLES = "samples"
 STATES = "state-*.pt"
+BEST, LAST = "best", "last"  # models
+MODELS = (f"{BEST}*.safetensors", f"{LAST}.safetensors")
 STATE_FORMAT = 1
 
 log = logging.getLogger("srgan")
 
 
-def new_folder(method: str, folder: Path | None) -> Path:
-    """The folder of a new run: the given one, or else the first free of runs/METHOD, -2, ...
+def claim_new_folder(method: str, folder: Path | None) -> tuple[Path, RunLock]:
+    """Make and lock the folder of a new run: the given one, or the first free of runs/METHOD, -2.
+
+    Two processes that ask at the same time get different folders. A folder counts as a run from
+    its first training state on: one whose start failed can be given again.
 
     Raises:
-        RunError: the folder already holds a run.
+        RunError: the folder already holds a run, or another process trains in it, or it cannot
+            be made.
     """
-    if folder is None:
-        folder = RUNS / method
-        number = 1
-        while (folder / CONFIG).exists():
-            number += 1
-            folder = RUNS / f"{method}-{number}"
-    if (folder / CONFIG).exists():
-        raise RunError(
-            f"{folder}: already holds a run: continue it with --resume, or choose another "
-            "--run-folder"
-        )
-    return folder
+    if folder is not None:
+        _make(folder, exist_ok=True)
+        lock = RunLock(folder)
+        if holds_run(folder):
+            lock.release()
+            raise RunError(
+                f"{folder}: already holds a run: continue it with --resume, or choose another "
+                "--run-folder"
+            )
+        return folder, lock
+    for number in itertools.count(1):
+        folder = RUNS / (method if number == 1 else f"{method}-{number}")
+        try:
+            _make(folder, exist_ok=False)  # only one process can make it
+            return folder, RunLock(folder)
+        except (FileExistsError, FolderInUseError):
+            continue
+    raise AssertionError("unreachable")
+
+
+def _make(folder: Path, *, exist_ok: bool) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=exist_ok)
+    except FileExistsError as error:
+        if exist_ok:
+            raise RunError(f"{folder}: is a file: choose another --run-folder") from error
+        raise
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether the folder holds something to lose: a training state, or a model."""
+    return any(any(folder.glob(kept)) for kept in (STATES, *MODELS))
+
+
+def has_state(folder: Path) -> bool:
+    """Whether the folder has a training state, so that its run can be resumed."""
+    return any(folder.glob(STATES))
+
+
+def remove_failed_start(folder: Path) -> None:
+    """Remove a folder in which nothing has happened yet but a start that failed.
+
+    It stays if it holds anything but the lock and the logbook's files, or if a line was logged.
+    """
+    log_files = list((folder / TENSORBOARD).glob("events.*"))
+    written = [folder / METRICS, folder / TENSORBOARD, folder / LOCK]
+    with suppress(OSError):
+        if set(folder.iterdir()) <= set(written) and not _size(folder / METRICS):
+            for path in [*log_files, folder / METRICS]:
+                path.unlink(missing_ok=True)
+            if (folder / TENSORBOARD).exists():
+                (folder / TENSORBOARD).rmdir()
+            (folder / LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def existing_folder(method: str, folder: Path | None) -> Path:
@@ -62,10 +120,10 @@ def existing_folder(method: str, folder: Path | None) -> Path:
         if not (folder / CONFIG).is_file():
             raise RunError(f"{folder}: holds no run to resume ({CONFIG} is missing)")
         return folder
-    configs = sorted(RUNS.glob(f"{method}*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
+    configs = [path for path in RUNS.glob(f"{method}*/{CONFIG}") if has_state(path.parent)]
     if not configs:
         raise RunError(f"{RUNS}/{method}*: no run to resume: give its --run-folder")
-    return configs[-1].parent
+    return max(configs, key=lambda path: path.stat().st_mtime).parent
 
 
 def newest_model(method: str) -> Path | None:
@@ -79,11 +137,14 @@ def newest_model(method: str) -> Path | None:
 
 
 def write_config(folder: Path, table: dict[str, Any]) -> None:
-    """Create the run folder and save the run's resolved options in it."""
+    """Save the run's resolved options in its folder.
+
+    A path that is not UTF-8 stands in it byte by byte, as in the file system.
+    """
     import tomli_w
 
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / CONFIG, tomli_w.dumps(table).encode())
+    replace_file(folder / CONFIG, tomli_w.dumps(table).encode(errors="surrogateescape"))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -93,7 +154,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         RunError: the file cannot be read.
     """
     try:
-        return tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return parse_config(folder / CONFIG)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise RunError(f"{folder / CONFIG}: cannot be read ({error})") from error
 
@@ -142,6 +203,19 @@ def save_model(folder: Path, name: str, checkpoint: Checkpoint) -> Path:
     path = folder / f"{name}.safetensors"
     save_checkpoint(path, checkpoint)
     return path
+
+
+def has_best(folder: Path) -> bool:
+    """Whether the folder has a best model."""
+    return (folder / f"{BEST}.safetensors").exists()
+
+
+def set_best_aside(folder: Path, iteration: int) -> Path | None:
+    """Give the best model, of other validation pictures, another name; None if there is none."""
+    if not has_best(folder):
+        return None
+    aside = folder / f"{BEST}-before-{iteration}.safetensors"
+    return (folder / f"{BEST}.safetensors").replace(aside)
 
 
 def save_picture(folder: Path, iteration: int, picture: np.ndarray) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from srgan.errors import UserError
 from srgan.pictures.files import replace_file
+from srgan.training.run.files import METRICS
 
-METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 ROOM = 16 * 2**20  # bytes that must be free on the disk to write for TensorBoard
 
@@ -64,6 +64,9 @@ class Logbook:
         except OSError as error:
             self._file.close()
             raise RunError(f"{tensorboard}: cannot be written: {error.strerror}") from error
+        except UnicodeEncodeError:
+            self._events = None
+            logger.warning("%s: not UTF-8: there will be no TensorBoard events", tensorboard)
 
     def __enter__(self) -> "Logbook":
         return self

@@ -10,9 +10,9 @@ import numpy as np
 
 from srgan.errors import need
 from srgan.pictures.files import replace_file
+from srgan.training.run.files import CURVES
 from srgan.training.run.logbook import RunError, read_metrics
 
-CURVES = "curves.png"
 COLUMNS = 2
 PANEL = (8.0, 4.0)  # inches
 DPI = 100  # so 1600 pixels wide
