@@ -71,7 +71,9 @@ def test_a_damaged_file_is_refused_or_read_as_others_read_it(
 ) -> None:
     file = SEEDS[name]()
     whole = rgba(open_picture(file)[:, :])
-    kept = tmp_path / name
+    hours: float = pytestconfig.getoption("--fuzz-hours", default=0.0) or 0.0
+    kept = (Path("fuzz-found") if hours else tmp_path) / name  # pytest removes old folders
+    kept.parent.mkdir(exist_ok=True)
 
     def check_one(changed: bytes) -> None:
         kept.write_bytes(changed)  # after a failure, the shortest file; after a crash, its file
@@ -81,7 +83,6 @@ def test_a_damaged_file_is_refused_or_read_as_others_read_it(
             error.add_note(f"the file: {kept}")
             raise
 
-    hours: float = pytestconfig.getoption("--fuzz-hours", default=0.0) or 0.0
     if not hours:
         search(check_one, file, EXAMPLES, first=1)
     end = time.monotonic() + hours * 3600 / len(SEEDS)
