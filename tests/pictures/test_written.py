@@ -14,9 +14,6 @@ from tests.support.written_tifffile import TIFF_KINDS, TIFF_TYPES, written_by_ti
 from tests.support.written_vips import VIPS_IMAGES, VIPS_SAVERS, written_by_vips
 
 # Faults that wait for their repair: the names of the files, and why.
-KNOWN = {
-    r"tifffile uint16 rgb {'tile': \(16, 16\), 'planarconfig': 'separate'}": "P13: planar tiles",
-}
 
 
 @pytest.fixture
@@ -47,11 +44,8 @@ def check(watch: Watched, files: Iterable[Written], at_least: int) -> None:
     found = {each.name: fault(watch, each) for each in files}
     assert len(found) >= at_least
     faults = {name: text for name, text in found.items() if text}
-    known = {n: why for n in faults for pattern, why in KNOWN.items() if re.search(pattern, n)}
-    new = [f"{name}: {text}" for name, text in faults.items() if name not in known]
-    assert not new, "\n".join([f"{len(new)} of {len(found)} files:", *new])
-    if known:
-        pytest.xfail("; ".join(sorted(set(known.values()))))
+    lines = [f"{name}: {text}" for name, text in faults.items()]
+    assert not lines, "\n".join([f"{len(lines)} of {len(found)} files:", *lines])
 
 
 @pytest.mark.parametrize("format", PILLOW_FORMATS)

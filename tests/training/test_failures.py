@@ -256,7 +256,10 @@ def test_folders_that_are_not_utf_8(tmp_path: Path, srgan: Command) -> None:
         pytest.skip("this file system has only UTF-8 names")
     pictures = noise(latin / os.fsdecode(b"\xe0"), 6)
     (pictures / "0.png").rename(pictures / os.fsdecode(b"\xe9.png"))
-    train(small_config(pictures, iterations=3), latin / "run", resume=False)
+    small = ("--blocks", 1, "--channels", 4, "--crop", 48, "--batch-size", 4, "--workers", 0)
+    folders = ("--data-folder", pictures, "--run-folder", latin / "run")
+    done = srgan("train", "srresnet", *folders, *small, "--iterations", 3)
+    assert done.returncode == 0, done.stderr
     resumed = srgan(
         "train", "srresnet", "--resume", "--run-folder", latin / "run", *("--iterations", 4)
     )
