@@ -73,7 +73,7 @@ def test_the_command_waits_passively_before_torch_is_imported() -> None:
         "assert 'torch' not in sys.modules\n"
         "def wait(): print('torch' in sys.modules)\n"
         "train.wait_passively = wait\n"
-        "from srgan.cli.app import app\n"
+        "from srgan.cli.commands import app\n"
         "try: app('train srgan --data-folder /nowhere', exit_on_error=False)\n"
         "except Exception: pass\n"
     )

@@ -312,7 +312,9 @@ if __name__ == "__main__":
     logging.getLogger("srgan").disabled = True
     data._fits_shared_memory = lambda _size: sys.argv[2] == "shared"
     loader = data.open_loader(files, crop=24, batch_size=64, seed=0, workers=1)
-    next(iter(loader))
+    batches = iter(loader)
+    for _ in range(33):  # of the second round: a worker made it, so it has started
+        next(batches)
     print("ready", flush=True)
     try:
         for batch in loader:
