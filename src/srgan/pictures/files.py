@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from srgan.errors import UserError
-from srgan.pictures.parts import create, is_part, temporary_beside
+from srgan.pictures.parts import create, temporary_beside
 
 
 class PictureError(UserError):
@@ -160,13 +160,6 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         temporary.replace(path)
     if os.name == "posix":  # so that a power cut cannot undo the rename
         _sync(path.parent, os.O_RDONLY)
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in `folder`, not in its subfolders."""
-    for part in folder.glob(".*"):
-        if is_part(part.name):
-            part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

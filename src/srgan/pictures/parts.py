@@ -19,11 +19,6 @@ _PREFIX, _SUFFIX = ".srgan-", ".part"
 _OLD = 24 * 60 * 60  # seconds
 
 
-def is_part(name: str) -> bool:
-    """Whether a file of this name is a temporary file of srgan."""
-    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
-
-
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Generator[Path, None, None]:
     """A free name in the folder of `path`. At the end a file of that name is removed."""
@@ -38,23 +33,35 @@ def temporary_beside(path: Path) -> Generator[Path, None, None]:
 
 @functools.lru_cache(1024)
 def _remove_old_parts(folder: Path) -> None:
-    """Remove temporary files that killed processes left in `folder`; once for each folder.
+    """Remove what killed processes left in `folder`, a day later; once for each folder.
 
-    A file goes if it is older than a day and no process holds its lock: a writer may have been
-    suspended for longer. Where locks do not work, the files stay.
+    A writer may have been suspended for longer than a day: without locks, the files stay.
+    """
+    if fcntl is not None:
+        remove_parts(folder, older_than=_OLD)
+
+
+def remove_parts(folder: Path, *, older_than: float = 0) -> None:
+    """Remove the temporary files that killed processes left in `folder`, not in its subfolders.
+
+    Files that a process still writes stay: it holds their locks.
+
+    Args:
+        older_than: seconds since a file was last written.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if is_part(entry.name):
-                _remove_old_part(Path(entry.path))
+            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
+                _remove_part(Path(entry.path), older_than)
 
 
-def _remove_old_part(path: Path) -> None:
-    if fcntl is None:
-        return
+def _remove_part(path: Path, older_than: float) -> None:
     with contextlib.suppress(OSError):
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or time.time() - status.st_mtime < _OLD:
+        if not stat.S_ISREG(status.st_mode) or time.time() - status.st_mtime < older_than:
+            return
+        if fcntl is None:  # Windows refuses to remove an open file
+            path.unlink()
             return
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         try:

@@ -9,7 +9,7 @@ from typing import cast
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from srgan.pictures.files import remove_parts
+from srgan.pictures.parts import remove_parts
 from srgan.training.config import TrainingConfig
 from srgan.training.data.sources import with_hub_prefix
 from srgan.training.process import StopSignals

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from srgan.engines.processor import usable_cores
 from srgan.errors import OptionError
-from srgan.pictures.files import remove_parts
+from srgan.pictures.parts import remove_parts
 from srgan.training.data.stored import DataError, find_pictures
 from srgan.training.data.sub_images import SMALLEST, Done, Group, Task, cut_group
 from srgan.training.data.workers import signals_blocked, start_worker
