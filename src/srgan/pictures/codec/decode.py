@@ -192,9 +192,8 @@ def _load_with_pillow(
 
 def _needs_pillow(directory: Directory) -> bool:
     """Whether only Pillow reads a TIFF: tiles of separate planes, or gray of 12 bits."""
-    planar_tiles = directory.first(284, 1) == 2 and 324 in directory.values
     gray_12_bit = directory.values.get(258) == (12,) and directory.samples == 1
-    return (planar_tiles and directory.samples > 1) or gray_12_bit
+    return (directory.planar_tiles and directory.samples > 1) or gray_12_bit
 
 
 def _check_size(name: str, max_pixels: int, width: int, height: int) -> None:

@@ -33,7 +33,7 @@ def unreadable(directory: Directory) -> str | None:
     wide = max(directory.values.get(258, (1,))) > 8
     if colours == _SEPARATED and wide and _PREMULTIPLIED in directory.values.get(338, ()):
         return "16-bit CMYK with premultiplied alpha cannot be read: save it as RGB"
-    if planes == _SEPARATE_PLANES and 324 in directory.values and wide:
+    if directory.planar_tiles and wide:
         return "16-bit tiles in separate planes cannot be read: save it with interleaved channels"
     gray = colours in (_MINISWHITE, _MINISBLACK)
     if gray and planes == _SEPARATE_PLANES and directory.samples > 1:

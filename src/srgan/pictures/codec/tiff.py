@@ -82,6 +82,11 @@ class Directory:
         """Channels per pixel."""
         return self.first(277, 1)
 
+    @property
+    def planar_tiles(self) -> bool:
+        """Whether it has tiles of one channel each."""
+        return self.first(284, 1) == 2 and 324 in self.values
+
     def is_alpha(self, extra: int) -> bool:
         """Whether a channel beyond the colours is alpha; `extra` counts them from 0."""
         kinds = self.values.get(338, ())
