@@ -547,3 +547,11 @@ def test_memory_does_not_grow_with_the_picture(tmp_path: Path, suffix: str, band
         [*command, str(bands)], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert int(ran.stdout) < 40  # MB; the pixels are 115 (RGB) or 154 (RGBA)
+
+
+@pytest.mark.parametrize("shape", [(1, 1_000_001), (1_000_001, 1)])
+def test_a_side_too_long_for_memory_is_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path = tmp_path / "long.png"
+    pyvips.Image.black(shape[1], shape[0]).write_to_file(str(path))
+    with pytest.raises(PictureError, match="no side may be longer than 1,000,000"):
+        open_picture(path)

@@ -5,29 +5,33 @@ import numpy as np
 from srgan.pictures.pixels import Pixels
 
 
-class EdgesRepeated:
-    """Pixels with the outermost ones repeated around them, as `numpy.pad` does with "edge".
+class Mirrored:
+    """Pixels with their mirror image around them, as `numpy.pad` does with "symmetric".
+
+    A picture narrower than the border is mirrored again and again.
 
     Args:
         image: (H, W, bands).
-        rows, columns: how many pixels come (before, after) along each axis.
+        border: how many pixels come before and after, along both axes.
     """
 
-    def __init__(self, image: Pixels, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        self._image, self._before = image, (rows[0], columns[0])
+    def __init__(self, image: Pixels, border: int) -> None:
+        self._image, self._border = image, border
         height, width, bands = image.shape
-        self.shape = height + sum(rows), width + sum(columns), bands
+        self.shape = height + 2 * border, width + 2 * border, bands
         self.dtype = image.dtype
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         reads: list[slice] = []
-        repeats: list[np.ndarray] = []
-        for part, before, padded, length in zip(
-            window, self._before, self.shape, self._image.shape, strict=False
-        ):
-            start, stop, _ = part.indices(padded)
-            places = np.clip(np.arange(start, stop) - before, 0, length - 1)
-            reads.append(slice(int(places[0]), int(places[-1]) + 1))
-            repeats.append(places - places[0])
+        places: list[np.ndarray] = []
+        for part, bordered, length in zip(window, self.shape, self._image.shape, strict=False):
+            start, stop, _ = part.indices(bordered)
+            turn = (np.arange(start, stop) - self._border) % (2 * length)
+            place = np.minimum(turn, 2 * length - 1 - turn)
+            first, last = int(place.min()), int(place.max())
+            reads.append(slice(first, last + 1))
+            places.append(place - first)
         pixels = self._image[reads[0], reads[1]]
-        return pixels[np.ix_(repeats[0], repeats[1])]
+        if all(len(place) == place[-1] + 1 for place in places):  # within the picture
+            return pixels
+        return pixels[np.ix_(places[0], places[1])]

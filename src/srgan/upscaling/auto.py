@@ -13,11 +13,13 @@ from srgan.models.load import load_checkpoint
 from srgan.models.mix import with_detail
 from srgan.pictures.pixels import Pixels
 from srgan.upscaling.condition import Condition, inspect_condition
+from srgan.upscaling.dither import is_dithered
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 from srgan.upscaling.upscaler import Upscaler
 
 THRESHOLDS = Path(__file__).parent / "auto.toml"
 BLURRY = "srgan-blurry-x4"
+BLURRY_FAITHFUL = "srresnet-blurry-x4"
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,10 @@ class ModelChooser:
             return Choice(self._model, "as requested")
         if same_size:
             return Choice(BLURRY, "to sharpen at the same size")
+        if is_dithered(picture):
+            # The vivid model draws texture where the dots were, unless --detail asks for it.
+            faithful = self._detail is None
+            return Choice(BLURRY_FAITHFUL if faithful else BLURRY, "dithered with two levels")
         condition = inspect_condition(picture)
         reasons = read_thresholds().passed_by(condition)
         if reasons:

@@ -13,6 +13,7 @@ import numpy as np
 
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.options import MIN_TILE
+from srgan.pictures.padding import Mirrored
 from srgan.pictures.pixels import (
     Pixels,
     fill_transparent,
@@ -23,6 +24,7 @@ from srgan.pictures.pixels import (
 )
 from srgan.pictures.resample import bicubic
 from srgan.upscaling.tiles import (
+    BORDER,
     TAIL_HEIGHT,
     TAIL_PIXELS,
     TRUNK_PIXELS,
@@ -101,18 +103,20 @@ class TiledRun:
             EngineError: the network's output is not finite.
         """
         height, width, bands = self.image.shape
+        bordered = Mirrored(self.image, BORDER)
         scale = self.engine.scale
         progress = Progress(report, height, height * width * scale**2)
         pixels = tile**2 if tile else TRUNK_PIXELS
         row_bytes = width * scale**2 * bands * self.dtype.itemsize
-        top = 0
-        while top < height:
+        size = bordered.shape[0], bordered.shape[1]
+        top = BORDER
+        while top < height + BORDER:
             row, columns = plan_band(
-                (height, width), top, pixels, square=tile is not None, row_bytes=row_bytes
+                size, top, pixels, square=tile is not None, row_bytes=row_bytes
             )
-            progress.begin_band(top)
+            progress.begin_band(top - BORDER)
             try:
-                band = self._band(row, columns, progress)
+                band = self._band(bordered, row, columns, progress)
             except MemoryError:
                 if pixels <= MIN_TILE**2:
                     raise
@@ -125,22 +129,27 @@ class TiledRun:
             del band
             top = row.last
 
-    def _band(self, row: Span, columns: list[Span], progress: Progress) -> np.ndarray:
+    def _band(
+        self, bordered: Mirrored, row: Span, columns: list[Span], progress: Progress
+    ) -> np.ndarray:
         scale = self.engine.scale
-        shape = (row.last - row.first) * scale, columns[-1].last * scale, self.image.shape[2]
+        _, width, bands = self.image.shape
+        shape = (row.last - row.first) * scale, width * scale, bands
         result = np.empty(shape, result_type(self.dtype))
         for column in columns:
-            target = result[:, column.first * scale : column.last * scale]
-            self._tile(row, column, target, progress)
+            left, right = ((end - BORDER) * scale for end in (column.first, column.last))
+            self._tile(bordered, row, column, result[:, left:right], progress)
         return result
 
-    def _tile(self, row: Span, column: Span, target: np.ndarray, progress: Progress) -> None:
+    def _tile(
+        self, bordered: Mirrored, row: Span, column: Span, target: np.ndarray, progress: Progress
+    ) -> None:
         """Write the valid part of one tile into `target`.
 
         The network computes the colours, gray as three equal ones. Alpha is resized by bicubic.
         """
         scale = self.engine.scale
-        pixels = unit_range(self.image[row.read, column.read])
+        pixels = unit_range(bordered[row.read, column.read])
         has_alpha = pixels.shape[2] in (2, 4)
         colour = pixels[..., :-1] if has_alpha else pixels
         hidden = colour

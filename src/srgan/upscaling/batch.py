@@ -19,7 +19,9 @@ from srgan.pictures.images import (
 )
 from srgan.pictures.jobs import STREAM, PictureJob, result_size
 from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
+from srgan.pictures.pixels import Pixels
 from srgan.upscaling.auto import ModelChooser
+from srgan.upscaling.dither import Undithered, is_dithered
 from srgan.upscaling.upscaler import Upscaler
 
 
@@ -120,15 +122,17 @@ def run_to_bytes(
     Args:
         format: of the result, a key of FORMATS. The others are as in `run`.
     """
-    return encode_picture(
+    pixels, notes = _continuous(picture)
+    data, lost = encode_picture(
         picture.name,
-        _rows(picture, size, upscaler, tta, progress),
+        _rows(pixels, size, upscaler, tta, progress),
         (*size, picture.shape[2]),
         picture.dtype,
         format=format,
         quality=options.quality,
         source=picture,
     )
+    return data, [*notes, *lost]
 
 
 def run(
@@ -151,16 +155,17 @@ def run(
             started rows by their fraction. An exception that it raises ends the work.
 
     Returns:
-        Notes for the user on what the file could not hold.
+        Notes for the user on what was changed, and what the file could not hold.
 
     Raises:
         PictureError: the picture is damaged, or the result cannot be written; no partial file
             stays behind.
     """
     make_folder(target.parent)
-    return write_picture(
+    pixels, notes = _continuous(picture)
+    lost = write_picture(
         target,
-        _rows(picture, size, upscaler, tta, progress),
+        _rows(pixels, size, upscaler, tta, progress),
         (*size, picture.shape[2]),
         picture.dtype,
         format=output_format(target),
@@ -168,10 +173,18 @@ def run(
         source=picture,
         overwrite=options.overwrite,
     )
+    return [*notes, *lost]
+
+
+def _continuous(picture: Picture) -> tuple[Pixels, list[str]]:
+    """The pixels for the network, and a note if they are not the picture's own."""
+    if is_dithered(picture):
+        return Undithered(picture), ["dithered with two levels: smoothed before the network"]
+    return picture, []
 
 
 def _rows(
-    picture: Picture,
+    picture: Pixels,
     size: tuple[int, int],
     upscaler: Upscaler,
     tta: bool,

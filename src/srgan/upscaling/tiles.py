@@ -5,14 +5,16 @@ Pure geometry, no pixels. `srgan.upscaling.bands` computes the tiles.
 All sizes are in LR pixels. A tile reads a halo around its valid part, because the network's
 output near the edge of its input is wrong: there the network pads with zeros. The halo is cut
 from the result, and the valid parts of all tiles cover the picture exactly once.
+
+For the same reason the picture is continued by its mirror image, by `BORDER` pixels on each side.
+The tiles lie on the bordered picture, so all places count from the border's corner.
 """
 
 from math import isqrt
 from typing import NamedTuple
 
-from srgan.engines.options import MIN_TILE
-
 HALO = 16  # beyond it the trunk's influence stays under 0.01 8-bit levels
+BORDER = 8  # wider ones change no shipped model's result by a level more (benchmarks/RESULTS.md)
 TRUNK_PIXELS = 600_000  # default area of a tile: 0.6 GB of features in fp32
 TAIL_PIXELS = 40_000  # area of the part of a tile that the tail computes at once: 0.2 GB in fp32
 TAIL_HEIGHT = 400  # most rows of such a part
@@ -79,17 +81,18 @@ def plan_band(
     """Plan one row of tiles across the picture, a band.
 
     Args:
-        size: (height, width) of the picture.
-        top: the first valid row of the band.
+        size: (height, width) of the bordered picture.
+        top: the first valid row of the band; that of the first band is `BORDER`.
         pixels: area of a tile.
         square: tiles are square; otherwise `shape_for` gives their shape.
         row_bytes: bytes of the result for one row of the picture. Bands are low enough to keep
-            their result within `BAND_BYTES`, except that no tile is below `MIN_TILE`.
+            their result within `BAND_BYTES`, but have at least one valid row.
 
     Returns:
         The band's rows, and its tiles from left to right as columns.
     """
     height, width = size
     tile_height, tile_width = (isqrt(pixels),) * 2 if square else shape_for(width, pixels, HALO)
-    tile_height = max(min(tile_height, BAND_BYTES // row_bytes + 2 * HALO), MIN_TILE)
-    return spans(height, tile_height, HALO, first=top)[0], spans(width, tile_width, HALO)
+    tile_height = min(tile_height, max(BAND_BYTES // row_bytes, 1) + 2 * HALO)
+    rows = spans(height, tile_height, HALO, top, height - BORDER)
+    return rows[0], spans(width, tile_width, HALO, BORDER, width - BORDER)

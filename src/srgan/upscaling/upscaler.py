@@ -1,6 +1,6 @@
 """`Upscaler`: a picture of any size and kind in, the upscaled picture out, at any size.
 
-This module holds the public calls: kinds of input, target sizes, very small pictures. The loop
+This module holds the public calls: kinds of input, target sizes. The loop
 over tiles is in `srgan.upscaling.bands`, their plan in `srgan.upscaling.tiles`.
 """
 
@@ -16,13 +16,12 @@ from PIL import Image
 
 from srgan.engines.base import Engine
 from srgan.engines.create import create_engine
-from srgan.engines.options import MIN_TILE, EngineOptions, Precision
+from srgan.engines.options import EngineOptions, Precision
 from srgan.models.load import load_checkpoint
 from srgan.models.mix import with_detail
 from srgan.networks.architecture import Checkpoint
-from srgan.pictures.images import PictureError, open_picture
+from srgan.pictures.images import open_picture
 from srgan.pictures.options import MAX_SCALE
-from srgan.pictures.padding import EdgesRepeated
 from srgan.pictures.pixels import (
     Pixels,
     check_array,
@@ -36,9 +35,6 @@ from srgan.pictures.pixels import (
 from srgan.pictures.resample import resize_rows
 from srgan.upscaling.bands import TiledRun
 from srgan.upscaling.options import DEFAULT_MODEL
-
-MIN_SIDE = 8  # LR pixels: smaller pictures are padded
-MAX_THIN_BYTES = 600_000_000  # of SR rows held at once for a picture of less than MIN_SIDE pixels
 
 ImageLike = TypeVar("ImageLike", np.ndarray, Image.Image)
 
@@ -193,9 +189,6 @@ class Upscaler:
             image = check_array(cast(np.ndarray, image))
             image = image if image.ndim == 3 else image[..., None]
         height, width, _ = image.shape
-        if min(height, width) < MIN_SIDE:
-            yield from self._tiny(image, size, tta, progress)
-            return
         native = self.target(height, width)
         if size is None or size == native:
             yield from self._bands(image, image.dtype, tta, progress)
@@ -208,37 +201,6 @@ class Upscaler:
             result = np.empty(block.shape, result_type(image.dtype))
             quantise(block / levels(wide), result)
             yield result
-
-    def _tiny(
-        self,
-        image: Pixels,
-        size: tuple[int, int] | None,
-        tta: bool,
-        progress: Callable[[float], None],
-    ) -> Generator[np.ndarray, None, None]:
-        """Upscale a picture of a few pixels a side with its edges repeated around it.
-
-        Without them, the network's padding with zeros would outweigh the picture.
-        """
-        height, width, bands = image.shape
-        missing = [max(MIN_SIDE - length, 0) for length in (height, width)]
-        padding = [(pixels // 2, pixels - pixels // 2) for pixels in missing]
-        padded = EdgesRepeated(image, padding[0], padding[1])
-        band_bytes = min(padded.shape[0], MIN_TILE) * padded.shape[1] * self.scale**2 * bands
-        if band_bytes * image.dtype.itemsize > MAX_THIN_BYTES:
-            raise PictureError(
-                f"{width:,} x {height:,} pixels: too wide for so low a picture; cut it into parts"
-            )
-        wanted_height, wanted_width = size or self.target(height, width)
-        scales = wanted_height / height, wanted_width / width
-        target = [round(n * s) for n, s in zip(padded.shape[:2], scales, strict=True)]
-        top, left = (round(p[0] * s) for p, s in zip(padding, scales, strict=True))
-        at = -top  # the next row of the result
-        for rows in self.rows(padded, size=(target[0], target[1]), tta=tta, progress=progress):
-            block = rows[max(-at, 0) : max(wanted_height - at, 0), left : left + wanted_width]
-            at += len(rows)
-            if len(block):
-                yield block.copy()  # a view would keep the padded rows in memory
 
     def _bands(
         self, image: Pixels, dtype: np.dtype, tta: bool, progress: Callable[[float], None]

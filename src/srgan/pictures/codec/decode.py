@@ -26,6 +26,7 @@ from srgan.pictures.files import (
     decode_error,
 )
 
+MAX_SIDE = 1_000_000  # pixels: a row of a wider picture's SR would be 48 MB and more
 CheckSize = Callable[[int, int], None]  # of width and height; raises PictureError
 # The pixel types that srgan reads, by libvips' names.
 PIXEL_TYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
@@ -200,6 +201,11 @@ def _check_size(name: str, max_pixels: int, width: int, height: int) -> None:
     if width * height > max_pixels:
         raise TooManyPixelsError(
             f"{name}: {width:,} x {height:,} pixels are more than the limit of {max_pixels:,}"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise PictureError(
+            f"{name}: {width:,} x {height:,} pixels: no side may be longer than {MAX_SIDE:,}; "
+            "cut it into parts"
         )
 
 
