@@ -102,6 +102,8 @@ DAMAGED: dict[str, Callable[[], bytes]] = {
     "half a JPEG with an end": jpeg_half_with_end,
     "half a progressive JPEG with an end": lambda: jpeg_half_with_end(progressive=True),
     "half a JPEG of an odd version": lambda: jpeg_half_with_end().replace(b"JFIF\0\1", b"JFIF\0\2"),
+    "TIFF tag of type 0": lambda: changed(277, (0, 1, 3)),
+    "TIFF tag without values": lambda: changed(258, (3, 0, 0)),
     "tile and unsorted tags": lambda: reversed_tags(with_hole(tiled("deflate"), b"\x55")),
 }
 

@@ -9,6 +9,8 @@ import numpy as np
 _STRIP_BYTES = 1 << 18
 _TYPE_CODES = {"H": 3, "I": 4, "Q": 16}  # struct's letter -> TIFF's SHORT, LONG, LONG8
 _LETTERS = {code: letter for letter, code in _TYPE_CODES.items()}
+_TYPES = range(1, 19)  # of TIFF 6, its supplements and BigTIFF
+_PRIVATE = 32768  # from here on, tags are other programs' own
 _OFFSETS, _SIZES = (273, 324), (279, 325)  # of strips, of tiles
 _ALPHA_KINDS = (1, 2)  # of ExtraSamples: associated (premultiplied) and unassociated alpha
 
@@ -128,7 +130,8 @@ def read_directory(file: BinaryIO) -> Directory:
     """Read the first directory of a TIFF.
 
     Raises:
-        struct.error, OverflowError, MemoryError, ValueError: the header itself is cut short.
+        struct.error, OverflowError, MemoryError, ValueError: the header itself is damaged. libtiff
+            ignores a tag that it does not understand, and then reads other pixels.
     """
     order = "<" if file.read(2) == b"II" else ">"
 
@@ -146,6 +149,8 @@ def read_directory(file: BinaryIO) -> Directory:
         file.seek(start + entry * length)
         tag, code = read("HH")
         (count,) = read("Q" if big else "I")
+        if tag < _PRIVATE and (code not in _TYPES or (tag in _WANTED and not count)):
+            raise ValueError(f"tag {tag} has type {code} and {count} values")
         tags.add(tag)
         letter = _LETTERS.get(code)
         if tag in _WANTED and tag not in values and letter is not None:
