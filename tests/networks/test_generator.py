@@ -21,18 +21,23 @@ def test_generator_is_the_seeds() -> None:
     assert kinds.count("PReLU") == 1 + 16 + 2
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_output_shape_and_range(scale: int) -> None:
-    generator = Generator(Architecture(blocks=1, channels=8, scale=scale)).eval()
+FORMS = [(2, 1), (3, 1), (4, 1), (8, 1), (1, 4), (1, 2), (2, 2)]  # scale and unshuffle
+
+
+@pytest.mark.parametrize(("scale", "unshuffle"), FORMS)
+def test_output_shape_and_range(scale: int, unshuffle: int) -> None:
+    """Of LR of any size, also where it is no multiple of unshuffle."""
+    architecture = Architecture(blocks=1, channels=8, scale=scale, unshuffle=unshuffle)
+    generator = Generator(architecture).eval()
     with torch.inference_mode():
         sr = generator(torch.rand(2, 3, 11, 7))
     assert sr.shape == (2, 3, 11 * scale, 7 * scale)
     assert 0 <= sr.min() <= sr.max() <= 1
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_model_file_layout_is_the_networks(scale: int) -> None:
-    architecture = Architecture(blocks=2, channels=8, scale=scale)
+@pytest.mark.parametrize(("scale", "unshuffle"), FORMS)
+def test_model_file_layout_is_the_networks(scale: int, unshuffle: int) -> None:
+    architecture = Architecture(blocks=2, channels=8, scale=scale, unshuffle=unshuffle)
     state = Generator(architecture).state_dict()
     layout = {k: tuple(v.shape) for k, v in state.items() if not k.endswith("_tracked")}
     assert layout == expected_shapes(architecture)
@@ -43,21 +48,22 @@ def test_generator_from_the_shipped_file_is_in_evaluation_mode() -> None:
     assert not generator.training
 
 
+@pytest.mark.parametrize("step", [2, 3])
 @pytest.mark.parametrize("kernel", [3, 5, 7, 9])
-def test_shuffled_tail_is_exact(kernel: int) -> None:
+def test_shuffled_tail_is_exact(kernel: int, step: int) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(3, 4, kernel, kernel)).astype(np.float32)
     bias = rng.normal(size=3).astype(np.float32)
-    x = torch.from_numpy(rng.normal(size=(1, 16, 6, 9)))
+    x = torch.from_numpy(rng.normal(size=(1, 4 * step**2, 6, 9)))
     expected = functional.conv2d(
-        functional.pixel_shuffle(x, 2),
+        functional.pixel_shuffle(x, step),
         torch.from_numpy(weight).double(),
         torch.from_numpy(bias).double(),
         padding=kernel // 2,
     )
-    new_weight, new_bias = (torch.from_numpy(a).double() for a in shuffled_tail(weight, bias))
+    new_weight, new_bias = (torch.from_numpy(a).double() for a in shuffled_tail(weight, bias, step))
     result = functional.conv2d(x, new_weight, new_bias, padding=new_weight.shape[-1] // 2)
-    torch.testing.assert_close(functional.pixel_shuffle(result, 2), expected)
+    torch.testing.assert_close(functional.pixel_shuffle(result, step), expected)
 
 
 def test_folding_keeps_channels_of_little_variance() -> None:
@@ -72,7 +78,7 @@ def test_folding_keeps_channels_of_little_variance() -> None:
     np.testing.assert_allclose(conv1.weight, weight, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("scale", "halo"), [(2, 3), (4, 3), (8, 3)])
+@pytest.mark.parametrize(("scale", "halo"), [(2, 3), (3, 3), (4, 3), (8, 3)])
 def test_tail_halo_is_the_receptive_field(scale: int, halo: int) -> None:
     """One LR feature further away changes nothing; at the halo it does."""
     torch.manual_seed(0)

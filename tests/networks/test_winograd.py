@@ -58,16 +58,18 @@ def test_values_and_gradients_are_pytorchs(shape: tuple[int, ...], compiled: Non
     assert all(map(torch.equal, found, again))  # resumed runs are the same to the bit
 
 
-@pytest.mark.parametrize("shape", [(2, 256, 48, 48), (1, 64, 5, 9)], ids=str)
-def test_the_tail_is_pytorchs(shape: tuple[int, ...], compiled: None) -> None:
+@pytest.mark.parametrize(
+    ("step", "shape"), [(2, (2, 256, 48, 48)), (2, (1, 64, 5, 9)), (3, (1, 576, 5, 9))], ids=str
+)
+def test_the_tail_is_pytorchs(step: int, shape: tuple[int, ...], compiled: None) -> None:
     torch.manual_seed(0)
-    tail = nn.Conv2d(shape[1] // 4, 3, 9, padding=4)
+    tail = nn.Conv2d(shape[1] // step**2, 3, 9, padding=4)
     x = torch.randn(shape)
-    truth = results(tail.double(), pixel_shuffle(x.double(), 2))
+    truth = results(tail.double(), pixel_shuffle(x.double(), step))
     use_winograd(tail.float())
     assert type(tail) is WinogradTail
-    y, grad_x, *grads = results(tail, x, lambda x: tail_after_shuffle(tail, x))
-    found = [y, pixel_shuffle(grad_x, 2), *grads]
+    y, grad_x, *grads = results(tail, x, lambda x: tail_after_shuffle(tail, x, step))
+    found = [y, pixel_shuffle(grad_x, step), *grads]
     for name, a, b in zip(("y", "x", "weight", "bias"), found, truth, strict=True):
         assert a.shape == b.shape
         assert (a - b).abs().max() < 5e-5 * b.abs().max(), name

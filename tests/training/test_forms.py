@@ -105,23 +105,25 @@ def test_prelu_loads_torchs_parameter() -> None:
     assert module.weight.item() == 0.125
 
 
+@pytest.mark.parametrize("step", [2, 3])
 @pytest.mark.parametrize("kernel", [3, 5, 7, 9])
-def test_shuffled_weight_is_foldings(kernel: int) -> None:
+def test_shuffled_weight_is_foldings(kernel: int, step: int) -> None:
     weight = torch.randn(3, 4, kernel, kernel)
-    expected, _ = shuffled_tail(weight.numpy(), np.zeros(3, np.float32))
-    np.testing.assert_array_equal(shuffled(weight).numpy(), expected)
+    expected, _ = shuffled_tail(weight.numpy(), np.zeros(3, np.float32), step)
+    np.testing.assert_array_equal(shuffled(weight, step).numpy(), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 6), (5, 3), (6, 7)])
-@pytest.mark.parametrize("kernel", [3, 9])
-def test_tail_after_shuffle_is_exact(kernel: int, height: int, width: int) -> None:
+@pytest.mark.parametrize(("kernel", "step"), [(3, 2), (9, 2), (9, 3)])
+def test_tail_after_shuffle_is_exact(kernel: int, step: int, height: int, width: int) -> None:
     torch.manual_seed(0)
     tail = nn.Conv2d(2, 3, kernel, padding=kernel // 2).double()
-    x = torch.randn(2, 8, height, width, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 2 * step**2, height, width, dtype=torch.float64, requires_grad=True)
     assert tail.bias is not None
     inputs = (x, tail.weight, tail.bias)
-    grad = torch.randn(2, 3, 2 * height, 2 * width, dtype=torch.float64)
-    result, expected = tail_after_shuffle(tail, x), tail(functional.pixel_shuffle(x, 2))
+    grad = torch.randn(2, 3, step * height, step * width, dtype=torch.float64)
+    result = tail_after_shuffle(tail, x, step)
+    expected = tail(functional.pixel_shuffle(x, step))
     torch.testing.assert_close(result, expected)
     torch.testing.assert_close(
         torch.autograd.grad(result, inputs, grad), torch.autograd.grad(expected, inputs, grad)
@@ -134,7 +136,7 @@ def test_tail_after_shuffle_passes_gradcheck() -> None:
     x = torch.randn(1, 4, 2, 3, dtype=torch.float64, requires_grad=True)
     assert tail.bias is not None
     inputs = (x, tail.weight, tail.bias)
-    assert torch.autograd.gradcheck(lambda x, *_: tail_after_shuffle(tail, x), inputs)
+    assert torch.autograd.gradcheck(lambda x, *_: tail_after_shuffle(tail, x, 2), inputs)
 
 
 @pytest.mark.parametrize("training", [True, False])

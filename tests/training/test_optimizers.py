@@ -116,7 +116,7 @@ def test_the_rest_is_torchs_adam() -> None:
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_muon_takes_blocks_trunk_and_upsampling(scale: int) -> None:
     generator = Generator(Architecture(blocks=2, channels=8, scale=scale))
-    upsamplings = generator.architecture.upsamplings
+    upsamplings = len(generator.architecture.steps)
     expected = {f"blocks.{i}.conv{j}.weight" for i in range(2) for j in (1, 2)}
     expected |= {f"upsample.{i}.conv.weight" for i in range(upsamplings)} | {"trunk.conv.weight"}
     names = {id(p): name for name, p in generator.named_parameters()}

@@ -75,7 +75,7 @@ def test_the_papers_preset_and_the_command_line_over_it(
         (("srresnet", "--preset", "bad.toml"), "no_such_option"),
         (("srresnet", "--resume"), "no run to resume"),
         (("srresnet", "--data-folder", "pictures", "--crop", "0"), "--crop must be above 0"),
-        (("srresnet", "--data-folder", "pictures", "--crop", "50"), "multiple of the scale"),
+        (("srresnet", "--data-folder", "pictures", "--crop", "50"), "multiple of 4"),
         (("srresnet", "--data-folder", "pictures", "--accumulate", "3"), "cannot be split"),
         (("srresnet", "--data-folder", "pictures", "--init", "nothing"), "no such model"),
         (

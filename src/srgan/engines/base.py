@@ -24,6 +24,7 @@ class Engine(Protocol):
         device: "cpu", "cuda" or "mps".
         precision: the precision that runs, never "auto".
         scale: SR pixels per LR pixel along each axis.
+        unshuffle: LR pixels per position of the features along each axis.
 
     Raises:
         MemoryError: from any call, if the device has too little memory for the shape.
@@ -36,20 +37,23 @@ class Engine(Protocol):
     @property
     def scale(self) -> int: ...
     @property
+    def unshuffle(self) -> int: ...
+    @property
     def tail_halo(self) -> int:
-        """The halo of `reconstruct`: the LR pixels that it reads around a tile, on each side."""
+        """The halo of `reconstruct`: the positions of the features around a tile, on each side."""
         ...
 
     def features(self, lr: np.ndarray) -> Any:
-        """LR (1, 3, H, W), RGB float32 in [0, 1], to features (1, C, H, W).
+        """LR (1, 3, H, W), RGB float32 in [0, 1], to features (1, C, H', W').
 
-        Features are of the engine's own array type. They can be sliced along the last two axes,
-        and are valid until the next call.
+        H and W are multiples of `unshuffle`, and H' and W' are the quotients. Features are of the
+        engine's own array type. They can be sliced along the last two axes, and are valid until
+        the next call.
         """
         ...
 
     def reconstruct(self, features: Any) -> np.ndarray:
-        """Features to SR (1, 3, scale * H, scale * W), RGB float32 in [0, 1]."""
+        """Features (1, C, H', W') to SR (1, 3, scale * H, scale * W), RGB float32 in [0, 1]."""
         ...
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:

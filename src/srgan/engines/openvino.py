@@ -75,8 +75,11 @@ class GraphOperations:
     def add(self, a: Any, b: Any) -> Any:
         return opset.add(a, b)
 
-    def shuffle(self, x: Any) -> Any:
-        return opset.depth_to_space(x, "depth_first", 2)
+    def shuffle(self, x: Any, step: int) -> Any:
+        return opset.depth_to_space(x, "depth_first", step)
+
+    def unshuffle(self, x: Any, step: int) -> Any:
+        return opset.space_to_depth(x, "depth_first", step)
 
     def to_unit_range(self, x: Any) -> Any:
         half = opset.constant(np.float32(0.5))
@@ -137,6 +140,7 @@ class OpenVINOEngine:
         self._generator = folding.fold(checkpoint)
         self.precision = _resolve(options.precision, self._core)
         self.scale = self._generator.scale
+        self.unshuffle = self._generator.unshuffle
         self.tail_halo = folding.tail_halo(self._generator)
         ranges: Int8Ranges | None = {}
         if self.precision == "int8":

@@ -47,8 +47,11 @@ class TorchOperations:
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
 
-    def shuffle(self, x: Tensor) -> Tensor:
-        return functional.pixel_shuffle(x, 2)
+    def shuffle(self, x: Tensor, step: int) -> Tensor:
+        return functional.pixel_shuffle(x, step)
+
+    def unshuffle(self, x: Tensor, step: int) -> Tensor:
+        return functional.pixel_unshuffle(x, step)
 
     def to_unit_range(self, x: Tensor) -> Tensor:
         return (torch.tanh(x.float()) + 1) / 2
@@ -94,6 +97,7 @@ class TorchEngine:
         for convolution in folding.convolutions(generator):
             ops.prepare(convolution)
         self.scale = generator.scale
+        self.unshuffle = generator.unshuffle
         self.tail_halo = folding.tail_halo(generator)
 
         def features(x: Tensor) -> Tensor:

@@ -42,8 +42,14 @@ class OnnxOperations:
     def add(self, a: str, b: str) -> str:
         return self.node("Add", a, b)
 
-    def shuffle(self, x: str) -> str:
-        return self.node("DepthToSpace", x, blocksize=2, mode="CRD")
+    def shuffle(self, x: str, step: int) -> str:
+        return self.node("DepthToSpace", x, blocksize=step, mode="CRD")
+
+    def unshuffle(self, x: str, step: int) -> str:
+        # SpaceToDepth puts the places of a block before the channels.
+        order = np.arange(3 * step**2).reshape(step**2, 3).T.ravel()
+        blocks = self.node("SpaceToDepth", x, blocksize=step)
+        return self.node("Gather", blocks, self.constant(order, np.int64), axis=1)
 
     def to_unit_range(self, x: str) -> str:
         half = self.constant(0.5)
@@ -57,9 +63,11 @@ class OnnxOperations:
         return self.node("Concat", a, b, axis=1)
 
     def split(self, x: str, channels: int) -> tuple[str, str]:
-        sizes = self.constant([channels, 3], np.int64)
-        first, others = self.node("Split", x, sizes, outputs=2, axis=1)
-        return first, others
+        sizes = [self.constant(ends, np.int64) for ends in ([0], [channels], [2**31])]
+        axis = self.constant([1], np.int64)
+        start, middle, end = sizes
+        first = self.node("Slice", x, start, middle, axis)
+        return first, self.node("Slice", x, middle, end, axis)
 
     def enlarge(self, x: str, scale: int) -> str:
         scales = self.constant([1, 1, scale, scale], np.float32)

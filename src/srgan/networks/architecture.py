@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-SCALES = (2, 4, 8)
+from srgan.networks.options import SCALES
+
+UNSHUFFLES = (1, 2, 4)
+# How a network enlarges its features: the steps of its sub-pixel blocks, by the whole.
+STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 MOST = 1024  # blocks or channels; a file that states more is damaged
 LARGEST_KERNEL = 31
 
@@ -26,7 +31,7 @@ class Architecture:
     Args:
         blocks: number of residual blocks (B in the paper), 1 to 1024.
         channels: feature maps of every hidden convolution, 1 to 1024.
-        scale: SR pixels per LR pixel along each axis, one of 2, 4, 8.
+        scale: SR pixels per LR pixel along each axis, one of 1, 2, 3, 4, 8.
         kernel: side of the hidden convolutions' kernels. All kernel sides are odd, 1 to 31.
         head_kernel: side of the first convolution's kernel.
         tail_kernel: side of the last convolution's kernel.
@@ -37,8 +42,11 @@ class Architecture:
             that convolution and the skip connection around the blocks.
         shuffle_prelu: each PixelShuffle is followed by a PReLU.
         hr_conv: one more hidden convolution with PReLU runs at the size of SR.
-        bilinear: the network's output is added to the bilinearly enlarged LR.
+        bilinear: the network's output is added to the bilinearly enlarged LR; for scale 1, to LR.
         output: "tanh" is (tanh(x) + 1) / 2, "clamp" is x clamped to [0, 1].
+        unshuffle: 1, 2 or 4: PixelUnshuffle makes one position of this many LR pixels along each
+            axis before the head, so that the trunk computes fewer positions. The sub-pixel blocks
+            then enlarge by scale * unshuffle, which must be 2, 3, 4 or 8.
 
     Raises:
         ValueError: a value is outside its range or of a wrong type.
@@ -57,10 +65,18 @@ class Architecture:
     hr_conv: bool = False
     bilinear: bool = False
     output: Output = "tanh"
+    unshuffle: int = 1
 
     def __post_init__(self) -> None:
-        if type(self.scale) is not int or self.scale not in SCALES:
-            raise ValueError(f"scale must be one of {SCALES}, not {self.scale}")
+        for name, choices in (("scale", SCALES), ("unshuffle", UNSHUFFLES)):
+            number = getattr(self, name)
+            if type(number) is not int or number not in choices:
+                raise ValueError(f"{name} must be one of {choices}, not {number}")
+        if self.cell not in STEPS:
+            raise ValueError(
+                f"scale * unshuffle must be one of {tuple(STEPS)}, not {self.scale} * "
+                f"{self.unshuffle}"
+            )
         for name in ("blocks", "channels"):
             number = getattr(self, name)
             if type(number) is not int or not 1 <= number <= MOST:
@@ -77,9 +93,14 @@ class Architecture:
                 raise ValueError(f"{name} must be true or false")
 
     @property
-    def upsamplings(self) -> int:
-        """Number of sub-pixel blocks. Each block doubles both sides."""
-        return self.scale.bit_length() - 1
+    def cell(self) -> int:
+        """SR pixels along each axis that one position of the features becomes."""
+        return self.scale * self.unshuffle
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """How many times each sub-pixel block enlarges both sides."""
+        return STEPS[self.cell]
 
 
 @dataclass(frozen=True)
@@ -110,7 +131,8 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         for tensor in ("weight", "bias", "running_mean", "running_var"):
             shapes[f"{name}.{tensor}"] = (channels,)
 
-    convolution("head.conv", channels, 3, architecture.head_kernel)
+    inputs = 3 * architecture.unshuffle**2
+    convolution("head.conv", channels, inputs, architecture.head_kernel)
     shapes["head.prelu.weight"] = (1,)
     for i in range(architecture.blocks):
         convolution(f"blocks.{i}.conv1", channels, channels, kernel)
@@ -125,8 +147,8 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         normalization("trunk.bn")
     if architecture.trunk == "prelu":
         shapes["trunk.prelu.weight"] = (1,)
-    for i in range(architecture.upsamplings):
-        convolution(f"upsample.{i}.conv", 4 * channels, channels, kernel)
+    for i, step in enumerate(architecture.steps):
+        convolution(f"upsample.{i}.conv", step**2 * channels, channels, kernel)
         if architecture.shuffle_prelu:
             shapes[f"upsample.{i}.prelu.weight"] = (1,)
     if architecture.hr_conv:
@@ -134,6 +156,24 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         shapes["hr.prelu.weight"] = (1,)
     convolution("tail", 3, channels, architecture.tail_kernel)
     return shapes
+
+
+def enlargement(tensors: Mapping[str, Any]) -> int:
+    """The product of the steps of a generator's sub-pixel blocks, from the shapes of its tensors.
+
+    Raises:
+        ValueError: the network has no such block, or the steps are not those of `STEPS`.
+    """
+    steps: list[int] = []
+    while (name := f"upsample.{len(steps)}.conv.weight") in tensors:
+        outputs, inputs = tensors[name].shape[:2]
+        steps.append(isqrt(outputs // inputs))
+        if outputs != steps[-1] ** 2 * inputs:
+            raise ValueError(f"{name} has {outputs} outputs for {inputs} channels")
+    for whole, known in STEPS.items():
+        if known == tuple(steps):
+            return whole
+    raise ValueError(f"the network enlarges in steps of {steps}; known are {[*STEPS.values()]}")
 
 
 def parameters(checkpoint: Checkpoint) -> int:

@@ -45,12 +45,13 @@ class FoldedGenerator:
         scale: SR pixels per LR pixel along each axis.
         blocks: the two convolutions of each residual block.
         trunk: the convolution after the blocks; None if the architecture has none.
-        upsample: each has 4C outputs, and each is followed by its PReLU and, except for the last,
-            a PixelShuffle.
-        tail: reads the 4C channels of the last `upsample` at half the size of SR, and gives 12
-            channels for the last PixelShuffle. With `hr` it is the convolution of the model file.
+        upsample: each is followed by its PReLU and, except for the last, a PixelShuffle.
+        steps: the factor of each PixelShuffle.
+        tail: reads the channels of the last `upsample` before the last PixelShuffle, and gives
+            3 channels for each pixel that it makes. With `hr` it is the convolution of the model
+            file.
         hr: a convolution at the size of SR, or None. It reads shuffled channels.
-        input, bilinear, output: as in `Architecture`.
+        input, bilinear, output, unshuffle: as in `Architecture`.
     """
 
     scale: int
@@ -58,11 +59,13 @@ class FoldedGenerator:
     blocks: tuple[tuple[Convolution, Convolution], ...]
     trunk: Convolution | None
     upsample: tuple[Convolution, ...]
+    steps: tuple[int, ...]
     tail: Convolution
     hr: Convolution | None = None
     input: InputRange = "unit"
     bilinear: bool = False
     output: Output = "tanh"
+    unshuffle: int = 1
 
 
 class Operations(Protocol):
@@ -74,8 +77,12 @@ class Operations(Protocol):
 
     def add(self, a: Any, b: Any) -> Any: ...
 
-    def shuffle(self, x: Any) -> Any:
-        """PixelShuffle by 2: (N, 4C, H, W) to (N, C, 2H, 2W)."""
+    def shuffle(self, x: Any, step: int) -> Any:
+        """PixelShuffle: (N, step^2 C, H, W) to (N, C, step * H, step * W)."""
+        ...
+
+    def unshuffle(self, x: Any, step: int) -> Any:
+        """PixelUnshuffle, the inverse of `shuffle`. H and W are multiples of the step."""
         ...
 
     def to_unit_range(self, x: Any) -> Any:
@@ -120,7 +127,7 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
 
     tail = convolution("tail")
     if not architecture.hr_conv:
-        weight, bias = shuffled_tail(tail.weight, tail.bias)
+        weight, bias = shuffled_tail(tail.weight, tail.bias, architecture.steps[-1])
         tail = Convolution("tail", weight, bias)
     trunk = None
     if architecture.trunk != "none":
@@ -142,13 +149,15 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
                 f"upsample.{i}.conv",
                 prelu=f"upsample.{i}.prelu" if architecture.shuffle_prelu else None,
             )
-            for i in range(architecture.upsamplings)
+            for i in range(len(architecture.steps))
         ),
+        steps=architecture.steps,
         tail=tail,
         hr=convolution("hr.conv", prelu="hr.prelu") if architecture.hr_conv else None,
         input=architecture.input,
         bilinear=architecture.bilinear,
         output=architecture.output,
+        unshuffle=architecture.unshuffle,
     )
 
 
@@ -209,43 +218,50 @@ def _folded(tensors: Tensors, name: str, bn: str | None) -> tuple[np.ndarray, np
     return (weight * gain[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
 
 
-def shuffled_tail(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move a k x k convolution from after a PixelShuffle to before it, exactly.
+def shuffled_tail(weight: np.ndarray, bias: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Move a k x k convolution from after PixelShuffle(step) to before it, exactly.
 
     A convolution to 3 channels leaves most of a vector unit idle. At offset (dy, dx), output
-    pixel (2i + a, 2j + b) reads pixel (2i + a + dy, 2j + b + dx). Before the shuffle, the parities
-    of row and column read select the channel, and row and column divided by 2 are the position.
-    So the 9x9 convolution from C to 3 channels becomes a 5x5 convolution from 4C to 12 channels at
-    half the size, followed by a shuffle. A PReLU with one slope commutes with the shuffle.
+    pixel (step*i + a, step*j + b) reads pixel (step*i + a + dy, step*j + b + dx). Before the
+    shuffle, row and column read modulo the step select the channel, and divided by the step they
+    are the position. So for a step of 2, the 9x9 convolution from C to 3 channels becomes a 5x5
+    convolution from 4C to 12 channels at half the size, followed by a shuffle. A PReLU with one
+    slope commutes with the shuffle.
 
     Args:
         weight: (outputs, C, k, k) with odd k; bias: (outputs,).
 
     Returns:
-        Weight (4 * outputs, 4C, k', k') with k' = 2 * ((k // 2 + 1) // 2) + 1, and bias.
+        Weight (step^2 * outputs, step^2 * C, k', k') with k' = 2 * ceil((k // 2) / step) + 1, and
+        bias.
     """
     outputs, channels, kernel, _ = weight.shape
     radius = kernel // 2
-    new_radius = (radius + 1) // 2
+    new_radius = -(-radius // step)
     size = 2 * new_radius + 1
-    rewritten = np.zeros((outputs, 2, 2, channels, 2, 2, size, size), np.float32)
-    for a, b, dy, dx in np.ndindex(2, 2, kernel, kernel):
-        row, row_parity = divmod(a + dy - radius, 2)
-        column, column_parity = divmod(b + dx - radius, 2)
-        target = rewritten[:, a, b, :, row_parity, column_parity]
+    rewritten = np.zeros((outputs, step, step, channels, step, step, size, size), np.float32)
+    for a, b, dy, dx in np.ndindex(step, step, kernel, kernel):
+        row, row_rest = divmod(a + dy - radius, step)
+        column, column_rest = divmod(b + dx - radius, step)
+        target = rewritten[:, a, b, :, row_rest, column_rest]
         target[..., row + new_radius, column + new_radius] = weight[:, :, dy, dx]
-    return rewritten.reshape(4 * outputs, 4 * channels, size, size), np.repeat(bias, 4)
+    rewritten = rewritten.reshape(step**2 * outputs, step**2 * channels, size, size)
+    return rewritten, np.repeat(bias, step**2)
 
 
 def features(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
-    """Head, blocks and trunk: LR (N, 3, H, W) to features (N, C, H, W).
+    """Head, blocks and trunk: LR (N, 3, H, W) to features (N, C, H / unshuffle, W / unshuffle).
 
-    This stage has most of the receptive field. C is `feature_channels`. With `bilinear`, the last
-    3 channels are LR.
+    This stage has most of the receptive field. H and W are multiples of `unshuffle`. C is
+    `feature_channels`. With `bilinear`, the last 3 * unshuffle^2 channels are LR.
     """
     x = lr
+    if generator.unshuffle > 1:
+        x = lr = ops.unshuffle(lr, generator.unshuffle)
     if generator.input != "unit":
-        x = ops.normalize(x, *NORMALIZATION[generator.input])
+        mean, std = NORMALIZATION[generator.input]
+        each = generator.unshuffle**2
+        x = ops.normalize(x, *(tuple(np.repeat(values, each)) for values in (mean, std)))
     head = x = ops.convolution(x, generator.head)
     for conv1, conv2 in generator.blocks:
         x = ops.add(ops.convolution(ops.convolution(x, conv1), conv2), x)
@@ -256,27 +272,36 @@ def features(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
 
 def feature_channels(generator: FoldedGenerator) -> int:
     """The number of channels that `features` returns."""
-    return len(generator.head.bias) + (3 if generator.bilinear else 0)
+    return len(generator.head.bias) + (3 * generator.unshuffle**2 if generator.bilinear else 0)
 
 
 def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
-    """Sub-pixel blocks and tail: features (N, C, H, W) to SR (N, 3, scale * H, scale * W).
+    """Sub-pixel blocks and tail: features to SR (N, 3, scale * H, scale * W).
 
     This stage needs most of the memory.
     """
     lr = None
     if generator.bilinear:
         x, lr = ops.split(x, len(generator.head.bias))
-    for convolution in generator.upsample[:-1]:
-        x = ops.shuffle(ops.convolution(x, convolution))
-    x = ops.convolution(x, generator.upsample[-1])
+    *earlier, last = zip(generator.upsample, generator.steps, strict=True)
+    for convolution, step in earlier:
+        x = ops.shuffle(ops.convolution(x, convolution), step)
+    convolution, step = last
+    x = ops.convolution(x, convolution)
     if generator.hr is None:
-        sr = ops.shuffle(ops.convolution(x, generator.tail))
+        sr = ops.shuffle(ops.convolution(x, generator.tail), step)
     else:
-        sr = ops.convolution(ops.convolution(ops.shuffle(x), generator.hr), generator.tail)
+        sr = ops.convolution(ops.convolution(ops.shuffle(x, step), generator.hr), generator.tail)
     if generator.bilinear:
-        sr = ops.add(sr, ops.enlarge(lr, generator.scale))
+        sr = ops.add(sr, _enlarged(generator, ops, lr))
     return ops.to_unit_range(sr) if generator.output == "tanh" else ops.clamp(sr)
+
+
+def _enlarged(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
+    """LR at the size of SR, from the channels that `features` adds."""
+    if generator.unshuffle > 1:
+        lr = ops.shuffle(lr, generator.unshuffle)
+    return ops.enlarge(lr, generator.scale) if generator.scale > 1 else lr
 
 
 def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
@@ -293,11 +318,18 @@ def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
 
 
 def tail_halo(generator: FoldedGenerator) -> int:
-    """The halo of `reconstruct`: the LR pixels that it reads around a tile, on each side."""
-    radius = 0.0
-    for i, convolution in enumerate(generator.upsample):
-        radius += (convolution.weight.shape[-1] // 2) / 2**i
-    last = [generator.tail] if generator.hr is None else [generator.hr, generator.tail]
-    size = generator.scale / 2 if generator.hr is None else generator.scale
-    radius += sum((convolution.weight.shape[-1] // 2) / size for convolution in last)
-    return max(int(np.ceil(radius)), 1 if generator.bilinear else 0)
+    """The halo of `reconstruct`: the positions of the features that it reads around a tile."""
+    radius, before, size = 0.0, 1, 1
+    for convolution, step in zip(generator.upsample, generator.steps, strict=True):
+        radius += _radius(convolution) / size
+        before, size = size, size * step
+    if generator.hr is None:
+        radius += _radius(generator.tail) / before
+    else:
+        radius += (_radius(generator.hr) + _radius(generator.tail)) / size
+    enlarges = generator.bilinear and generator.scale > 1
+    return max(int(np.ceil(radius)), 1 if enlarges else 0)
+
+
+def _radius(convolution: Convolution) -> int:
+    return convolution.weight.shape[-1] // 2

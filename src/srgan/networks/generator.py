@@ -1,5 +1,7 @@
 """The SRResNet generator (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +9,7 @@ from torch.nn import functional
 from srgan.networks.activation import PReLU
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.networks.folding import NORMALIZATION
-from srgan.networks.tail import tail_after_shuffle
+from srgan.networks.tail import SubpixelBlock, block_and_tail
 
 
 class ResidualBlock(nn.Module):
@@ -26,20 +28,6 @@ class ResidualBlock(nn.Module):
         return x + self.bn2(self.conv2(self.prelu(self.bn1(self.conv1(x)))))
 
 
-class SubpixelBlock(nn.Module):
-    """Convolution to 4C channels, PixelShuffle, PReLU: N x C x H x W to N x C x 2H x 2W."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        channels = architecture.channels
-        self.conv = _convolution(channels, 4 * channels, architecture.kernel)
-        self.shuffle = nn.PixelShuffle(2)
-        self.prelu = PReLU() if architecture.shuffle_prelu else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.prelu(self.shuffle(self.conv(x)))
-
-
 class Generator(nn.Module):
     """LR, N x 3 x H x W, to SR, N x 3 x scale*H x scale*W; both are RGB in [0, 1].
 
@@ -55,7 +43,8 @@ class Generator(nn.Module):
         self.architecture = architecture = architecture or Architecture()
         channels, kernel = architecture.channels, architecture.kernel
         self.head = nn.Sequential()
-        self.head.add_module("conv", _convolution(3, channels, architecture.head_kernel))
+        inputs = 3 * architecture.unshuffle**2
+        self.head.add_module("conv", _convolution(inputs, channels, architecture.head_kernel))
         self.head.add_module("prelu", PReLU())
         self.blocks = nn.Sequential(
             *(ResidualBlock(architecture) for _ in range(architecture.blocks))
@@ -68,7 +57,7 @@ class Generator(nn.Module):
         if architecture.trunk == "prelu":
             self.trunk.add_module("prelu", PReLU())
         self.upsample = nn.Sequential(
-            *(SubpixelBlock(architecture) for _ in range(architecture.upsamplings))
+            *(SubpixelBlock(architecture, step) for step in architecture.steps)
         )
         if architecture.hr_conv:
             self.hr = nn.Sequential()
@@ -82,8 +71,10 @@ class Generator(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         architecture = self.architecture
+        size = [architecture.scale * side for side in lr.shape[-2:]]
+        lr = _whole_positions(lr, architecture.unshuffle)
         x = lr if architecture.input == "unit" else (lr - self.mean) / self.std
-        head = self.head(x)
+        head = self.head(functional.pixel_unshuffle(x, architecture.unshuffle))
         features = self.blocks(head)
         if architecture.trunk != "none":
             features = head + self.trunk(features)
@@ -92,16 +83,16 @@ class Generator(nn.Module):
         sr = sr.to(lr.dtype)
         if architecture.bilinear:
             sr = sr + functional.interpolate(lr, scale_factor=architecture.scale, mode="bilinear")
-        return (torch.tanh(sr) + 1) / 2 if architecture.output == "tanh" else sr.clamp(0, 1)
+        sr = (torch.tanh(sr) + 1) / 2 if architecture.output == "tanh" else sr.clamp(0, 1)
+        return sr if architecture.unshuffle == 1 else sr[..., : size[0], : size[1]]
 
     def _reconstruct(self, features: Tensor) -> Tensor:
         if self.architecture.hr_conv:
             return self.tail(self.hr(self.upsample(features)))
-        features = self.upsample[:-1](features)
-        # Equals tail(upsample[-1](features)): a PReLU with one slope commutes with the shuffle.
-        # Before the shuffle the tail is faster.
-        conv, _, prelu = self.upsample[-1].children()
-        return tail_after_shuffle(self.tail, prelu(conv(features)))
+        *blocks, last = self.upsample
+        for block in blocks:
+            features = block(features)
+        return block_and_tail(cast(SubpixelBlock, last), self.tail, features)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Generator":
@@ -112,6 +103,14 @@ class Generator(nn.Module):
         counters = {k: v for k, v in generator.state_dict().items() if k.endswith("_tracked")}
         generator.load_state_dict(state | counters)
         return generator.eval()
+
+
+def _whole_positions(lr: Tensor, unshuffle: int) -> Tensor:
+    """LR with its last rows and columns repeated up to a multiple of `unshuffle`."""
+    if unshuffle == 1:
+        return lr
+    missing = [-side % unshuffle for side in lr.shape[-2:]]
+    return functional.pad(lr, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
 def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:

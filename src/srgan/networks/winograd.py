@@ -76,12 +76,13 @@ def gain(inputs: int, outputs: int) -> bool:
 
 
 def _is_tail(module: nn.Module) -> bool:
-    return (
-        type(module) is nn.Conv2d
-        and module.kernel_size == TAIL
-        and module.in_channels * 4 % MULTIPLE == 0
-        and module.in_channels * 4 <= MOST
-    )
+    return type(module) is nn.Conv2d and module.kernel_size == TAIL and module.out_channels < LANES
+
+
+def suits(weight: Tensor) -> bool:
+    """Whether `convolve` can take the weight of a tail as `tail_after_shuffle` rewrites it."""
+    inputs = weight.shape[1]
+    return weight.shape[-1] in (3, 5) and inputs % MULTIPLE == 0 and inputs <= MOST
 
 
 class WinogradConv2d(nn.Conv2d):
@@ -94,7 +95,8 @@ class WinogradConv2d(nn.Conv2d):
 class WinogradTail(nn.Conv2d):
     """A generator's tail that `use_winograd` has marked.
 
-    `tail_after_shuffle` turns it into a 5x5 convolution and computes that by `convolve`.
+    `tail_after_shuffle` turns it into a 5x5 convolution and computes that by `convolve` if it
+    `suits`.
     """
 
 

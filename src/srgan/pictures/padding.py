@@ -13,12 +13,14 @@ class Mirrored:
     Args:
         image: (H, W, bands).
         border: how many pixels come before and after, along both axes.
+        multiple: some more come after, until both sides are multiples of it; so is `border`.
     """
 
-    def __init__(self, image: Pixels, border: int) -> None:
+    def __init__(self, image: Pixels, border: int, multiple: int = 1) -> None:
         self._image, self._border = image, border
-        height, width, bands = image.shape
-        self.shape = height + 2 * border, width + 2 * border, bands
+        *sides, bands = image.shape
+        height, width = (side + 2 * border + -side % multiple for side in sides)
+        self.shape = height, width, bands
         self.dtype = image.dtype
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:

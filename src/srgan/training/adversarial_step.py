@@ -128,10 +128,10 @@ class AdversarialStep:
             terms.append(("adversarial", method.adversarial_weight, loss))
         if method.pixel_weight:
             terms.append(("pixel", method.pixel_weight, pixel_loss(sr, hr, method.pixel_loss)))
-        scale = self.generator.architecture.scale
+        cell = self.generator.architecture.cell
         for name, loss in PICTURE_TERMS.items():
             if method.weight(name):
-                terms.append((name, method.weight(name), loss(sr, hr, scale)))
+                terms.append((name, method.weight(name), loss(sr, hr, cell)))
         return terms
 
     def _adversarial_loss(self, sr: _Seen, hr: _Seen) -> Tensor:
@@ -150,9 +150,9 @@ class AdversarialStep:
         """
         if not self._method.jitter:
             return picture
-        scale = self.generator.architecture.scale
-        top, left = divmod(self._updates % scale**2, scale)
-        height, width = (side - scale for side in picture.shape[-2:])
+        cell = self.generator.architecture.cell
+        top, left = divmod(self._updates % cell**2, cell)
+        height, width = (side - cell for side in picture.shape[-2:])
         return picture[..., top : top + height, left : left + width]
 
     def _needed_features(self, picture: Tensor) -> list[Tensor]:

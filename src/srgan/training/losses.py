@@ -1,7 +1,8 @@
 """Pixel, content and adversarial losses (Ledig et al. 2017, arXiv:1609.04802, section 2.2).
 
 Pictures are RGB in [0, 1], N x 3 x H x W. Every loss is a float32 scalar, a mean over the batch,
-and computed in float32 also under autocast.
+and computed in float32 also under autocast. `cell` is `Architecture.cell`: in most networks, the
+scale.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from srgan.training.options import ContentLoss, PixelLoss
 
 CHARBONNIER_EPSILON = 1e-3
 COLOUR_SHARE = 0.2  # of RGB's squared error beside luma's
-GRID_WINDOW = 6  # LR pixels
+GRID_WINDOW = 6  # cells
 SPECTRUM_WINDOW = 32  # pixels
 NEIGHBOURS = 9  # frequencies, side of a square
 UNSEEN = 1e-5  # added to powers: about the power of noise of 0.8 8-bit levels, which is invisible
@@ -68,17 +69,17 @@ def _unit(features: Tensor) -> Tensor:
     return features / (features.square().sum(1, keepdim=True) + TINY).sqrt()
 
 
-def consistency_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """mean(|C(R(SR)) - C(R(HR))|) / 100, with R the bicubic reduction and C CIELAB.
+def consistency_loss(sr: Tensor, hr: Tensor, cell: int) -> Tensor:
+    """mean(|C(R(SR)) - C(R(HR))|) / 100, with R the bicubic reduction by cell and C CIELAB.
 
-    1 is the distance from black to white. The loss holds colours and brightness at LR's size, and
-    leaves texture to the other losses. CIELAB, since the eye sees a change of hue sooner than one
-    of brightness; distances of RGB values let hues drift. The target is bicubic LR even if
-    training uses blurry LR; a blurry target would teach blur.
+    1 is the distance from black to white. The loss holds colours and brightness at the size of the
+    features, and leaves texture to the other losses. CIELAB, since the eye sees a change of hue
+    sooner than one of brightness; distances of RGB values let hues drift. The target is bicubic
+    LR even if training uses blurry LR; a blurry target would teach blur.
     """
     with torch.no_grad():
-        target = _cielab(reduced(hr.float(), scale))
-    difference = _cielab(reduced(sr.float(), scale)) - target
+        target = _cielab(reduced(hr.float(), cell))
+    difference = _cielab(reduced(sr.float(), cell)) - target
     return (difference.square().sum(1) + TINY).sqrt().mean() / 100
 
 
@@ -93,19 +94,19 @@ def _cielab(picture: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
-def grid_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """mean(|P(SR) - P(HR)|), with P the pattern that repeats in every LR pixel.
+def grid_loss(sr: Tensor, hr: Tensor, cell: int) -> Tensor:
+    """mean(|P(SR) - P(HR)|), with P the pattern that repeats in every cell.
 
-    PixelShuffle has a separate kernel for each of the scale x scale positions, so generators
-    easily produce a repeating grid. P is the difference of each of the scale x scale pixels from
-    their mean, averaged over windows of 6 x 6 LR pixels (fewer in small crops) at every third LR
-    pixel. The average removes most of the natural texture.
+    PixelShuffle has a separate kernel for each of the cell x cell positions, so generators
+    easily produce a repeating grid. P is the difference of each of the cell x cell pixels from
+    their mean, averaged over windows of 6 x 6 cells (fewer in small crops) at every third cell.
+    The average removes most of the natural texture.
     """
 
     def pattern(picture: Tensor) -> Tensor:
-        unshuffled: Tensor = nn.PixelUnshuffle(scale)(picture.float())
+        unshuffled: Tensor = nn.PixelUnshuffle(cell)(picture.float())
         count, _, height, width = unshuffled.shape
-        phases = unshuffled.view(count, 3, scale**2, height, width)
+        phases = unshuffled.view(count, 3, cell**2, height, width)
         phases = phases - phases.mean(dim=2, keepdim=True)
         window = min(GRID_WINDOW, *phases.shape[-2:])
         return functional.avg_pool2d(phases.flatten(1, 2), window, GRID_WINDOW // 2)
@@ -145,12 +146,12 @@ def spectrum_loss(sr: Tensor, hr: Tensor) -> Tensor:
     return (ratio - functional.avg_pool2d(padded, NEIGHBOURS, 1)).relu().square().mean()
 
 
-# SRGAN's loss terms that compare SR with HR alone: (SR, HR, scale) to a float32 scalar, by the
+# SRGAN's loss terms that compare SR with HR alone: (SR, HR, cell) to a float32 scalar, by the
 # name that `SRGANOptions` gives a weight to.
 PICTURE_TERMS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "consistency": consistency_loss,
     "grid": grid_loss,
-    "spectrum": lambda sr, hr, _scale: spectrum_loss(sr, hr),
+    "spectrum": lambda sr, hr, _cell: spectrum_loss(sr, hr),
 }
 
 

@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter, Token
 
 from srgan.degradation.ranges import BICUBIC
 from srgan.errors import OptionError
+from srgan.networks.options import SCALES
 
 OptimizerKind = Literal["muon", "natural", "adam"]
 PixelLoss = Literal["mse", "l1", "charbonnier", "rmse"]
@@ -176,10 +177,12 @@ class SRResNetOptions:
     """SRResNet: the generator, trained for a pixel loss.
 
     Attributes:
-        init: Start from the weights of this model: a shipped model or a model file.
+        init: Start from the weights of this model: a shipped model or a model file. It may have
+            another scale.
         blocks: Residual blocks.
         channels: Feature maps of each hidden convolution.
-        scale: SR pixels per LR pixel along each axis: 2, 4 or 8.
+        scale: SR pixels per LR pixel along each axis: 1, 2, 3, 4 or 8. 1 sharpens at the same
+            size; it needs a degradation other than bicubic.
         pixel_loss: mse is the paper's. rmse follows PSNR-Y more closely: luma weighs most, and
             crops with little detail weigh more.
     """
@@ -192,8 +195,8 @@ class SRResNetOptions:
 
     def __post_init__(self) -> None:
         _positive(self, "blocks", "channels")
-        if self.scale not in (2, 4, 8):
-            raise OptionError(f"--scale must be 2, 4 or 8, not {self.scale}")
+        if self.scale not in SCALES:
+            raise OptionError(f"--scale must be one of {SCALES}, not {self.scale}")
 
 
 @dataclass(frozen=True, kw_only=True)

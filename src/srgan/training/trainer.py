@@ -14,7 +14,6 @@ from torch import Tensor
 
 from srgan.degradation.bicubic import unit
 from srgan.degradation.degrade import make_degrade, training_rng
-from srgan.errors import OptionError
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.training import messages
 from srgan.training.config import TrainingConfig
@@ -27,6 +26,7 @@ from srgan.training.run.logbook import RunError
 from srgan.training.run.report import Interval, Report
 from srgan.training.schedule import rate_factor
 from srgan.training.start import (
+    check_data,
     find_data,
     make_step,
     micro_batch,
@@ -68,8 +68,7 @@ class Trainer:
         saved = Architecture(**state["architecture"]) if state is not None else None
         self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
-        if config.data.crop % self._architecture.scale:
-            raise OptionError(f"--crop must be a multiple of the scale {self._architecture.scale}")
+        check_data(config.data, self._architecture)
         self._degrade = make_degrade(config.data.degradation)
         self._validation = self._make_validation(held_out)
         self._ema = EMA(self._step.generator, config.optimizer.ema)

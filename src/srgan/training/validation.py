@@ -48,7 +48,8 @@ def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[Validation
     """HR pictures, or their middles, and their LR.
 
     The LR of a picture is the same in every run: its name decides the random numbers. A picture
-    that cannot be read or is too small is left out with a warning.
+    that cannot be read or is too small is left out with a warning. So is, without one, a picture
+    that scale 1 and the degradation leave as it is.
     """
     pairs: list[ValidationPair] = []
     for path in files:
@@ -61,9 +62,10 @@ def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[Validation
         if min(height, width) < SMALLEST:
             log.warning("%s: under %d pixels; left out of validation", path, SMALLEST)
             continue
-        pairs.append(
-            ValidationPair(degrade_picture(degrade, hr, scale, fixed_rng(0, path.name)), hr)
-        )
+        lr = degrade_picture(degrade, hr, scale, fixed_rng(0, path.name))
+        if np.array_equal(lr, hr):  # at scale 1, undamaged: its PSNR would be infinite
+            continue
+        pairs.append(ValidationPair(lr, hr))
     return pairs
 
 

@@ -89,6 +89,11 @@ class TiledRun:
     fp32_engine: Callable[[], Engine]
     tta: bool
 
+    @property
+    def _cell(self) -> int:
+        """SR pixels along each axis that one position of the features becomes."""
+        return self.engine.scale * self.engine.unshuffle
+
     def rows(self, tile: int | None, report: Callable[[float], None]) -> Iterator[np.ndarray]:
         """Yield SR from top to bottom, in blocks of rows (rows, scale * W, bands).
 
@@ -102,13 +107,13 @@ class TiledRun:
             MemoryError: memory does not suffice for the smallest tiles either.
             EngineError: the network's output is not finite.
         """
-        height, width, bands = self.image.shape
-        bordered = Mirrored(self.image, BORDER)
-        scale = self.engine.scale
-        progress = Progress(report, height, height * width * scale**2)
-        pixels = tile**2 if tile else TRUNK_PIXELS
-        row_bytes = width * scale**2 * bands * self.dtype.itemsize
-        size = bordered.shape[0], bordered.shape[1]
+        unshuffle, cell = self.engine.unshuffle, self._cell
+        bordered = Mirrored(self.image, BORDER * unshuffle, unshuffle)
+        size = bordered.shape[0] // unshuffle, bordered.shape[1] // unshuffle
+        height, width = (side - 2 * BORDER for side in size)
+        progress = Progress(report, height, height * width * cell**2)
+        pixels = max(tile // unshuffle, MIN_TILE) ** 2 if tile else TRUNK_PIXELS
+        row_bytes = width * cell**2 * self.image.shape[2] * self.dtype.itemsize
         top = BORDER
         while top < height + BORDER:
             row, columns = plan_band(
@@ -123,6 +128,7 @@ class TiledRun:
                 pixels = max(pixels // 4, MIN_TILE**2)
                 log.warning("out of memory: retrying with tiles of half the side")
                 continue
+            band = band[: self.image.shape[0] * self.engine.scale - (top - BORDER) * cell]
             block = max(BLOCK_BYTES // band[0].nbytes, 1)
             for start in range(0, len(band), block):
                 yield band[start : start + block].copy()  # a view would keep the band in memory
@@ -132,14 +138,14 @@ class TiledRun:
     def _band(
         self, bordered: Mirrored, row: Span, columns: list[Span], progress: Progress
     ) -> np.ndarray:
-        scale = self.engine.scale
+        cell = self._cell
         _, width, bands = self.image.shape
-        shape = (row.last - row.first) * scale, width * scale, bands
+        shape = (row.last - row.first) * cell, (columns[-1].last - BORDER) * cell, bands
         result = np.empty(shape, result_type(self.dtype))
         for column in columns:
-            left, right = ((end - BORDER) * scale for end in (column.first, column.last))
+            left, right = ((end - BORDER) * cell for end in (column.first, column.last))
             self._tile(bordered, row, column, result[:, left:right], progress)
-        return result
+        return result[:, : width * self.engine.scale]
 
     def _tile(
         self, bordered: Mirrored, row: Span, column: Span, target: np.ndarray, progress: Progress
@@ -148,8 +154,9 @@ class TiledRun:
 
         The network computes the colours, gray as three equal ones. Alpha is resized by bicubic.
         """
-        scale = self.engine.scale
-        pixels = unit_range(bordered[row.read, column.read])
+        scale, unshuffle, cell = self.engine.scale, self.engine.unshuffle, self._cell
+        rows, columns = (slice(s.start * unshuffle, s.stop * unshuffle) for s in (row, column))
+        pixels = unit_range(bordered[rows, columns])
         has_alpha = pixels.shape[2] in (2, 4)
         colour = pixels[..., :-1] if has_alpha else pixels
         hidden = colour
@@ -165,9 +172,9 @@ class TiledRun:
         if has_alpha:
             height, width, _ = pixels.shape
             alpha = bicubic(pixels[..., -1:], height * scale, width * scale)
-            quantise(alpha[row.valid(scale), column.valid(scale)], target[..., -1:])
+            window = row.valid(cell), column.valid(cell)
+            quantise(alpha[window], target[..., -1:])
             if colour is not hidden:
-                window = row.valid(scale), column.valid(scale)
                 restore_hidden(target, hidden, colour, window, scale)
 
     def _finite_parts(
@@ -207,16 +214,17 @@ def tile_by_tile(
     Yields:
         The valid part of the tile, in parts.
     """
-    scale, halo = engine.scale, engine.tail_halo
+    cell, halo = engine.scale * engine.unshuffle, engine.tail_halo
     features = engine.features(lr)
     trunk_done()
     rows, columns = row.valid(), column.valid()
     height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
-    for r in spans(lr.shape[2], height, halo, rows.start, rows.stop):
-        for c in spans(lr.shape[3], TAIL_PIXELS // height, halo, columns.start, columns.stop):
+    down, across = features.shape[2:]
+    for r in spans(down, height, halo, rows.start, rows.stop):
+        for c in spans(across, TAIL_PIXELS // height, halo, columns.start, columns.stop):
             sr = engine.reconstruct(features[:, :, r.read, c.read])[0]
-            y, x = (r.first - rows.start) * scale, (c.first - columns.start) * scale
-            yield Part(y, x, sr[:, r.valid(scale), c.valid(scale)])
+            y, x = (r.first - rows.start) * cell, (c.first - columns.start) * cell
+            yield Part(y, x, sr[:, r.valid(cell), c.valid(cell)])
 
 
 def flips_and_turns(
@@ -228,16 +236,17 @@ def flips_and_turns(
     Takes the same arguments as `tile_by_tile`, yields one part, and calls `trunk_done` at the
     end.
     """
-    scale = engine.scale
+    scale, unshuffle = engine.scale, engine.unshuffle
     height, width = lr.shape[2:]
     total = np.zeros((3, height * scale, width * scale), np.float32)
     for turns in range(4):
         for flip in (False, True):
             turned = np.rot90(lr[..., ::-1] if flip else lr, turns, axes=(2, 3))
             back = np.rot90(total[..., ::-1] if flip else total, turns, axes=(1, 2))  # a view
-            h, w = turned.shape[2:]
+            h, w = (side // unshuffle for side in turned.shape[2:])
             whole = Span(0, h, 0, h), Span(0, w, 0, w)
             for y, x, sr in tile_by_tile(engine, turned, *whole, lambda: None):
                 back[:, y : y + sr.shape[1], x : x + sr.shape[2]] += sr / 8
     trunk_done()
-    yield Part(0, 0, total[:, row.valid(scale), column.valid(scale)])
+    cell = scale * unshuffle
+    yield Part(0, 0, total[:, row.valid(cell), column.valid(cell)])

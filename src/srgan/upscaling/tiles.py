@@ -2,7 +2,7 @@
 
 Pure geometry, no pixels. `srgan.upscaling.bands` computes the tiles.
 
-All sizes are in LR pixels. A tile reads a halo around its valid part, because the network's
+All sizes are in positions of the features: in most networks, LR pixels. A tile reads a halo around its valid part, because the network's
 output near the edge of its input is wrong: there the network pads with zeros. The halo is cut
 from the result, and the valid parts of all tiles cover the picture exactly once.
 

@@ -1,0 +1,90 @@
+"""Starts a network from the weights of one of another scale: takes all tensors that fit."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from srgan.networks.architecture import Architecture, Checkpoint, expected_shapes
+
+# Hyperparameters in which the two networks may differ: the trunk does not depend on them.
+FREE = ("scale", "unshuffle", "bilinear", "output")
+
+
+class TransferError(ValueError):
+    """The networks have different trunks. The text says in what."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The network to start from.
+
+    Attributes:
+        report: what it took and what is new, in words.
+    """
+
+    checkpoint: Checkpoint
+    report: str
+
+
+def transfer(source: Checkpoint, start: Checkpoint) -> Transfer:
+    """Take the tensors of `source` that fit into the architecture of `start`.
+
+    - The trunk, and the sub-pixel blocks with the same step, are taken as they are.
+    - The head of a network with `unshuffle` gets a kernel for each of the unshuffle^2 pixels of a
+      position. It starts as the mean: the network then sees the picture reduced by averaging.
+    - The tail is 0 if its output is added to LR and that of `source` is not: the new network
+      starts by returning LR.
+
+    Args:
+        start: random weights, kept for the tensors that are new.
+
+    Raises:
+        TransferError: other hyperparameters than `FREE` differ.
+    """
+    theirs, ours = source.architecture, start.architecture
+    _check(theirs, ours)
+    tensors = {name: start.tensors[name] for name in expected_shapes(ours)}
+    new = set(_new_parts(theirs, ours))
+    taken = {n: t for n, t in source.tensors.items() if n in tensors and _part(n) not in new}
+    remarks: list[str] = []
+    if ours.unshuffle != theirs.unshuffle and "head.conv" not in new:
+        each = ours.unshuffle**2
+        weight = taken["head.conv.weight"] / each
+        taken["head.conv.weight"] = np.repeat(weight, each, axis=1).astype(np.float32)
+        remarks.append(f"head.conv.weight starts as the mean of {ours.unshuffle} x "
+                       f"{ours.unshuffle} pixels")  # fmt: skip
+    if "tail" in new:
+        tensors |= {n: np.zeros_like(t) for n, t in tensors.items() if _part(n) == "tail"}
+        remarks.append("tail starts at 0, so that SR starts as LR")
+    tensors |= taken
+    report = f"took {len(taken)} of {len(tensors)} tensors"
+    random = sorted(new - {"tail"})
+    if random:
+        remarks.append(f"{', '.join(random)} start from random values")
+    return Transfer(Checkpoint(ours, tensors), "; ".join([report, *remarks]))
+
+
+def _check(theirs: Architecture, ours: Architecture) -> None:
+    a, b = asdict(theirs), asdict(ours)
+    names = [name for name in b if name not in FREE and a[name] != b[name]]
+    if names:
+        has, needs = (", ".join(f"{name}={of[name]}" for name in names) for of in (a, b))
+        raise TransferError(f"has {has}, this run has {needs}")
+
+
+def _new_parts(theirs: Architecture, ours: Architecture) -> list[str]:
+    """The modules of our network that cannot take their weights."""
+    new: list[str] = []
+    if ours.unshuffle != theirs.unshuffle and theirs.unshuffle > 1:
+        new.append("head.conv")
+    known = theirs.steps
+    new += [f"upsample.{i}" for i, step in enumerate(ours.steps) if known[i : i + 1] != (step,)]
+    if ours.bilinear and not theirs.bilinear:
+        new.append("tail")
+    return new
+
+
+def _part(name: str) -> str:
+    """The module of a tensor, as `_new_parts` names it."""
+    part = name.rpartition(".")[0]
+    return ".".join(part.split(".")[:2]) if part.startswith("upsample.") else part
