@@ -50,11 +50,21 @@ def results(path: Path, picture: np.ndarray) -> np.ndarray:
                 return torch.jit.load(path)(torch.from_numpy(picture)).numpy()
 
 
+SAME_SIZE = Architecture(2, 8, scale=1, unshuffle=4, bilinear=True, output="clamp")
+
+
 @pytest.mark.parametrize("format", get_args(ExportFormat))
 @pytest.mark.parametrize(
     ("architecture", "precision"),
-    [(Architecture(2, 8), "fp32"), (OTHER, "fp32"), (OTHER, "fp16")],
-    ids=["ours", "other", "other-fp16"],
+    [
+        (Architecture(2, 8), "fp32"),
+        (Architecture(2, 8, scale=3), "fp32"),
+        (OTHER, "fp32"),
+        (OTHER, "fp16"),
+        (SAME_SIZE, "fp32"),
+        (SAME_SIZE, "fp16"),
+    ],
+    ids=["ours", "x3", "other", "other-fp16", "same-size", "same-size-fp16"],
 )
 @pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated
 def test_exports_compute_the_same(

@@ -57,5 +57,13 @@ class Engine(Protocol):
         ...
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        """The whole network: `reconstruct(features(lr))`."""
+        """The whole network, for LR of any height and width."""
         ...
+
+
+def run_whole(engine: Engine, lr: np.ndarray) -> np.ndarray:
+    """Both stages, with the last rows and columns of LR repeated up to whole positions."""
+    height, width = lr.shape[2:]
+    missing = [(0, -side % engine.unshuffle) for side in (height, width)]
+    sr = engine.reconstruct(engine.features(np.pad(lr, ((0, 0), (0, 0), *missing), "edge")))
+    return sr[..., : engine.scale * height, : engine.scale * width]

@@ -13,7 +13,7 @@ import numpy as np  # noqa: E402
 import openvino  # noqa: E402
 from openvino import opset13  # noqa: E402
 
-from srgan.engines.base import EngineError  # noqa: E402
+from srgan.engines.base import EngineError, run_whole  # noqa: E402
 from srgan.engines.options import EngineOptions, Precision  # noqa: E402
 from srgan.engines.processor import bf16_is_slow, processor_flags, quota_cores  # noqa: E402
 from srgan.networks import folding  # noqa: E402
@@ -103,6 +103,21 @@ class GraphOperations:
     def clamp(self, x: Any) -> Any:
         return opset.clamp(x, 0.0, 1.0)
 
+    def fill(self, x: Any, multiple: int) -> Any:
+        missing = opset.floor_mod(opset.negative(_sides(x)), np.int64(multiple))
+        ends = opset.concat([opset.constant(np.zeros(2, np.int64)), missing], 0)
+        return opset.pad(x, np.zeros(4, np.int64), ends, "edge")
+
+    def cut(self, x: Any, like: Any, scale: int) -> Any:
+        ends = opset.multiply(_sides(like), np.int64(scale))
+        zeros, ones, axes = (np.array(pair, np.int64) for pair in ([0, 0], [1, 1], [2, 3]))
+        return opset.slice(x, zeros, ends, ones, axes)
+
+
+def _sides(x: Any) -> Any:
+    """Height and width of a node's tensor, as a node."""
+    return opset.gather(opset.shape_of(x), np.array([2, 3], np.int64), np.int64(0))
+
 
 def _quantised_weight(weight: np.ndarray) -> Any:
     """Quantise to 255 levels, symmetric around 0, per output channel."""
@@ -183,7 +198,7 @@ class OpenVINOEngine:
         return _infer(self._stages[1], features, copy=True)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        return self.reconstruct(self.features(lr))
+        return run_whole(self, lr)
 
 
 def graph_model(results: list[Any], parameter: Any) -> openvino.Model:
@@ -216,7 +231,7 @@ def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -
     """
     lr = opset.parameter([1, 3, -1, -1], np.float32)
     graph = GraphOperations({})
-    folding.reconstruct(generator, graph, folding.features(generator, graph, lr))
+    folding.whole(generator, graph, lr)
     inputs = {name: x for name, x in graph.inputs.items() if name not in KEPT_FLOAT}
     axes = opset.constant([0, 1, 2, 3])
     ends = [end(x, axes) for x in inputs.values() for end in (opset.reduce_min, opset.reduce_max)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srgan.engines.base import EngineError
+from srgan.engines.base import EngineError, run_whole
 from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.processor import bf16_is_slow, torch_has_bf16
 from srgan.networks import folding
@@ -126,7 +126,7 @@ class TorchEngine:
         return _or_memory_error(on_cpu, x)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        return self.reconstruct(self.features(lr))
+        return run_whole(self, lr)
 
 
 def _or_memory_error(function: Callable[[Tensor], T], x: Tensor) -> T:

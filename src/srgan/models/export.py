@@ -121,7 +121,7 @@ def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool)
         x = opset.divide(x, np.float32(255))
     else:
         x = lr = opset.parameter([-1, 3, -1, -1], np.float32)
-    sr: Any = folding.reconstruct(generator, graph, folding.features(generator, graph, x))
+    sr: Any = folding.whole(generator, graph, x)
     if uint8:
         sr = opset.round(opset.multiply(sr, np.float32(255)), "half_to_even")
         sr = opset.convert(opset.transpose(sr, [0, 2, 3, 1]), "u8")

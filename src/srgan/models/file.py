@@ -20,7 +20,7 @@ from srgan.networks.tensors import TensorFileError, read_safetensors
 from srgan.pictures.files import replace_file
 
 FORMAT = "srgan-model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ALWAYS_WRITTEN = ("blocks", "channels", "scale")
 # Name of a tensor that holds the hyperparameters as JSON, in files that are not the paper's
 # network. Programs that see tensors without metadata, such as spandrel, need it.
@@ -126,16 +126,26 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         for name, tensor in checkpoint.tensors.items()
     }
     hyperparameters = _written_hyperparameters(checkpoint.architecture)
-    is_papers = hyperparameters.keys() == set(ALWAYS_WRITTEN)
-    if not is_papers:
+    if hyperparameters.keys() != set(ALWAYS_WRITTEN):
         tensors[ARCHITECTURE] = np.frombuffer(json.dumps(hyperparameters).encode(), np.uint8)
     metadata = {
         "format": FORMAT,
-        "format_version": "1" if is_papers else "2",  # older versions of srgan read format 1
+        "format_version": _format_version(checkpoint.architecture, hyperparameters),
         "architecture": json.dumps(hyperparameters),
         "info": json.dumps(checkpoint.info),
     }
     replace_file(path, save(tensors, metadata))
+
+
+def _format_version(architecture: Architecture, hyperparameters: Mapping[str, Any]) -> str:
+    """The lowest that the file needs: an older srgan then says that it is too old.
+
+    Format 2 has more hyperparameters than `ALWAYS_WRITTEN`, format 3 has other scales and
+    `unshuffle`.
+    """
+    if architecture.unshuffle > 1 or architecture.scale not in (2, 4, 8):
+        return "3"
+    return "1" if hyperparameters.keys() == set(ALWAYS_WRITTEN) else "2"
 
 
 def _written_hyperparameters(architecture: Architecture) -> dict[str, Any]:

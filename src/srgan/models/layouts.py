@@ -15,6 +15,7 @@ from srgan.networks.architecture import (
     Architecture,
     Checkpoint,
     Tensors,
+    enlargement,
     expected_shapes,
     mismatch,
 )
@@ -232,19 +233,13 @@ def _architecture(layout: Layout, tensors: Tensors) -> Architecture:
     def side(name: str) -> int:
         return _shape(layout, tensors, name)[-1]
 
-    upsamplings = count("upsample", tensors)
     channels = _shape(layout, tensors, "head.conv.weight")[0]
-    outputs = _shape(layout, tensors, "upsample.0.conv.weight")[0]
-    if outputs != 4 * channels:
-        raise LayoutError(
-            f"laid out as {layout.source}, but {layout.theirs('upsample.0.conv.weight')} "
-            f"enlarges {(outputs / channels) ** 0.5:g} times at once; known are steps of 2"
-        )
+    _shape(layout, tensors, "upsample.0.conv.weight")
     try:
         return Architecture(
             blocks=count("blocks", tensors),
             channels=channels,
-            scale=2**upsamplings,
+            scale=enlargement(tensors, layout.theirs),
             kernel=side("blocks.0.conv1.weight"),
             head_kernel=side("head.conv.weight"),
             tail_kernel=side("tail.weight"),

@@ -20,10 +20,10 @@ class OnnxOperations:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
-    def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
-        return names[0] if outputs == 1 else names
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         name = f"constant_{len(self.initializers)}"
@@ -63,11 +63,10 @@ class OnnxOperations:
         return self.node("Concat", a, b, axis=1)
 
     def split(self, x: str, channels: int) -> tuple[str, str]:
-        sizes = [self.constant(ends, np.int64) for ends in ([0], [channels], [2**31])]
+        ends = (0, channels, np.iinfo(np.int64).max)
+        start, middle, end = (self.constant([place], np.int64) for place in ends)
         axis = self.constant([1], np.int64)
-        start, middle, end = sizes
-        first = self.node("Slice", x, start, middle, axis)
-        return first, self.node("Slice", x, middle, end, axis)
+        return self.node("Slice", x, start, middle, axis), self.node("Slice", x, middle, end, axis)
 
     def enlarge(self, x: str, scale: int) -> str:
         scales = self.constant([1, 1, scale, scale], np.float32)
@@ -75,6 +74,21 @@ class OnnxOperations:
 
     def clamp(self, x: str) -> str:
         return self.node("Clip", x, self.constant(0), self.constant(1))
+
+    def fill(self, x: str, multiple: int) -> str:
+        sides = self.node("Neg", self.sides(x))
+        missing = self.node("Mod", sides, self.constant([multiple], np.int64))
+        ends = self.node("Concat", self.constant([0] * 6, np.int64), missing, axis=0)
+        return self.node("Pad", x, ends, mode="edge")
+
+    def cut(self, x: str, like: str, scale: int) -> str:
+        ends = self.node("Mul", self.sides(like), self.constant([scale], np.int64))
+        zeros, axes = self.constant([0, 0], np.int64), self.constant([2, 3], np.int64)
+        return self.node("Slice", x, zeros, ends, axes)
+
+    def sides(self, x: str) -> str:
+        """Height and width of a tensor."""
+        return self.node("Shape", x, start=2, end=4)
 
 
 def build(checkpoint: Checkpoint, *, half: bool, uint8: bool) -> ModelProto:
@@ -93,7 +107,7 @@ def build(checkpoint: Checkpoint, *, half: bool, uint8: bool) -> ModelProto:
         x = ops.node("Transpose", x, perm=[0, 3, 1, 2])
     if half:
         x = ops.node("Cast", x, to=TensorProto.FLOAT16)
-    x = folding.reconstruct(generator, ops, folding.features(generator, ops, x))
+    x = folding.whole(generator, ops, x)
     if half:
         x = ops.node("Cast", x, to=TensorProto.FLOAT)
     if uint8:

@@ -15,7 +15,7 @@ from spandrel import Architecture as SpandrelArchitecture
 
 from srgan.models.file import ARCHITECTURE
 from srgan.models.layouts import count, recognise
-from srgan.networks.architecture import Architecture, Checkpoint, expected_shapes
+from srgan.networks.architecture import Architecture, Checkpoint, enlargement, expected_shapes
 from srgan.networks.generator import Generator
 
 ID = "SRResNet"
@@ -34,7 +34,7 @@ class SRResNet(SpandrelArchitecture[Generator]):
             Generator(architecture),
             {name: torch.as_tensor(tensor) for name, tensor in checkpoint.tensors.items()},
             architecture=self,
-            purpose="SR",
+            purpose="SR" if architecture.scale > 1 else "Restoration",
             tags=[f"{architecture.channels}nf", f"{architecture.blocks}nb"],
             supports_half=True,
             supports_bfloat16=True,
@@ -71,5 +71,5 @@ def _checkpoint(state_dict: StateDict) -> Checkpoint:
         options = json.loads(bytes(state_dict[ARCHITECTURE].tolist()))
         return Checkpoint(Architecture(**options), tensors)
     channels = tensors["head.conv.weight"].shape[0]
-    scale = 2 ** count("upsample", tensors)
-    return Checkpoint(Architecture(count("blocks", tensors), channels, scale), tensors)
+    architecture = Architecture(count("blocks", tensors), channels, enlargement(tensors))
+    return Checkpoint(architecture, tensors)

@@ -158,8 +158,11 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def enlargement(tensors: Mapping[str, Any]) -> int:
+def enlargement(tensors: Tensors, named: Callable[[str], str] = str) -> int:
     """The product of the steps of a generator's sub-pixel blocks, from the shapes of its tensors.
+
+    Args:
+        named: maps the name of a tensor to the name that the text of an error shows.
 
     Raises:
         ValueError: the network has no such block, or the steps are not those of `STEPS`.
@@ -169,11 +172,12 @@ def enlargement(tensors: Mapping[str, Any]) -> int:
         outputs, inputs = tensors[name].shape[:2]
         steps.append(isqrt(outputs // inputs))
         if outputs != steps[-1] ** 2 * inputs:
-            raise ValueError(f"{name} has {outputs} outputs for {inputs} channels")
-    for whole, known in STEPS.items():
-        if known == tuple(steps):
+            raise ValueError(f"{named(name)} has {outputs} outputs for {inputs} inputs")
+    for whole, parts in STEPS.items():
+        if parts == tuple(steps):
             return whole
-    raise ValueError(f"the network enlarges in steps of {steps}; known are {[*STEPS.values()]}")
+    known = ", ".join(" x ".join(map(str, each)) for each in STEPS.values())
+    raise ValueError(f"it enlarges {' x '.join(map(str, steps))} times; known are {known}")
 
 
 def parameters(checkpoint: Checkpoint) -> int:

@@ -112,6 +112,18 @@ class Operations(Protocol):
         ...
 
 
+class WholeOperations(Operations, Protocol):
+    """The operations of `whole`, for exported files, which take pictures of any size."""
+
+    def fill(self, x: Any, multiple: int) -> Any:
+        """Repeat the last rows and columns until H and W are multiples."""
+        ...
+
+    def cut(self, x: Any, like: Any, scale: int) -> Any:
+        """The first scale * H rows and scale * W columns of x, for `like` of H x W."""
+        ...
+
+
 def fold(checkpoint: Checkpoint) -> FoldedGenerator:
     """Fold batch norm into the convolutions (in float64) and rewrite the tail."""
     tensors = checkpoint.tensors
@@ -295,6 +307,15 @@ def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
     if generator.bilinear:
         sr = ops.add(sr, _enlarged(generator, ops, lr))
     return ops.to_unit_range(sr) if generator.output == "tanh" else ops.clamp(sr)
+
+
+def whole(generator: FoldedGenerator, ops: WholeOperations, lr: Any) -> Any:
+    """The whole network: LR (N, 3, H, W) of any size to SR (N, 3, scale * H, scale * W)."""
+    if generator.unshuffle == 1:
+        return reconstruct(generator, ops, features(generator, ops, lr))
+    filled = ops.fill(lr, generator.unshuffle)
+    sr = reconstruct(generator, ops, features(generator, ops, filled))
+    return ops.cut(sr, lr, generator.scale)
 
 
 def _enlarged(generator: FoldedGenerator, ops: Operations, lr: Any) -> Any:
