@@ -26,7 +26,7 @@ from srgan.evaluation.registry import MetricFunction, load_metrics
 from srgan.pictures.images import open_picture
 from srgan.training.data.crops import read_rgb
 from srgan.training.data.stored import find_pictures
-from srgan.upscaling.auto import BLURRY, THRESHOLDS, Thresholds, read_thresholds
+from srgan.upscaling.auto import THRESHOLDS, Thresholds, read_thresholds
 from srgan.upscaling.condition import Condition, inspect_condition
 from srgan.upscaling.options import DEFAULT_MODEL
 from srgan.upscaling.upscaler import Upscaler
@@ -56,7 +56,7 @@ def main(
     *,
     lpips_weights: Path | None = None,
     clean: str = DEFAULT_MODEL,
-    blurry: str = BLURRY,
+    blurry: str = "srgan-blurry-x4",
     pictures: int = 50,
     seed: int = 1,
     fit: bool = False,

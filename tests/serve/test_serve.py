@@ -19,7 +19,6 @@ from skimage import data
 
 from srgan.serve.options import Address
 from srgan.serve.run import listen
-from srgan.upscaling.auto import BLURRY
 from srgan.upscaling.options import DEFAULT_MODEL
 from tests.support.command import Command
 from tests.support.server import START, TILE, Server, is_problem, running, wait_until
@@ -331,7 +330,7 @@ def test_it_chooses_the_model_as_the_command_does(srgan: Command, tmp_path: Path
     photo = data.astronaut()[40:136, 150:270]
     pictures = {
         DEFAULT_MODEL: encoded(photo),
-        BLURRY: encoded(photo, "jpeg", quality=40),
+        "srgan-blurry-x4": encoded(photo, "jpeg", quality=40),
     }
     with running("--no-page", *TILE) as server:
         for model, picture in pictures.items():

@@ -10,11 +10,13 @@ from benchmarks.auto import CLEAN as CLEAN_KIND
 from benchmarks.auto import Sample, fitted
 from srgan.engines.options import EngineOptions
 from srgan.models.file import CheckpointError
-from srgan.upscaling.auto import BLURRY, ModelChooser, Thresholds, read_thresholds
+from srgan.upscaling import auto
+from srgan.upscaling.auto import ModelChooser, Thresholds, read_thresholds
 from srgan.upscaling.condition import Condition
 from srgan.upscaling.options import DEFAULT_MODEL
 from tests.support.command import Command
 
+BLURRY = "srgan-blurry-x4"
 CLEAN = Condition(quality=None, traces=0.0, blur=0.9, noise=0.5)
 
 
@@ -51,14 +53,53 @@ def test_detail_is_for_both_models(astronaut: np.ndarray) -> None:
         assert np.abs(difference).max() <= 1
 
 
-def test_a_picture_of_the_same_size_is_to_be_sharper(astronaut: np.ndarray) -> None:
-    assert models().choose(astronaut, same_size=True).model == BLURRY
+@pytest.mark.parametrize(
+    ("shipped", "scales", "clean", "blurry"),
+    [
+        (("x4",), (1, 1), BLURRY, BLURRY),  # the same size: to be sharper
+        (("x1", "x2", "x4"), (1, 1), "srgan-blurry-x1", "srgan-blurry-x1"),
+        (("x1", "x2", "x4"), (2, 2), "srgan-x2", "srgan-blurry-x2"),
+        (("x1", "x2", "x4"), (1.1, 1), "srgan-x2", "srgan-blurry-x2"),
+        (("x1", "x2", "x4"), (2.1, 2), "srgan-x4", BLURRY),
+        (("x1", "x2", "x4"), (8, 8), "srgan-x4", BLURRY),  # larger than any
+        (("x1", "x4"), (1.5, 1.5), "srgan-x4", BLURRY),
+        (("x1", "x2", "x4"), (0.5, 0.5), "srgan-x2", "srgan-blurry-x1"),
+        (("x1", "x2", "x4"), None, "srgan-x4", BLURRY),
+    ],
+)
+def test_the_size_decides_the_member_of_the_family(
+    shipped: tuple[str, ...],
+    scales: tuple[float, float] | None,
+    clean: str,
+    blurry: str,
+    astronaut: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """srgan-x1 is not a model: clean pictures have nothing to gain at their own size."""
+    names = [f"srgan-blurry-{scale}" for scale in shipped]
+    names += [f"srgan-{scale}" for scale in shipped if scale != "x1"] + ["srresnet-x2"]
+    loaded = models()
+    monkeypatch.setattr(auto, "shipped_models", lambda: dict.fromkeys(sorted(names)))
+    for picture, expected in ((astronaut, clean), (blurred(astronaut), blurry)):
+        height, width = picture.shape[:2]
+        size = None if scales is None else (int(scales[0] * height), int(scales[1] * width))
+        choice = loaded.choose(picture, size)
+        assert choice.model == expected
+        scale = int(expected[-1])
+        native = scales in (None, (scale, scale))
+        assert choice.why.endswith(f"; computed at x{scale} and resized") != native
+
+
+def test_any_scale_of_a_picture_in_memory(astronaut: np.ndarray) -> None:
+    small = astronaut[:40, :50]
+    assert models(DEFAULT_MODEL)(small, scale=2).shape == (80, 100, 3)
+    assert models()(small, scale=1).shape == small.shape
 
 
 def test_a_named_model_is_taken_as_it_is(astronaut: np.ndarray) -> None:
     for name in (DEFAULT_MODEL, BLURRY):
         for picture in (astronaut, blurred(astronaut)):
-            assert models(name).choose(picture, same_size=True).model == name
+            assert models(name).choose(picture, picture.shape[:2]).model == name
     with pytest.raises(CheckpointError, match="no such model"):
         models("nothing")
 

@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,9 +33,9 @@ Examples:
 
   srgan evaluate --results theirs=their-pictures/ --benchmark bench/Set5 --metrics psnr_y lpips_alex
 
-A benchmark is a folder with HR/ and maybe LRx4/, or a folder of HR pictures, which may have their
-LR pictures beside them (a_HR.png and a_LR.png). Without LR pictures, srgan makes them by
-MATLAB-compatible bicubic.
+A benchmark is a folder with HR/ and maybe LRx4/ (LRx1/ for scale 1), or a folder of HR pictures,
+which may have their LR pictures beside them (a_HR.png and a_LR.png). Without LR pictures, srgan
+makes them by MATLAB-compatible bicubic.
 
 Exit codes: 0 all pictures measured, 1 some pictures could not be measured, 2 wrong usage.
 """
@@ -44,6 +45,8 @@ Examples:
   srgan degrade photos/ lr/
 
   srgan degrade bench/BSD100/HR blurry/BSD100/LRx4 --preset blurry --seed 0
+
+  srgan degrade photos/HR photos/LRx1 --preset blurry --scale 1
 
 The same seed gives the same pictures again, also in a folder with other pictures.
 
@@ -81,7 +84,8 @@ def evaluate(
         metrics: Metrics to compute, with spaces or commas between them. Default: psnr_y, ssim_y
             and lpips_alex. all computes all.
         lpips_weights: Folder with the weights of LPIPS. Default: downloaded once.
-        scale: Scale of the benchmark. Default: the models'.
+        scale: Scale of the benchmark. Default: the models'. The result of a model of another
+            scale is resized.
         per_image: Print a row for every picture, too.
         json: Write all values as JSON.
         csv: Write one line per picture and method.
@@ -99,13 +103,14 @@ def evaluate(
     files = _Files(json, csv, report, overwrite)
     models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     folders = _named_folders(results, {BICUBIC, *models})
-    scale = _scale(models, scale)
+    scale = scale or _common_scale(models)
+    methods = {name: partial(each, scale=scale) for name, each in models.items()}
     benchmarks = find_benchmarks(benchmark, scale)
     functions, unavailable = load_metrics(metrics or DEFAULT, lpips_weights)
     shown = examples if report else 0
     with counting("pictures") as progress:
         evaluation = measure(
-            benchmarks, models, folders, functions, scale=scale, examples=shown, progress=progress
+            benchmarks, methods, folders, functions, scale=scale, examples=shown, progress=progress
         )
     evaluation.unavailable.update(unavailable)
     print_tables(evaluation, per_image)
@@ -171,12 +176,10 @@ def _load(
     return loaded
 
 
-def _scale(models: "Mapping[str, ModelChooser]", scale: int | None) -> int:
+def _common_scale(models: "Mapping[str, ModelChooser]") -> int:
     scales = {each.scale for each in models.values()}
-    if scale:
-        scales.add(scale)
     if len(scales) > 1:
-        raise OptionError(f"one scale at a time, not {sorted(scales)}")
+        raise OptionError(f"the models have the scales {sorted(scales)}: choose one with --scale")
     return scales.pop() if scales else 4
 
 
@@ -227,8 +230,10 @@ def degrade(
     from srgan.degradation.files import make_reduction, open_hr, write_lr
     from srgan.pictures import jobs as batch
 
-    if scale < 2:
-        raise OptionError("--scale must be at least 2")
+    if scale < 1:
+        raise OptionError("--scale must be at least 1")
+    if scale == 1 and preset == BICUBIC:
+        raise OptionError("--scale 1 --preset bicubic would copy the pictures: add --preset blurry")
     reduction = make_reduction(preset, scale, edges=edges, seed=seed)
     options = ResultOptions(format="png", suffix="", overwrite=overwrite)
     jobs = batch.plan([str(folder)], f"{output}/", options, scale, skip_existing=skip_existing)

@@ -62,7 +62,8 @@ def upscale(
             beside photo.jpg, FOLDER_x4 beside a folder.
         model: A shipped model (see `srgan models`), a model file, another project's SRResNet
             checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
-            at each picture and uses the blurry model for blurry, noisy and compressed ones.
+            at each picture and uses a blurry model for blurry, noisy and compressed ones, of the
+            scale that the size needs.
         detail: From 0 (faithful) to 1 (all the texture that the model invents), for models with a
             partner. Default: 0.95 for srgan-x4, 1 for srgan-blurry-x4.
         tta: Average over the 8 flips and rotations: 8 times slower, slightly better.
@@ -91,7 +92,7 @@ def upscale(
             with reporter.job(job) as report:
                 picture, size = batch.inspect(job, result, models.scale, max_pixels, data)
                 report.opened(picture, size)
-                choice = models.choose(picture, same_size=size == picture.shape[:2])
+                choice = models.choose(picture, size)
                 report.chosen(*choice, explain=verbose)
                 if not dry_run:
                     upscaler = models.upscaler(choice.model)

@@ -137,7 +137,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     replace_file(path, save(tensors, metadata))
 
 
-def _format_version(architecture: Architecture, hyperparameters: Mapping[str, Any]) -> str:
+def _format_version(architecture: Architecture, hyperparameters: dict[str, Any]) -> str:
     """The lowest that the file needs: an older srgan then says that it is too old.
 
     Format 2 has more hyperparameters than `ALWAYS_WRITTEN`, format 3 has other scales and

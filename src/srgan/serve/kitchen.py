@@ -121,14 +121,14 @@ class Kitchen:
         progress(0.0)
         picture, plan = self._open(order)
         models = self.models[order.model]
-        same_size = plan.size == plan.source_size
+        size = plan.size[1], plan.size[0]
         folder = self.folder / identifier
         target = folder / f"result{FORMATS[plan.format].suffixes[0]}"
         try:
-            choice = models.choose(picture, same_size=same_size)
+            choice = models.choose(picture, size)
             notes = batch.run(
                 picture,
-                (plan.size[1], plan.size[0]),
+                size,
                 target,
                 models.upscaler(choice.model),
                 ResultOptions(overwrite=True),

@@ -1,5 +1,10 @@
-"""`--model auto`: chooses the clean or the blurry model for each picture by its condition."""
+"""`--model auto`: chooses the model for each picture by its condition and the size asked for.
 
+The picture decides the family, clean or blurry. The size decides the member of the family: the one
+with the smallest scale that is large enough. Only shipped models are members.
+"""
+
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +14,7 @@ import numpy as np
 
 from srgan.engines.base import Engine
 from srgan.engines.options import EngineOptions
+from srgan.models.file import shipped_models
 from srgan.models.load import load_checkpoint
 from srgan.models.mix import with_detail
 from srgan.pictures.pixels import Pixels
@@ -18,8 +24,8 @@ from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 from srgan.upscaling.upscaler import Upscaler
 
 THRESHOLDS = Path(__file__).parent / "auto.toml"
-BLURRY = "srgan-blurry-x4"
-BLURRY_FAITHFUL = "srresnet-blurry-x4"
+# Families of models: their members are NAME-x2, NAME-x4, ...
+CLEAN, BLURRY, BLURRY_FAITHFUL = "srgan", "srgan-blurry", "srresnet-blurry"
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,19 @@ class Choice(NamedTuple):
     why: str
 
 
+def members(family: str) -> dict[int, str]:
+    """The shipped models of a family by their scale, in rising order."""
+    found = (re.fullmatch(rf"{family}-x(\d+)", name) for name in shipped_models())
+    return dict(sorted((int(match[1]), match[0]) for match in found if match))
+
+
 def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
     """Read the thresholds from a file that `benchmarks/auto.py --fit` wrote."""
     return Thresholds(**tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 class ModelChooser:
-    """Chooses the model for each picture: for "auto" one of two, otherwise always the same.
+    """Chooses the model for each picture: for "auto" one of two families, otherwise one model.
 
     Not for use by two threads at once.
     """
@@ -83,7 +95,7 @@ class ModelChooser:
 
         Args:
             model: the same values as `load_checkpoint`, or "auto".
-            detail: see `with_detail`; for "auto" it holds for both models.
+            detail: see `with_detail`; for "auto" it holds for all models.
             options: of the engines.
             upscalers: by model name. Choosers with the same detail and options can share one
                 dictionary, so that each model is in memory once.
@@ -102,18 +114,32 @@ class ModelChooser:
     def description(self) -> str | None:
         """The model's purpose in a sentence; None where its file does not say."""
         if self._model == AUTO:
-            return f"{self._usual} or, for blurry, noisy and compressed pictures, its sibling"
+            return f"{self._usual} or its sibling for blurry pictures or for another size"
         return self._checkpoint.info.get("description")
 
-    def choose(self, picture: Pixels, *, same_size: bool = False) -> Choice:
+    def choose(self, picture: Pixels, size: tuple[int, int] | None = None) -> Choice:
         """Choose the model for a picture.
 
         Args:
-            same_size: the result has the picture's size, so the user wants a sharper picture.
-                The clean model does not sharpen.
+            size: (height, width) of the result; the default is 4 times the picture's.
         """
         if self._model != AUTO:
             return Choice(self._model, "as requested")
+        sides = picture.shape[:2]
+        size = size or (self.scale * sides[0], self.scale * sides[1])
+        family, why = self._family(picture, same_size=size == sides)
+        known = members(family)
+        enough = (n for n in known if size[0] <= n * sides[0] and size[1] <= n * sides[1])
+        scale = next(enough, max(known))
+        if size != (scale * sides[0], scale * sides[1]):
+            why += f"; computed at x{scale} and resized"
+        return Choice(known[scale], why)
+
+    def _family(self, picture: Pixels, *, same_size: bool) -> Choice:
+        """The family of models for a picture.
+
+        At the same size the user wants it sharper. The clean models do not sharpen.
+        """
         if same_size:
             return Choice(BLURRY, "to sharpen at the same size")
         if is_dithered(picture):
@@ -124,7 +150,7 @@ class ModelChooser:
         reasons = read_thresholds().passed_by(condition)
         if reasons:
             return Choice(BLURRY, ", ".join(reasons))
-        return Choice(self._usual, f"clean: {condition}")
+        return Choice(CLEAN, f"clean: {condition}")
 
     def upscaler(self, model: str | None = None) -> Upscaler:
         """The upscaler of a model, built at its first use; by default the first model's."""
@@ -140,6 +166,12 @@ class ModelChooser:
         """See `Upscaler.engine_for`; of the first model."""
         return self.upscaler().engine_for(dtype)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Upscale a picture (H, W, bands) in memory with the model chosen for it."""
-        return self.upscaler(self.choose(image).model)(image)
+    def __call__(self, image: np.ndarray, scale: int | None = None) -> np.ndarray:
+        """Upscale a picture (H, W, bands) in memory with the model chosen for it.
+
+        Args:
+            scale: result pixels per pixel; the default is `self.scale`.
+        """
+        scale = scale or self.scale
+        choice = self.choose(image, (scale * image.shape[0], scale * image.shape[1]))
+        return self.upscaler(choice.model)(image, scale=scale)

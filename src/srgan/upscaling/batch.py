@@ -99,7 +99,7 @@ def upscale_bytes(
     """
     picture = open_picture(data, max_pixels, name=name)
     size = result_size(picture, options, models.scale)
-    choice = models.choose(picture, same_size=size == picture.shape[:2])
+    choice = models.choose(picture, size)
     upscaler = models.upscaler(choice.model)
     result, notes = run_to_bytes(
         picture, size, format, upscaler, options, tta=tta, progress=progress

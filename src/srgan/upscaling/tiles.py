@@ -2,11 +2,12 @@
 
 Pure geometry, no pixels. `srgan.upscaling.bands` computes the tiles.
 
-All sizes are in positions of the features: in most networks, LR pixels. A tile reads a halo around its valid part, because the network's
-output near the edge of its input is wrong: there the network pads with zeros. The halo is cut
-from the result, and the valid parts of all tiles cover the picture exactly once.
+All sizes are in positions of the features: in most networks, LR pixels. A tile reads a halo around
+its valid part, because the network's output near the edge of its input is wrong: there the network
+pads with zeros. The halo is cut from the result, and the valid parts of all tiles cover the picture
+exactly once.
 
-For the same reason the picture is continued by its mirror image, by `BORDER` pixels on each side.
+For the same reason the picture is continued by its mirror image, by `BORDER` positions on each side.
 The tiles lie on the bordered picture, so all places count from the border's corner.
 """
 
