@@ -108,7 +108,7 @@ def test_of_several_degradations_every_sample_gets_one(hr: Tensor) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_blurry_lies_on_hr(whole: bool, scale: int) -> None:
     """Whatever happens to a spot of light, its middle stays where bicubic has it."""
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
@@ -277,6 +277,8 @@ def test_wrong_usage_of_the_command(tmp_path: Path, photo: Path) -> None:
         degrade(photo, tmp_path / "lr", preset="blury")
     with pytest.raises(OptionError, match="--edges works only with --preset bicubic"):
         degrade(photo, tmp_path / "lr", preset="blurry", edges="symmetric")
+    with pytest.raises(OptionError, match="--scale 1 --preset bicubic would copy the pictures"):
+        degrade(photo, tmp_path / "lr", scale=1)
     assert not (tmp_path / "lr").exists()
 
 

@@ -32,9 +32,23 @@ def build(checkpoint: Checkpoint, engine: str, precision: str = "fp32") -> Engin
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_fp32_agrees_with_the_network(astronaut: np.ndarray, engine: str, scale: int) -> None:
-    checkpoint = random_checkpoint(Architecture(2, 8, scale))
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture(2, 8, scale=2),
+        Architecture(2, 8, scale=3),
+        Architecture(2, 8, scale=4),
+        Architecture(2, 8, scale=8),
+        Architecture(2, 8, scale=1, unshuffle=4, bilinear=True, output="clamp"),
+        Architecture(2, 8, scale=2, unshuffle=2, input="imagenet", hr_conv=True, bilinear=True),
+    ],
+    ids=["x2", "x3", "x4", "x8", "same-size", "unshuffled"],
+)
+def test_fp32_agrees_with_the_network(
+    astronaut: np.ndarray, engine: str, architecture: Architecture
+) -> None:
+    """At a size that is no multiple of unshuffle."""
+    checkpoint = random_checkpoint(architecture)
     lr = tensor(astronaut[:33, :47])
     sr = build(checkpoint, engine)(lr)
     assert sr.dtype == np.float32

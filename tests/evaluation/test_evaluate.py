@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srgan.cli.evaluate import degrade
+from srgan.cli.evaluate import evaluate as command
 from srgan.evaluation.benchmark import find_benchmark, read_8bit, read_pair
 from srgan.evaluation.evaluate import evaluate, most_detailed
 from srgan.evaluation.registry import load_metrics
 from srgan.evaluation.results import BICUBIC
+from srgan.models.file import save_checkpoint
+from srgan.networks.architecture import Architecture
 from srgan.pictures.resample import bicubic_8bit
 from tests.support.command import Command
+from tests.support.networks import random_checkpoint
 
 MEASURES, _ = load_metrics(["psnr_y", "ssim_y"], None)
 
@@ -172,7 +177,10 @@ def test_the_command(
         (("--benchmark", "Set", "--model", "nothing"), "no such model"),
         (("--benchmark", "Set", "--results", "theirs"), "NAME=DIR"),
         (("--benchmark", "Set", "--results", "theirs=nowhere"), "is not a folder"),
-        (("--benchmark", "Set", "--scale", "2"), "one scale at a time"),
+        (
+            ("--benchmark", "Set", "--model", "srgan-x4", "x2.safetensors"),
+            "one with --scale",
+        ),
     ],
 )
 def test_mistakes_are_explained(
@@ -183,10 +191,35 @@ def test_mistakes_are_explained(
     message: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
+    save_checkpoint(tmp_path / "x2.safetensors", random_checkpoint(Architecture(1, 8, scale=2)))
     done = srgan("evaluate", *arguments)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_models_of_any_scale_are_measured_at_one(
+    benchmark_folder: Path, small_model: Path, tmp_path: Path
+) -> None:
+    """At scale 1: of LR that equals HR, and of LR that a degradation made."""
+    architecture = Architecture(1, 8, scale=1, unshuffle=4, bilinear=True, output="clamp")
+    save_checkpoint(tmp_path / "x1.safetensors", random_checkpoint(architecture))
+    models = [str(small_model), str(tmp_path / "x1.safetensors")]
+
+    def means(name: str) -> dict[str, float | None]:
+        table = tmp_path / f"{name}.json"
+        command(benchmark=[benchmark_folder], model=models, metrics=["psnr_y"], scale=1, json=table)
+        methods = json.loads(table.read_text())["sets"]["Set"]
+        assert all(values["pictures"] == 3 for values in methods.values())
+        return {method: values["means"]["psnr_y"] for method, values in methods.items()}
+
+    same = means("same")
+    assert same.pop("bicubic") is None  # infinite
+    assert all(isinstance(value, float) for value in same.values())
+    degrade(benchmark_folder / "HR", benchmark_folder / "LRx1", preset="blurry", scale=1)
+    blurry = means("blurry")
+    assert {"bicubic", "small", "x1"} == set(blurry)
+    assert all(value is not None and 5 < value < 50 for value in blurry.values())
 
 
 def test_a_problem_makes_exit_code_1(srgan: Command, benchmark_folder: Path) -> None:

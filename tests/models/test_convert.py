@@ -120,9 +120,9 @@ def test_lornatang_at_other_scales(tmp_path: Path, flat: bool, doublings: int) -
     check(checkpoint, network)
 
 
-@pytest.mark.parametrize("doublings", [1, 2])
-def test_basicsr(tmp_path: Path, doublings: int) -> None:
-    network = foreign.randomised(foreign.MSRResNet(doublings=doublings))
+@pytest.mark.parametrize("steps", [(2,), (3,), (2, 2)])
+def test_basicsr(tmp_path: Path, steps: tuple[int, ...]) -> None:
+    network = foreign.randomised(foreign.MSRResNet(steps=steps))
     weights = network.state_dict()
     zeros = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
     torch.save({"params": zeros, "params_ema": weights}, tmp_path / "net_g_5000.pth")
@@ -269,9 +269,11 @@ def test_what_does_not_fit_is_said_in_their_names(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    state = foreign.MSRResNet(doublings=1).state_dict()
-    by_three = state | {"upconv1.weight": torch.zeros(72, 8, 3, 3), "upconv1.bias": torch.zeros(72)}
-    assert "upconv1.weight enlarges 3 times at once" in refusal(by_three)
+    state = foreign.MSRResNet(steps=(2,)).state_dict()
+    by_five = state | {"upconv1.weight": torch.zeros(200, 8, 3, 3)}
+    assert "it enlarges 5 times; known are 2, 3, 2 x 2" in refusal(by_five)
+    uneven = state | {"upconv1.weight": torch.zeros(20, 8, 3, 3)}
+    assert "upconv1.weight has 20 outputs for 8 inputs" in refusal(uneven)
     gray = state | {"conv_first.weight": torch.zeros(8, 1, 3, 3)}
     assert "conv_first.weight has shape (8, 1, 3, 3), not (8, 3, 3, 3)" in refusal(gray)
     assert "body.0.rdb1.conv1.weight" in refusal(

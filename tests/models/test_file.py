@@ -16,13 +16,28 @@ from srgan.networks.architecture import Architecture, Checkpoint, expected_shape
 from tests.support.networks import random_checkpoint
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_round_trip_keeps_everything(tmp_path: Path, scale: int) -> None:
-    checkpoint = random_checkpoint(Architecture(3, 8, scale))
+@pytest.mark.parametrize(
+    ("architecture", "version"),
+    [
+        (Architecture(3, 8, 2), "1"),
+        (Architecture(3, 8, 4), "1"),
+        (Architecture(3, 8, 8), "1"),
+        (Architecture(3, 8, 4, bilinear=True), "2"),
+        (Architecture(3, 8, 3), "3"),
+        (Architecture(3, 8, 1, unshuffle=4, bilinear=True, output="clamp"), "3"),
+    ],
+)
+def test_round_trip_keeps_everything(
+    tmp_path: Path, architecture: Architecture, version: str
+) -> None:
+    """Versions of srgan that do not know the network refuse its format version."""
+    checkpoint = random_checkpoint(architecture)
     checkpoint = Checkpoint(checkpoint.architecture, checkpoint.tensors, {"licence": "MIT"})
     save_checkpoint(tmp_path / "m.safetensors", checkpoint)
     loaded = load_checkpoint(tmp_path / "m.safetensors")
-    assert loaded.architecture == Architecture(3, 8, scale)
+    assert loaded.architecture == architecture
+    with safe_open(tmp_path / "m.safetensors", "numpy") as file:  # type: ignore[no-untyped-call]
+        assert file.metadata()["format_version"] == version
     assert loaded.info == {"licence": "MIT"}
     for name, tensor in checkpoint.tensors.items():
         np.testing.assert_array_equal(loaded.tensors[name], tensor)
@@ -104,7 +119,7 @@ def damage(path: Path, small_model: Path, how: str) -> None:
         case "int8":
             metadata["info"] = '{"int8": {"tail": [1, 0]}}'
         case "scale":
-            metadata["architecture"] = '{"scale": 3}'
+            metadata["architecture"] = '{"scale": 5}'
     save_file(tensors, path, metadata)
     if how == "truncated":
         path.write_bytes(small_model.read_bytes()[:-100])
@@ -171,8 +186,9 @@ save_checkpoint(Path({str(path)!r}), checkpoint)
 
 
 def test_architecture_refuses_other_scales() -> None:
-    with pytest.raises(ValueError, match="scale"):
-        Architecture(scale=5)
+    for options in ({"scale": 5}, {"scale": 1}, {"unshuffle": 3}, {"scale": 3, "unshuffle": 2}):
+        with pytest.raises(ValueError, match=r"scale|unshuffle"):
+            Architecture(**options)
 
 
 def test_expected_shapes_scale_with_the_architecture() -> None:

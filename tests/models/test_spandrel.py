@@ -15,25 +15,30 @@ from tests.support.reference import network
 register()
 
 
-def upscale(path: Path, lr: np.ndarray) -> np.ndarray:
+def upscale(path: Path, lr: np.ndarray, scale: int = 4) -> np.ndarray:
     """As ComfyUI does it."""
     model = ModelLoader().load_from_file(path).eval()
     assert isinstance(model, ImageModelDescriptor)
-    assert model.scale == 4
+    assert model.scale == scale
     with torch.inference_mode():
         return model(torch.from_numpy(lr)).numpy()
 
 
 @pytest.mark.parametrize(
     "architecture",
-    [Architecture(2, 8), Architecture(2, 8, input="imagenet", output="clamp")],
-    ids=["ours", "converted"],
+    [
+        Architecture(2, 8),
+        Architecture(2, 8, input="imagenet", output="clamp"),
+        Architecture(2, 8, scale=3),
+        Architecture(2, 8, scale=1, unshuffle=4, bilinear=True, output="clamp"),
+    ],
+    ids=["ours", "converted", "x3", "same-size"],
 )
 def test_model_files_load(tmp_path: Path, architecture: Architecture) -> None:
     checkpoint: Checkpoint = random_checkpoint(architecture)
     save_checkpoint(tmp_path / "m.safetensors", checkpoint)
     lr = np.random.default_rng(0).random((1, 3, 12, 15), np.float32)
-    result = upscale(tmp_path / "m.safetensors", lr)
+    result = upscale(tmp_path / "m.safetensors", lr, architecture.scale)
     np.testing.assert_allclose(result, network(checkpoint, lr), atol=1e-5)
 
 

@@ -3,7 +3,8 @@
 Every network maps LR in [0, 1] to SR in [0, 1] as its author's inference script does.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -123,20 +124,22 @@ class Lornatang(nn.Module):
 class MSRResNet(nn.Module):
     """BasicSR's; with other names KAIR's."""
 
-    def __init__(self, body: str = "body", hr: str = "conv_hr", doublings: int = 2) -> None:
+    def __init__(
+        self, body: str = "body", hr: str = "conv_hr", steps: Sequence[int] = (2, 2)
+    ) -> None:
         super().__init__()
-        self.names, self.doublings = (body, hr), doublings
+        self.names, self.steps = (body, hr), steps
         self.conv_first = conv(3, C)
         blocks = (tree(conv1=conv(C, C), conv2=conv(C, C)) for _ in range(BLOCKS))
         self.add_module(body, nn.Sequential(*blocks))
-        for i in range(doublings):
-            self.add_module(f"upconv{i + 1}", conv(C, 4 * C))
+        for i, step in enumerate(steps, 1):
+            self.add_module(f"upconv{i}", conv(C, step**2 * C))
         self.add_module(hr, conv(C, C))
         self.conv_last = conv(C, 3)
 
     def upsampled(self, x: Tensor) -> Tensor:
-        for i in range(self.doublings):
-            x = functional.pixel_shuffle(self.get_submodule(f"upconv{i + 1}")(x), 2)
+        for i, step in enumerate(self.steps, 1):
+            x = functional.pixel_shuffle(self.get_submodule(f"upconv{i}")(x), step)
             x = functional.leaky_relu(x, 0.1)
         return x
 
@@ -147,16 +150,16 @@ class MSRResNet(nn.Module):
             conv1, conv2 = block.children()
             x = x + conv2(functional.relu(conv1(x)))
         x = self.conv_last(functional.leaky_relu(hr(self.upsampled(x)), 0.1))
-        base = functional.interpolate(lr, scale_factor=2**self.doublings, mode="bilinear")
+        base = functional.interpolate(lr, scale_factor=math.prod(self.steps), mode="bilinear")
         return (x + base).clamp(0, 1)
 
 
 class MMagic(MSRResNet):
     def __init__(self) -> None:
-        super().__init__(body="trunk_net", doublings=0)
+        super().__init__(body="trunk_net", steps=())
         self.upsample1 = tree(upsample_conv=conv(C, 4 * C))
         self.upsample2 = tree(upsample_conv=conv(C, 4 * C))
-        self.doublings = 2
+        self.steps = (2, 2)
 
     def upsampled(self, x: Tensor) -> Tensor:
         for up in (self.upsample1, self.upsample2):

@@ -76,6 +76,11 @@ def test_the_papers_preset_and_the_command_line_over_it(
         (("srresnet", "--resume"), "no run to resume"),
         (("srresnet", "--data-folder", "pictures", "--crop", "0"), "--crop must be above 0"),
         (("srresnet", "--data-folder", "pictures", "--crop", "50"), "multiple of 4"),
+        (("srresnet", "--data-folder", "pictures", "--scale", "1"), "nothing to learn"),
+        (
+            (*("srresnet", "--data-folder", "pictures", "--degradation", "blurry"), "--scale", "6"),
+            "--scale must be one of (1, 2, 3, 4, 8), not 6",
+        ),
         (("srresnet", "--data-folder", "pictures", "--accumulate", "3"), "cannot be split"),
         (("srresnet", "--data-folder", "pictures", "--init", "nothing"), "no such model"),
         (

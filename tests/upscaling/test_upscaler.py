@@ -470,6 +470,46 @@ def test_tiles_of_a_network_that_adds_to_lr(astronaut: np.ndarray) -> None:
     assert np.abs(tiled - untiled(upscaler, astronaut)).max() <= 1
 
 
+SAME_SIZE = Architecture(2, 8, scale=1, unshuffle=4, bilinear=True, output="clamp")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "tta"),
+    [
+        (SAME_SIZE, (301, 277), False),
+        (SAME_SIZE, (270, 61), True),
+        (Architecture(2, 8, scale=2, unshuffle=2), (151, 129), False),
+        (Architecture(2, 8, scale=3), (81, 67), False),
+    ],
+    ids=["same-size", "same-size-tta", "unshuffled", "x3"],
+)
+def test_tiles_of_networks_of_other_scales(
+    architecture: Architecture, shape: tuple[int, int], tta: bool
+) -> None:
+    """Of a picture with alpha whose sides are no multiples of unshuffle."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 4), np.uint8)
+    image[..., 3] |= 128  # where nothing is transparent, colours do not depend on alpha
+    checkpoint = random_checkpoint(architecture)
+    tiled = Upscaler(checkpoint, EngineOptions("openvino", "fp32", tile=64))(image, tta=tta)
+    whole = Upscaler(checkpoint, EngineOptions("openvino", "fp32"))
+    expected = whole(image, tta=tta).astype(int)
+    assert tiled.shape == (shape[0] * architecture.scale, shape[1] * architecture.scale, 4)
+    assert np.abs(tiled - expected).max() <= 1
+    if not tta:
+        colour = np.ascontiguousarray(image[..., :3])
+        assert np.abs(expected[..., :3] - untiled(whole, colour)).max() <= 1
+
+
+def test_the_same_size_keeps_what_the_network_leaves(astronaut: np.ndarray) -> None:
+    """Every pixel and alpha in its place, for all kinds of pictures."""
+    checkpoint = random_checkpoint(SAME_SIZE)
+    for name in ("tail.weight", "tail.bias"):
+        checkpoint.tensors[name][:] = 0
+    upscaler = Upscaler(checkpoint, EngineOptions("openvino", "fp32"))
+    for image in (astronaut, astronaut[..., 0], astronaut[:5, :7], astronaut[:1, :1]):
+        np.testing.assert_array_equal(upscaler(np.ascontiguousarray(image)), image)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (700, 2)])
 def test_pictures_below_the_border_are_mirrored_again(
     small: Upscaler, shape: tuple[int, int]

@@ -60,7 +60,7 @@ def transfer(source: Checkpoint, start: Checkpoint) -> Transfer:
     report = f"took {len(taken)} of {len(tensors)} tensors"
     random = sorted(new - {"tail"})
     if random:
-        remarks.append(f"{', '.join(random)} start from random values")
+        remarks.append(f"{', '.join(random)} starts from random values")
     return Transfer(Checkpoint(ours, tensors), "; ".join([report, *remarks]))
 
 

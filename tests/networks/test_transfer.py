@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from srgan.networks.architecture import Architecture, Checkpoint
+from srgan.networks.generator import Generator
+from srgan.networks.transfer import TransferError, transfer
+from tests.support.networks import random_checkpoint
+
+SAME_SIZE = Architecture(2, 8, scale=1, unshuffle=4, bilinear=True, output="clamp")
+X4 = random_checkpoint(Architecture(2, 8), seed=1)
+
+
+def start(architecture: Architecture) -> Checkpoint:
+    return random_checkpoint(architecture, seed=2)
+
+
+def run(checkpoint: Checkpoint, lr: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return Generator.from_checkpoint(checkpoint)(lr)
+
+
+def test_the_x2_network_takes_the_trunk_of_x4() -> None:
+    taken = transfer(X4, start(Architecture(2, 8, scale=2)))
+    assert "upsample.1.conv.weight" not in taken.checkpoint.tensors
+    for name, tensor in taken.checkpoint.tensors.items():
+        np.testing.assert_array_equal(tensor, X4.tensors[name])
+    count = len(taken.checkpoint.tensors)
+    assert taken.report == f"took {count} of {count} tensors"
+
+
+def test_the_same_size_network_starts_as_lr() -> None:
+    taken = transfer(X4, start(SAME_SIZE))
+    lr = torch.rand(1, 3, 12, 16)
+    assert torch.equal(run(taken.checkpoint, lr), lr)
+    np.testing.assert_array_equal(
+        taken.checkpoint.tensors["blocks.1.conv2.weight"], X4.tensors["blocks.1.conv2.weight"]
+    )
+    assert "head.conv.weight starts as the mean of 4 x 4 pixels" in taken.report
+    assert "tail starts at 0" in taken.report
+
+
+def test_an_unshuffled_network_sees_lr_reduced_by_averaging() -> None:
+    taken = transfer(X4, start(Architecture(2, 8, scale=2, unshuffle=2)))
+    lr = torch.rand(1, 3, 12, 16)
+    expected = run(X4, torch.nn.functional.avg_pool2d(lr, 2))
+    torch.testing.assert_close(run(taken.checkpoint, lr), expected)
+
+
+def test_what_does_not_fit_is_new() -> None:
+    begun = start(Architecture(2, 8, scale=3))
+    taken = transfer(X4, begun)
+    for name in ("upsample.0.conv.weight", "upsample.0.conv.bias", "upsample.0.prelu.weight"):
+        np.testing.assert_array_equal(taken.checkpoint.tensors[name], begun.tensors[name])
+    assert taken.report.endswith("; upsample.0 starts from random values")
+    back = transfer(random_checkpoint(SAME_SIZE), start(Architecture(2, 8)))
+    assert "head.conv starts from random values" in back.report
+
+
+def test_another_trunk_is_refused() -> None:
+    with pytest.raises(TransferError, match="has blocks=2, this run has blocks=3"):
+        transfer(X4, start(Architecture(3, 8, scale=2)))
