@@ -42,11 +42,16 @@ def loaded(precision: str, tile: int | None = None) -> Upscaler:
 
 def untiled(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
     """The network on the whole picture and its mirror image around it, rounded to 8 bits."""
-    bordered = np.pad(image, [(BORDER, BORDER), (BORDER, BORDER), (0, 0)], "symmetric")
+    unshuffle = upscaler.checkpoint.architecture.unshuffle
+    border = BORDER * unshuffle
+    sides = [(border, border + -side % unshuffle) for side in image.shape[:2]]
+    bordered = np.pad(image, [*sides, (0, 0)], "symmetric")
     lr = (bordered.astype(np.float32) / 255).transpose(2, 0, 1)[None]
     sr = upscaler.engine_for(image.dtype)(lr)[0].transpose(1, 2, 0)
-    inside = slice(BORDER * upscaler.scale, -BORDER * upscaler.scale)
-    return np.rint(sr[inside, inside].clip(0, 1) * 255).astype(int)
+    rows, columns = (
+        slice(border * upscaler.scale, (border + side) * upscaler.scale) for side in image.shape[:2]
+    )
+    return np.rint(sr[rows, columns].clip(0, 1) * 255).astype(int)
 
 
 @settings(

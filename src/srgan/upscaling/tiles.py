@@ -7,7 +7,7 @@ its valid part, because the network's output near the edge of its input is wrong
 pads with zeros. The halo is cut from the result, and the valid parts of all tiles cover the picture
 exactly once.
 
-For the same reason the picture is continued by its mirror image, by `BORDER` positions on each side.
+For the same reason the picture is continued by its mirror image, `BORDER` positions on each side.
 The tiles lie on the bordered picture, so all places count from the border's corner.
 """
 
