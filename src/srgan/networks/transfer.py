@@ -30,8 +30,8 @@ def transfer(source: Checkpoint, start: Checkpoint) -> Transfer:
     """Take the tensors of `source` that fit into the architecture of `start`.
 
     - The trunk, and the sub-pixel blocks with the same step, are taken as they are.
-    - The head of a network with `unshuffle` gets a kernel for each of the unshuffle^2 pixels of a
-      position. It starts as the mean: the network then sees the picture reduced by averaging.
+    - The head is new if it reads another number of pixels. Random weights gain more in the first
+      100 iterations than the old ones for the mean of the pixels (docs/recipes.md).
     - The tail is 0 if its output is added to LR and that of `source` is not: the new network
       starts by returning LR.
 
@@ -43,25 +43,18 @@ def transfer(source: Checkpoint, start: Checkpoint) -> Transfer:
     """
     theirs, ours = source.architecture, start.architecture
     _check(theirs, ours)
-    tensors = {name: start.tensors[name] for name in expected_shapes(ours)}
-    new = set(_new_parts(theirs, ours))
-    taken = {n: t for n, t in source.tensors.items() if n in tensors and _part(n) not in new}
-    remarks: list[str] = []
-    if ours.unshuffle != theirs.unshuffle and "head.conv" not in new:
-        each = ours.unshuffle**2
-        weight = taken["head.conv.weight"] / each
-        taken["head.conv.weight"] = np.repeat(weight, each, axis=1).astype(np.float32)
-        remarks.append(f"head.conv.weight starts as the mean of {ours.unshuffle} x "
-                       f"{ours.unshuffle} pixels")  # fmt: skip
+    new = _new_parts(theirs, ours)
+    names = expected_shapes(ours)
+    taken = {n: source.tensors[n] for n in names if _part(n) not in new}
+    tensors = {n: start.tensors[n] for n in names} | taken
+    remarks = [f"took {len(taken)} of {len(names)} tensors"]
     if "tail" in new:
         tensors |= {n: np.zeros_like(t) for n, t in tensors.items() if _part(n) == "tail"}
         remarks.append("tail starts at 0, so that SR starts as LR")
-    tensors |= taken
-    report = f"took {len(taken)} of {len(tensors)} tensors"
-    random = sorted(new - {"tail"})
+    random = [part for part in new if part != "tail"]
     if random:
-        remarks.append(f"{', '.join(random)} starts from random values")
-    return Transfer(Checkpoint(ours, tensors), "; ".join([report, *remarks]))
+        remarks.append(f"{', '.join(random)} from random values")
+    return Transfer(Checkpoint(ours, tensors), "; ".join(remarks))
 
 
 def _check(theirs: Architecture, ours: Architecture) -> None:
@@ -74,9 +67,7 @@ def _check(theirs: Architecture, ours: Architecture) -> None:
 
 def _new_parts(theirs: Architecture, ours: Architecture) -> list[str]:
     """The modules of our network that cannot take their weights."""
-    new: list[str] = []
-    if ours.unshuffle != theirs.unshuffle and theirs.unshuffle > 1:
-        new.append("head.conv")
+    new = ["head.conv"] if ours.unshuffle != theirs.unshuffle else []
     known = theirs.steps
     new += [f"upsample.{i}" for i, step in enumerate(ours.steps) if known[i : i + 1] != (step,)]
     if ours.bilinear and not theirs.bilinear:
