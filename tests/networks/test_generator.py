@@ -1,14 +1,20 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from srgan.engines.create import create_engine
+from srgan.engines.options import EngineOptions
 from srgan.engines.torch import TorchOperations
 from srgan.models.load import load_checkpoint
+from srgan.networks import architecture as module
 from srgan.networks.architecture import Architecture, Checkpoint, expected_shapes
 from srgan.networks.folding import convolutions, fold, reconstruct, shuffled_tail, tail_halo
 from srgan.networks.generator import Generator
 from tests.support.networks import random_checkpoint
+from tests.support.reference import network
 
 
 def test_generator_is_the_seeds() -> None:
@@ -64,6 +70,23 @@ def test_shuffled_tail_is_exact(kernel: int, step: int) -> None:
     new_weight, new_bias = (torch.from_numpy(a).double() for a in shuffled_tail(weight, bias, step))
     result = functional.conv2d(x, new_weight, new_bias, padding=new_weight.shape[-1] // 2)
     torch.testing.assert_close(functional.pixel_shuffle(result, step), expected)
+
+
+@pytest.mark.parametrize("steps", [(5,), (2, 3)])
+def test_a_new_scale_is_two_entries(
+    steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else knows the steps of a scale."""
+    scale = math.prod(steps)
+    monkeypatch.setattr(module, "SCALES", (*module.SCALES, scale))
+    monkeypatch.setitem(module.STEPS, scale, steps)
+    checkpoint = random_checkpoint(Architecture(1, 4, scale))
+    lr = np.random.default_rng(0).random((1, 3, 9, 7), np.float32)
+    expected = network(checkpoint, lr)
+    assert expected.shape == (1, 3, 9 * scale, 7 * scale)
+    for engine in ("openvino", "torch"):
+        sr = create_engine(checkpoint, EngineOptions(engine, "fp32"))(lr)  # type: ignore[arg-type]
+        np.testing.assert_allclose(sr, expected, atol=1e-4)
 
 
 def test_folding_keeps_channels_of_little_variance() -> None:
