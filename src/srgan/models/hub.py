@@ -200,10 +200,12 @@ srgan upscale photo.jpg --model {PREFIX}{repository}
 
 def _about(checkpoint: Checkpoint, name: str) -> str:
     info, architecture = checkpoint.info, checkpoint.architecture
+    scale = architecture.scale
+    purpose = f"{scale}x super-resolution" if scale > 1 else "Restoration at the same size"
     parts = [
         f"# {name}",
-        f"{architecture.scale}x super-resolution of photographs by an SRResNet generator (Ledig "
-        f"et al. 2017, arXiv:1609.04802) of {architecture.blocks} blocks with "
+        f"{purpose} of photographs by an SRResNet generator (Ledig et al. 2017, arXiv:1609.04802) "
+        f"of {architecture.blocks} blocks with "
         f"{architecture.channels} channels: {parameters(checkpoint):,} parameters.",
         info.get("description"),
     ]

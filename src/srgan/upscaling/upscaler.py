@@ -231,7 +231,7 @@ def upscale(
         image: a path (gives an array), a PIL image (gives a PIL image) or an array, as in
             `Upscaler.__call__`.
         model: the name of a shipped model, the path of a model file, or hf:USER/NAME.
-        scale: result pixels per pixel; the default is the model's own, 4 for the shipped ones.
+        scale: result pixels per pixel; the default is the model's own: 4 for srgan-x4.
 
     Returns:
         The picture, of the same kind as `image`.
