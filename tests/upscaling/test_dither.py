@@ -15,7 +15,8 @@ from srgan.upscaling.dither import Undithered, is_dithered
 
 def dithered(mode: str = "1") -> Image.Image:
     gray = Image.fromarray(data.astronaut()).convert("L").resize((128, 128))
-    return gray.point(lambda level: round(level * 0.7)).convert("1").convert(mode)
+    dark = (np.asarray(gray) * 0.7).astype(np.uint8)
+    return Image.fromarray(dark).convert("1").convert(mode)
 
 
 def text() -> Image.Image:

@@ -15,8 +15,8 @@ DOTS = 0.1  # share of dots from which a window is dithered: small text has 0.04
 RADIUS = 5  # pixels
 SIGMA = 1.5  # pixels: less leaves dots in bright and dark places, more loses detail
 
-_KERNEL = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SIGMA**2))
-_KERNEL = (_KERNEL / _KERNEL.sum()).astype(np.float32)
+_BELL = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SIGMA**2))
+_KERNEL = (_BELL / _BELL.sum()).astype(np.float32)
 
 
 def is_dithered(picture: Pixels) -> bool:
