@@ -49,7 +49,7 @@ def main(
         if not model.exists():
             train(folder, run, preset, seed)
         upscaler = Upscaler.load(model, precision="fp32")
-        minutes = upscaler.checkpoint.info["training"]["minutes"]
+        minutes = upscaler.model.info["training"]["minutes"]
         table.add_row(preset, f"{mean_psnr_y(upscaler, bench):.2f}", f"{minutes:.1f}")
         runs.append(run)
     Console().print(table)

@@ -39,20 +39,24 @@ class MissingExtraError(OptionError):
     """A library of an extra is not installed; the text says which `pip install` brings it."""
 
 
-def need(extra: str, why: str) -> None:
+def need(extra: str, why: str, *, also: str = "", otherwise: str = "") -> None:
     """Check that the libraries of an extra are installed, without importing them.
 
     Args:
         extra: of pyproject.toml, such as "train".
         why: what needs them, the subject of the sentence: "training".
+        also: one more library of the extra that is needed here.
+        otherwise: what the user can do instead.
 
     Raises:
         MissingExtraError: one is missing.
     """
-    missing = [name for name in _EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    libraries = (*_EXTRAS[extra], also) if also else _EXTRAS[extra]
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtraError(
             f"{why} needs {', '.join(missing)}: install with: pip install 'srgan[{extra}]'"
+            + (f"; or {otherwise}" if otherwise else "")
         )
 
 

@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import srgan
-from srgan.engines.base import EngineError
+from srgan.engines.base import EngineError, srresnet_tiling
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
 from srgan.networks.architecture import Architecture, Checkpoint
@@ -18,7 +19,6 @@ from srgan.pictures.pixels import fill_transparent
 from srgan.pictures.resample import bicubic, bicubic_8bit
 from srgan.upscaling import bands as module
 from srgan.upscaling import tiles
-from srgan.upscaling.tiles import BORDER
 from srgan.upscaling.upscaler import Upscaler
 from tests.support.networks import random_checkpoint
 
@@ -38,6 +38,9 @@ def loaded(precision: str, tile: int | None = None) -> Upscaler:
         return Upscaler.load("srresnet-x4", precision=precision, tile=tile)
     except EngineError as error:
         pytest.skip(str(error))
+
+
+BORDER = srresnet_tiling(tail_halo=0).border
 
 
 def untiled(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
@@ -77,7 +80,8 @@ def test_tiled_is_untiled(
     image = data.astronaut()[20 : 20 + height, 120 : 120 + width]
     upscaler = loaded(precision, tile)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "TAIL_PIXELS", tail)
+        engine = upscaler.engine_for(image.dtype)
+        patch.setattr(engine, "tiling", replace(engine.tiling, tail_pixels=tail))
         tiled = upscaler(image).astype(int)
     assert np.abs(tiled - untiled(upscaler, image)).max() <= levels
 
@@ -86,11 +90,25 @@ def test_default_tiles_are_untiled(shipped: Upscaler, monkeypatch: pytest.Monkey
     from skimage import data
 
     image = data.coffee()[100:300, 100:420]
-    monkeypatch.setattr(module, "TRUNK_PIXELS", 20_000)
+    engine = shipped.engine_for(image.dtype)
+    monkeypatch.setattr(engine, "tiling", replace(engine.tiling, pixels=20_000))
     blocks = list(shipped.rows(image))
     assert len(blocks) > 2
     difference = np.concatenate(blocks).astype(int) - untiled(shipped, image)
     assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("bands", [2, 4])
+def test_the_network_can_enlarge_alpha(
+    small_checkpoint: Checkpoint, small: Upscaler, astronaut: np.ndarray, bands: int
+) -> None:
+    """Alpha comes out as the same values do as a gray picture."""
+    options = EngineOptions("openvino", "fp32", alpha="network")
+    colour, alpha = astronaut[..., : bands - 1], astronaut[..., 1:2]
+    sr = Upscaler(small_checkpoint, options)(np.dstack([colour, alpha]))
+    np.testing.assert_array_equal(sr[..., -1:], small(alpha))
+    plain = small(np.dstack([colour, alpha]))
+    assert np.abs(plain[..., -1:].astype(int) - sr[..., -1:]).max() > 4
 
 
 def test_sr_is_better_than_bicubic(shipped: Upscaler) -> None:
@@ -402,7 +420,8 @@ def test_rows_come_in_order_and_stop_when_closed(
 ) -> None:
     from skimage import data
 
-    monkeypatch.setattr(module, "TRUNK_PIXELS", 64 * 64)
+    engine = small.engine_for(np.dtype(np.uint8))
+    monkeypatch.setattr(engine, "tiling", replace(engine.tiling, pixels=64 * 64))
     reads: list[slice] = []
 
     class Watched:
@@ -526,7 +545,8 @@ def test_pictures_below_the_border_are_mirrored_again(
 def test_thin_pictures_are_read_and_yielded_in_parts(
     small: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TRUNK_PIXELS", 64 * 64)
+    engine = small.engine_for(np.dtype(np.uint8))
+    monkeypatch.setattr(engine, "tiling", replace(engine.tiling, pixels=64 * 64))
     reads: list[slice] = []
 
     class Watched:

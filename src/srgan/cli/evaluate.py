@@ -77,7 +77,7 @@ def evaluate(
 
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or folders of HR pictures.
-        model: Shipped models, model files, or auto. Default: srgan-x4, or none with --results.
+        model: Same values as in srgan upscale. Default: srgan-x4, or none with --results.
         detail: Values from 0 (faithful) to 1 (vivid) to measure each model at. Only for models
             whose file names a partner.
         results: NAME=DIR: another program's SR pictures in DIR or DIR/SET, named like HR's.
@@ -194,7 +194,7 @@ def _facts(models: "Mapping[str, ModelChooser]") -> dict[str, str]:
     }
     for name, each in models.items():
         engine = each.engine_for(np.dtype(np.uint8))
-        facts[name] = f"{type(engine).__module__.rpartition('.')[2]} {engine.precision}"
+        facts[name] = f"{engine.name} {engine.precision}"
     facts["command"] = shlex.join(["srgan", *sys.argv[1:]])
     return facts
 

@@ -4,26 +4,51 @@ import json as json_lines
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, cast
 
+from cyclopts import Group, Parameter
+
+from srgan.engines.options import EngineOptions
+
+ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 PACKAGES = ("openvino", "torch", "numpy", "pyvips", "pillow", "safetensors")
 RELEVANT = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
-def info(*, json: bool = False) -> None:
-    """Show versions, engines, and the features of this processor.
+def info(
+    model: str | None = None,
+    /,
+    *,
+    engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
+    json: bool = False,
+) -> None:
+    """Show versions, engines and this processor's features; or a model's needs and speed.
 
     Args:
+        model: The same values as --model of srgan upscale: shows its architecture, scale, halo,
+            precision, megapixels of result a second on this machine, and licence.
         json: Print one JSON object.
     """
-    facts = describe()
+    if model is None:
+        facts: Mapping[str, Any] = describe()
+    else:
+        from srgan.models.facts import model_facts
+
+        facts = model_facts(model, engine)
     if json:
         print(json_lines.dumps(facts))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        print(f"{name:<{width}}  {text}")
+        print(f"{name:<{width}}  {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(cast(list[str], value))
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def describe() -> dict[str, str | list[str]]:
@@ -31,6 +56,7 @@ def describe() -> dict[str, str | list[str]]:
     from srgan.engines.openvino import native_precision, processor_name
     from srgan.engines.processor import processor_flags
     from srgan.models.file import shipped_models
+    from srgan.models.folder import found_models
 
     flags = processor_flags()
     return {
@@ -41,7 +67,7 @@ def describe() -> dict[str, str | list[str]]:
         "features": [flag for flag in RELEVANT if flag in flags] or ["unknown"],
         "engines": ["openvino", *(["torch"] if _version("torch") != "not installed" else [])],
         "precision": f"{native_precision()} (auto, 8-bit pictures, openvino)",
-        "models": list(shipped_models()),
+        "models": [*shipped_models(), *found_models()],
         **{package: _version(package) for package in PACKAGES},
     }
 

@@ -4,11 +4,14 @@ import json as json_lines
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from srgan.errors import OptionError
+
+if TYPE_CHECKING:
+    from srgan.networks.foreign import ForeignNetwork
 
 CONVERT_EXAMPLES = """\
 Examples:
@@ -19,9 +22,13 @@ Examples:
 
   srgan upscale photo.jpg --model mine.safetensors
 
+  srgan convert RealESRGAN_x4plus.pth -o x4plus.onnx
+
 It reads the SRResNet and SRGAN generators of sgrvinod, Lornatang, BasicSR, KAIR, mmagic,
-leftthomas and dongheehand, and never executes code from a file. srgan upscale also takes these
-files directly, with PyTorch; a converted file does not need PyTorch.
+leftthomas and dongheehand, which become model files; and the networks that spandrel knows (ESRGAN,
+Compact, SPAN, DAT, SwinIR and others), which become ONNX files. It never executes code from a
+file. srgan upscale also takes these files directly, with PyTorch; a converted file does not need
+PyTorch.
 """
 MIX_USAGE = "Usage: srgan mix MODEL=SHARE... --output STR [OPTIONS]"
 MIX_EXAMPLES = """\
@@ -62,12 +69,16 @@ Example:
 
 
 def models(*, json: bool = False) -> None:
-    """List the models that come with srgan, with their cards.
+    """List the models that come with srgan, with their cards, and those in the models folder.
+
+    The folder is SRGAN_MODELS, by default srgan/models in your data folder. Its files can be named
+    without path and suffix.
 
     Args:
         json: Print one JSON object per model.
     """
     from srgan.models.file import shipped_models
+    from srgan.models.folder import found_models, models_folder
     from srgan.models.load import load_checkpoint
 
     for name, path in shipped_models().items():
@@ -76,6 +87,11 @@ def models(*, json: bool = False) -> None:
             print(json_lines.dumps({"name": name, "path": str(path), **checkpoint.info}))
         else:
             _print_markdown(path.with_suffix(".md").read_text(encoding="utf-8"))
+    if not json:
+        print(f"Models in {models_folder()}: {', '.join(found_models()) or 'none'}")
+        return
+    for name, path in found_models().items():
+        print(json_lines.dumps({"name": name, "path": str(path)}))
 
 
 def _print_markdown(text: str) -> None:
@@ -93,23 +109,29 @@ def convert(
     output: Annotated[str | None, Parameter(alias="-o")] = None,
     overwrite: bool = False,
 ) -> None:
-    """Convert another project's SRResNet or SRGAN to a model file: srgan convert generator.pth
+    """Convert another project's network to a file that needs no PyTorch: srgan convert x.pth
 
     Args:
         file: Checkpoint, .pth or .safetensors, which may hold more than the generator; or
             hf:USER/NAME/FILE on the Hugging Face hub.
-        output: Model file to write, .safetensors, or a folder/. Default: beside FILE.
+        output: File to write, or a folder/. An SRResNet becomes a model file, .safetensors; other
+            networks become .onnx, with pip install 'srgan[export]'. Default: beside FILE.
         overwrite: Replace a file that exists.
     """
     from srgan.models.convert import bare_name
     from srgan.models.file import save_checkpoint
-    from srgan.models.load import load_checkpoint
+    from srgan.models.load import load_model
     from srgan.networks.architecture import parameters
+    from srgan.networks.foreign import ForeignNetwork
 
     path = Path(file)
     beside = Path() if file.startswith("hf:") else path.parent
-    target = _target(output, beside / (bare_name(path) + ".safetensors"), overwrite)
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_model(file)
+    suffix = ".onnx" if isinstance(checkpoint, ForeignNetwork) else ".safetensors"
+    target = _target(output, beside / (bare_name(path) + suffix), overwrite)
+    if isinstance(checkpoint, ForeignNetwork):
+        _convert_foreign(file, checkpoint, target)
+        return
     save_checkpoint(target, checkpoint)
     architecture = checkpoint.architecture
     print(f"{file} -> {target}")
@@ -117,6 +139,17 @@ def convert(
         f"  {checkpoint.info.get('source', 'srgan')}: x{architecture.scale}, "
         f"{architecture.blocks} blocks of {architecture.channels} channels, "
         f"{parameters(checkpoint):,} parameters"
+    )
+
+
+def _convert_foreign(file: str, network: "ForeignNetwork", target: Path) -> None:
+    from srgan.models.standalone import SIZES, write_standalone
+
+    difference = write_standalone(network, target)
+    print(f"{file} -> {target}")
+    print(
+        f"  {network.architecture}: x{network.scale}, {network.parameters:,} parameters; differs "
+        f"from PyTorch by at most {difference:.1e} of white (pictures of {len(SIZES)} sizes)"
     )
 
 

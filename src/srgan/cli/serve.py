@@ -33,6 +33,7 @@ def serve(
     address: Annotated[Address, ADDRESS] = Address(),
     limits: Annotated[Limits, LIMITS] = Limits(),
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
+    models: bool = False,
     no_page: bool = False,
 ) -> None:
     """Serve a web page for upscaling pictures, and an HTTP service under /v1.
@@ -40,6 +41,7 @@ def serve(
     Args:
         model: A shipped model, a model file, or auto, which chooses for each picture. Repeat it
             to offer several; the first is the default. Default: auto and all shipped models.
+        models: Also offer the files of the models folder (see srgan models).
         no_page: Serve /v1 alone, which starts faster and needs less memory.
     """
     import logging
@@ -47,6 +49,7 @@ def serve(
 
     need("serve", "srgan serve")
     from srgan.models.file import shipped_models
+    from srgan.models.folder import offered_models
     from srgan.serve.run import serve
     from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 
@@ -58,4 +61,7 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("srgan").setLevel(logging.INFO)
     others = (name for name in shipped_models() if name != DEFAULT_MODEL)
-    serve(model or [AUTO, DEFAULT_MODEL, *others], engine, address, limits, page=not no_page)
+    offered = model or [AUTO, DEFAULT_MODEL, *others]
+    if models:
+        offered = [*offered, *offered_models()]
+    serve(offered, engine, address, limits, page=not no_page)

@@ -60,10 +60,9 @@ def upscale(
         output: A file for one picture, or a folder; it is created if it does not exist. - writes
             one picture to standard output, and messages to standard error. Default: photo_x4.jpg
             beside photo.jpg, FOLDER_x4 beside a folder.
-        model: A shipped model (see `srgan models`), a model file, another project's SRResNet
-            checkpoint (see `srgan convert`), or hf:USER/NAME on the Hugging Face hub. auto looks
-            at each picture and uses a blurry model for blurry, noisy and compressed ones, of the
-            scale that the size needs.
+        model: A name (see `srgan models`), a model file, any super-resolution network as .onnx or,
+            with PyTorch, .pth or .safetensors, or hf:USER/NAME. auto uses the blurry models for
+            blurry, noisy and compressed pictures, and the scale that fits.
         detail: From 0 (faithful) to 1 (all the texture that the model invents), for models with a
             partner. Default: 0.95 for srgan-x4, 1 for srgan-blurry-x4.
         tta: Average over the 8 flips and rotations: 8 times slower, slightly better.

@@ -2,9 +2,11 @@
 
 An engine runs the network in two stages, because they need tiles of different sizes. `features`
 (the trunk) has nearly all of the receptive field. `reconstruct` (sub-pixel blocks and tail) needs
-nearly all of the memory.
+nearly all of the memory. A network that is not ours is one stage, `features`; its `reconstruct`
+only puts SR into place.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,11 +19,56 @@ class EngineError(UserError):
     """An engine or a precision cannot run here: one line with the reason and what to do."""
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """How pictures are cut for an engine. All lengths are in positions of the features.
+
+    Attributes:
+        halo: what a tile reads around its valid part on each side.
+        pixels: default area of a tile.
+        border: by which the picture is continued by its mirror image on each side, so that the
+            zeros with which networks pad are far away.
+        tail_halo: what `reconstruct` reads around its part of a tile.
+        tail_pixels: area of the part of a tile that `reconstruct` computes at once.
+        trunk_share: of the work, done by `features`.
+        multiple: tiles begin at multiples of it, so that windows of attention stay in place.
+        fixed: the only (height, width) that a tile may read, or None.
+        blend: neighbours overlap by this much and are blended; 0 if the halo suffices.
+    """
+
+    halo: int
+    pixels: int
+    border: int
+    tail_halo: int = 0
+    tail_pixels: int = 1 << 40
+    trunk_share: float = 1.0
+    multiple: int = 1
+    fixed: tuple[int, int] | None = None
+    blend: int = 0
+
+
+def srresnet_tiling(tail_halo: int) -> Tiling:
+    """The tiles of our own networks.
+
+    Args:
+        tail_halo: see `folding.tail_halo`.
+    """
+    return Tiling(
+        halo=16,  # beyond it the trunk's influence stays under 0.01 8-bit levels
+        pixels=600_000,  # 0.6 GB of features in fp32
+        border=8,  # wider ones change no shipped model's result by a level more
+        tail_halo=tail_halo,
+        tail_pixels=40_000,  # 0.2 GB in fp32
+        trunk_share=0.6,  # of the shipped network's multiplications
+    )
+
+
 class Engine(Protocol):
     """Runs one network at one precision. Two threads must not use it at the same time.
 
     Attributes:
-        device: "cpu", "cuda" or "mps".
+        name: of the library that computes: "openvino" or "torch".
+        device: "cpu", "gpu" or "npu" of openvino; "cpu", "cuda" or "mps" of torch.
         precision: the precision that runs, never "auto".
         scale: SR pixels per LR pixel along each axis.
         unshuffle: LR pixels per position of the features along each axis.
@@ -31,6 +78,8 @@ class Engine(Protocol):
     """
 
     @property
+    def name(self) -> str: ...
+    @property
     def device(self) -> str: ...
     @property
     def precision(self) -> Precision: ...
@@ -39,12 +88,10 @@ class Engine(Protocol):
     @property
     def unshuffle(self) -> int: ...
     @property
-    def tail_halo(self) -> int:
-        """The halo of `reconstruct`: the positions of the features around a tile, on each side."""
-        ...
+    def tiling(self) -> Tiling: ...
 
     def features(self, lr: np.ndarray) -> Any:
-        """LR (1, 3, H, W), RGB float32 in [0, 1], to features (1, C, H', W').
+        """LR (1, 3, H, W), RGB float32 in [0, 1], to features (1, ..., H', W').
 
         H and W are multiples of `unshuffle`, and H' and W' are the quotients. Features are of the
         engine's own array type. They can be sliced along the last two axes, and are valid until
@@ -53,7 +100,7 @@ class Engine(Protocol):
         ...
 
     def reconstruct(self, features: Any) -> np.ndarray:
-        """Features (1, C, H', W') to SR (1, 3, scale * H, scale * W), RGB float32 in [0, 1]."""
+        """Features (1, ..., H', W') to SR (1, 3, scale * H, scale * W), RGB float32 in [0, 1]."""
         ...
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:

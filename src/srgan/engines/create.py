@@ -8,26 +8,64 @@ from pathlib import Path
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
-from srgan.networks.architecture import Checkpoint
+from srgan.networks.foreign import ForeignNetwork, Model
+
+TORCH_ONLY = ("ATD",)  # it sorts features; in openvino it differs by more than 1e-3
 
 
-def create_engine(checkpoint: Checkpoint, options: EngineOptions) -> Engine:
+def create_engine(model: Model, options: EngineOptions) -> Engine:
     """Build the engine. "auto" is torch if it is installed and finds a GPU, otherwise openvino.
 
     Raises:
         MissingExtraError: the torch engine needs PyTorch, which is not installed.
         EngineError: the device cannot run the precision, or the engine lacks an option.
     """
-    if options.engine == "torch" or (options.engine == "auto" and _torch_has_gpu()):
+    use_torch = options.engine == "torch" or (
+        options.engine == "auto" and options.device == "auto" and _torch_has_gpu()
+    )
+    if use_torch and options.device != "auto":
+        raise EngineError("--device is for the openvino engine; leave out --engine torch")
+    if use_torch:
         need("torch", "--engine torch")
+    if isinstance(model, ForeignNetwork):
+        return _foreign_engine(model, options, use_torch=use_torch)
+    if use_torch:
         from srgan.engines.torch import TorchEngine
 
-        return TorchEngine(checkpoint, options)
+        return TorchEngine(model, options)
     if options.compile:
         raise EngineError("--compile is for the torch engine; add --engine torch")
     from srgan.engines.openvino import OpenVINOEngine
 
-    return OpenVINOEngine(checkpoint, options)
+    return OpenVINOEngine(model, options)
+
+
+def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torch: bool) -> Engine:
+    """The engine of a network that is not ours. ONNX files always run by openvino."""
+    from srgan.engines.figures import Figures
+    from srgan.engines.foreign import ForeignEngine
+
+    if options.precision == "int8":
+        raise EngineError("int8 is for srgan's own networks; use --precision auto")
+    if network.onnx and options.engine == "torch":
+        raise EngineError("the torch engine cannot run ONNX files: leave out --engine torch")
+    if network.architecture in TORCH_ONLY and options.engine == "openvino":
+        raise EngineError(
+            f"openvino computes {network.architecture} networks inexactly; use --engine torch"
+        )
+    use_torch = (use_torch or network.architecture in TORCH_ONLY) and not network.onnx
+    if options.compile and not use_torch:
+        raise EngineError("--compile is for the torch engine; add --engine torch")
+    figures = Figures(network.digest, network.info)
+    if use_torch:
+        from srgan.engines.modules import torch_backend
+
+        backend = torch_backend(network, options)
+    else:
+        from srgan.engines.graphs import openvino_backend
+
+        backend = openvino_backend(network, options, figures)
+    return ForeignEngine(network, backend, figures, options.precision)
 
 
 def _torch_has_gpu() -> bool:

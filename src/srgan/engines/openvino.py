@@ -13,7 +13,8 @@ import numpy as np  # noqa: E402
 import openvino  # noqa: E402
 from openvino import opset13  # noqa: E402
 
-from srgan.engines.base import EngineError, run_whole  # noqa: E402
+from srgan.engines.base import EngineError, run_whole, srresnet_tiling  # noqa: E402
+from srgan.engines.devices import choose_device, native_of  # noqa: E402
 from srgan.engines.options import EngineOptions, Precision  # noqa: E402
 from srgan.engines.processor import bf16_is_slow, processor_flags, quota_cores  # noqa: E402
 from srgan.networks import folding  # noqa: E402
@@ -146,17 +147,23 @@ class OpenVINOEngine:
         EngineError: the processor cannot run the precision.
     """
 
-    device = "cpu"
+    name = "openvino"
     precision: Precision
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
         self._core = shared_core()
+        self._device = choose_device(options.device, self._core.available_devices)
+        self.device = self._device.lower()
         self._threads = options.threads or quota_cores()  # openvino knows the affinity only
         self._generator = folding.fold(checkpoint)
-        self.precision = _resolve(options.precision, self._core)
+        self.precision = options.precision
+        if self._device == "CPU":
+            self.precision = resolve(options.precision)
+        elif options.precision == "auto":
+            self.precision = native_of(self._device, "fp32")
         self.scale = self._generator.scale
         self.unshuffle = self._generator.unshuffle
-        self.tail_halo = folding.tail_halo(self._generator)
+        self.tiling = srresnet_tiling(folding.tail_halo(self._generator))
         ranges: Int8Ranges | None = {}
         if self.precision == "int8":
             ranges = checkpoint.info.get("int8")
@@ -164,18 +171,8 @@ class OpenVINOEngine:
 
     def _build(self, ranges: Int8Ranges) -> list[openvino.InferRequest]:
         """Compile the two stages for any height and width. Fixed sizes would not be faster."""
-        types = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
         floats = native_precision() if self.precision == "int8" else self.precision
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": types[floats],
-            # Otherwise openvino keeps the kernels of every shape: 2 to 10 MB per picture size.
-            "CPU_RUNTIME_CACHE_CAPACITY": "0",
-        }
-        if self._threads:
-            settings["INFERENCE_NUM_THREADS"] = str(self._threads)
-            # With pinning, several processes with one thread each would share the first core.
-            settings["ENABLE_CPU_PINNING"] = "NO"
+        settings = device_settings(self._device, floats, self._threads)
         stages: list[openvino.InferRequest] = []
         for stage, channels in (
             (folding.features, 3),
@@ -183,22 +180,45 @@ class OpenVINOEngine:
         ):
             x = opset.parameter([1, channels, -1, -1], np.float32)
             model = graph_model([stage(self._generator, GraphOperations(ranges), x)], x)
-            stages.append(self._core.compile_model(model, "CPU", settings).create_infer_request())
+            stages.append(
+                self._core.compile_model(model, self._device, settings).create_infer_request()
+            )
         return stages
 
     def features(self, lr: np.ndarray) -> np.ndarray:
         if self._stages is None:
             log.warning("this model has no int8 ranges: measuring them on the first tile")
             self._stages = self._build(calibrate(self._generator, calibration_tiles(lr)))
-        return _infer(self._stages[0], lr, copy=False)
+        return infer(self._stages[0], lr, copy=False)
 
     def reconstruct(self, features: np.ndarray) -> np.ndarray:
         if self._stages is None:
             raise RuntimeError("call features before reconstruct")
-        return _infer(self._stages[1], features, copy=True)
+        return infer(self._stages[1], features, copy=True)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         return run_whole(self, lr)
+
+
+def device_settings(device: str, precision: Precision, threads: int | None) -> dict[str, str]:
+    """Settings of an openvino plugin.
+
+    Args:
+        device: openvino's name, such as "CPU" or "GPU.0".
+        precision: fp32, bf16 or fp16.
+        threads: of the CPU, by default openvino's choice.
+    """
+    types = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": types[precision]}
+    if device != "CPU":
+        return settings
+    # Otherwise openvino keeps the kernels of every shape: 2 to 10 MB per picture size.
+    settings["CPU_RUNTIME_CACHE_CAPACITY"] = "0"
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+        # With pinning, several processes with one thread each would share the first core.
+        settings["ENABLE_CPU_PINNING"] = "NO"
+    return settings
 
 
 def graph_model(results: list[Any], parameter: Any) -> openvino.Model:
@@ -207,7 +227,15 @@ def graph_model(results: list[Any], parameter: Any) -> openvino.Model:
     return make_model(results, [parameter], "srgan")
 
 
-def _infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.ndarray:
+def infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.ndarray:
+    """Run a compiled model of one input and one output.
+
+    Args:
+        copy: the result is the caller's; otherwise it is valid until the next call.
+
+    Raises:
+        MemoryError: openvino cannot allocate what the shape needs.
+    """
     try:
         inputs = [np.ascontiguousarray(x)]
         return request.infer(inputs, share_inputs=True, share_outputs=not copy)[0]
@@ -268,7 +296,7 @@ def processor_name() -> str:
     return shared_core().get_property("CPU", "FULL_DEVICE_NAME").strip()
 
 
-def _resolve(precision: Precision, core: openvino.Core) -> Precision:
+def resolve(precision: Precision) -> Precision:
     """The precision that runs.
 
     openvino silently runs another precision if the processor lacks the requested one. This raises
@@ -276,7 +304,7 @@ def _resolve(precision: Precision, core: openvino.Core) -> Precision:
     """
     if precision == "auto":
         return native_precision()
-    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     flags = processor_flags()
     able = {
         "fp32": True,

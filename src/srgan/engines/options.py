@@ -7,6 +7,8 @@ from srgan.errors import OptionError
 
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Device = Literal["auto", "cpu", "gpu", "npu"]
+Alpha = Literal["bicubic", "network"]
 
 MIN_TILE = 64
 
@@ -22,6 +24,8 @@ class EngineOptions:
         threads: CPU threads; all cores by default.
         tile: Side of the tiles in input pixels, at least 64; by default fitted to the picture.
         compile: Run torch.compile first; torch engine only.
+        device: Of openvino; gpu and npu are Intel's. Auto is the CPU.
+        alpha: How transparency is enlarged; the network draws sharper edges.
 
     Raises:
         OptionError: a value is not one of the choices or out of range.
@@ -32,8 +36,13 @@ class EngineOptions:
     threads: int | None = None
     tile: int | None = None
     compile: bool = False
+    device: Device = "auto"
+    alpha: Alpha = "bicubic"
 
     def __post_init__(self) -> None:
+        for name, kind in (("device", Device), ("alpha", Alpha)):
+            if getattr(self, name) not in get_args(kind):
+                raise OptionError(f"--{name} must be one of {get_args(kind)}")
         if self.engine not in get_args(EngineName):
             raise OptionError(f"engine must be one of {get_args(EngineName)}, not {self.engine}")
         if self.precision not in get_args(Precision):

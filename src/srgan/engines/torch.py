@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srgan.engines.base import EngineError, run_whole
+from srgan.engines.base import EngineError, run_whole, srresnet_tiling
 from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.processor import bf16_is_slow, torch_has_bf16
 from srgan.networks import folding
@@ -83,12 +83,13 @@ class TorchEngine:
         EngineError: the device cannot run the precision.
     """
 
+    name = "torch"
     precision: Precision
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
-        device = _device()
+        device = torch_device()
         self.device = str(device)
-        self.precision = _resolve(options.precision, device)
+        self.precision = resolve(options.precision, device)
         if options.threads:
             torch.set_num_threads(options.threads)
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -98,7 +99,7 @@ class TorchEngine:
             ops.prepare(convolution)
         self.scale = generator.scale
         self.unshuffle = generator.unshuffle
-        self.tail_halo = folding.tail_halo(generator)
+        self.tiling = srresnet_tiling(folding.tail_halo(generator))
 
         def features(x: Tensor) -> Tensor:
             return folding.features(generator, ops, x)
@@ -114,7 +115,7 @@ class TorchEngine:
     def features(self, lr: np.ndarray) -> Tensor:
         x = torch.as_tensor(np.array(lr, order="C"))  # copied, because LR may be read-only
         x = x.to(self._ops.device, self._ops.dtype)
-        return _or_memory_error(self._features, x.contiguous(memory_format=torch.channels_last))
+        return or_memory_error(self._features, x.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def reconstruct(self, features: Tensor) -> np.ndarray:
@@ -123,13 +124,13 @@ class TorchEngine:
         def on_cpu(x: Tensor) -> np.ndarray:
             return self._reconstruct(x).cpu().numpy()
 
-        return _or_memory_error(on_cpu, x)
+        return or_memory_error(on_cpu, x)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         return run_whole(self, lr)
 
 
-def _or_memory_error(function: Callable[[Tensor], T], x: Tensor) -> T:
+def or_memory_error(function: Callable[[Tensor], T], x: Tensor) -> T:
     """Call a function; raise MemoryError if torch runs out of memory."""
     try:
         return function(x)
@@ -139,13 +140,13 @@ def _or_memory_error(function: Callable[[Tensor], T], x: Tensor) -> T:
         raise
 
 
-def _device() -> torch.device:
+def torch_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _resolve(precision: Precision, device: torch.device) -> Precision:
+def resolve(precision: Precision, device: torch.device) -> Precision:
     """The precision that runs. Raises EngineError if the device cannot run it."""
     if device.type == "cuda":
         native: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"

@@ -6,6 +6,7 @@ Never executes anything from a file.
 import io
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 
 from srgan.errors import need
 from srgan.models.file import CheckpointError, fitting, read_tensors
+from srgan.models.foreign import CONVERT, spandrel_network
 from srgan.models.layouts import LayoutError, recognise
 from srgan.networks.architecture import Architecture, Checkpoint, Tensors, expected_shapes
+from srgan.networks.foreign import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +33,9 @@ WRAPPERS = (
     "model",
     "generator",
     "runner",
+    "params-ema",
+    "model_state_dict",
+    "net",
 )
 # Prefixes of tensors' names, from wrappers around the generator.
 PREFIXES = ("module.", "_orig_mod.", "net.", "generator.")
@@ -37,20 +43,21 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
 SIGNATURES = (b"PK\x03\x04", b"\x80")  # first bytes of torch.save since 1.6, and before it
 
 
-def load_foreign(path: Path) -> Checkpoint:
-    """Read the generator of another SRResNet or SRGAN, or of our own training state.
+def load_foreign(path: Path) -> Model:
+    """Read another SRResNet or SRGAN, our own training state, or a network that spandrel knows.
 
     Args:
         path: a safetensors file, or a PyTorch file, which needs PyTorch.
 
     Raises:
-        CheckpointError: the file is not a PyTorch file, could run code, or holds no generator of
-            a known layout (`srgan.models.layouts`).
-        MissingExtraError: PyTorch is not installed.
+        CheckpointError: the file is not a PyTorch file, could run code, or holds no network of
+            a known layout (`srgan.models.layouts`, spandrel).
+        MissingExtraError: PyTorch or spandrel is needed, and not installed.
     """
     if path.suffix == ".safetensors":
-        tensors, _ = read_tensors(path)
-        return _recognised(path, tensors)
+        tensors, metadata = read_tensors(path)
+        licence = metadata.get("licence", metadata.get("license"))
+        return _recognised(path, tensors, {"licence": licence} if licence else {})
     with path.open("rb") as file:
         if not file.read(4).startswith(SIGNATURES):
             raise CheckpointError(f"{path}: neither a safetensors nor a PyTorch file")
@@ -64,7 +71,7 @@ def load_foreign(path: Path) -> Checkpoint:
             f"{path}: holds no network under {', '.join(WRAPPERS)}, only "
             + (", ".join(map(str, entries)) or type(content).__name__)
         )
-    return _recognised(path, {name: _array(tensor) for name, tensor in found.items()})
+    return _recognised(path, {name: _stored(path, tensor) for name, tensor in found.items()}, {})
 
 
 def _training_state(path: Path, content: Mapping[str, Any]) -> Checkpoint:
@@ -77,12 +84,16 @@ def _training_state(path: Path, content: Mapping[str, Any]) -> Checkpoint:
     return fitting(path, architecture, tensors, {"name": bare_name(path)})
 
 
-def _recognised(path: Path, tensors: Tensors) -> Checkpoint:
+def _recognised(path: Path, tensors: Tensors, info: dict[str, Any]) -> Model:
+    info = {"name": bare_name(path), **info}
     try:
         checkpoint = recognise(_without_prefixes(tensors))
     except LayoutError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    return replace(checkpoint, info={"name": bare_name(path), **checkpoint.info})
+        network = spandrel_network(path, tensors, info)
+        if network is None:
+            raise CheckpointError(f"{path}: {error}; spandrel does not know it either") from error
+        return network
+    return replace(checkpoint, info={**info, **checkpoint.info})
 
 
 def bare_name(path: Path) -> str:
@@ -93,12 +104,13 @@ def bare_name(path: Path) -> str:
 
 
 def _read(path: Path) -> Any:
-    need("torch", f"{path}: reading PyTorch files")
+    need("torch", f"{path}: reading PyTorch files", otherwise=CONVERT)
     import torch
 
     from srgan.models import unpickler
 
     data = path.read_bytes()
+    _check_size(path, data)
     try:
         # torch warns about classes without source, and about TorchScript.
         with warnings.catch_warnings(action="ignore"):
@@ -119,6 +131,17 @@ def _read(path: Path) -> Any:
     except Exception as error:  # a damaged file can raise nearly any exception
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: not a readable PyTorch file ({reason})") from error
+
+
+def _check_size(path: Path, data: bytes) -> None:
+    """Refuse a file that grows when it is unpacked; torch.save does not compress."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile:
+        return  # torch.save before 1.6, or damaged
+    if unpacked > len(data):
+        raise CheckpointError(f"{path}: damaged: it claims {unpacked:,} bytes, more than it has")
 
 
 def _networks(content: Any) -> "Iterator[dict[str, Tensor]]":
@@ -146,6 +169,16 @@ def _entries(content: Any) -> Mapping[Any, Any]:
 
 def _array(tensor: "Tensor") -> np.ndarray:
     return tensor.detach().float().cpu().contiguous().numpy()
+
+
+def _stored(path: Path, tensor: "Tensor") -> np.ndarray:
+    """A tensor in the precision of the file; bfloat16, which NumPy lacks, as float32."""
+    import torch
+
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: damaged: a tensor claims {tuple(tensor.shape)} values")
+    kept = not tensor.is_floating_point() or tensor.dtype in (torch.float16, torch.float64)
+    return (tensor if kept else tensor.float()).detach().cpu().contiguous().numpy()
 
 
 def _without_prefixes(tensors: Tensors) -> Tensors:

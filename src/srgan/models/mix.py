@@ -9,7 +9,7 @@ arithmetic: Ilharco et al. 2023, arXiv:2212.04089).
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -18,11 +18,16 @@ from srgan.models.file import shipped_models
 from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Checkpoint
 from srgan.networks.folding import with_deviations_of, without_bn
+from srgan.networks.foreign import ForeignNetwork, Model
 
 SMALLEST_TOTAL = 1e-6  # of shares; smaller sums cannot be divided by
 
 
-def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
+@overload
+def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint: ...
+@overload
+def with_detail(checkpoint: Model, detail: float | None) -> Model: ...
+def with_detail(checkpoint: Model, detail: float | None) -> Model:
     """Mix a model with its partner, the shipped model that `info["partner"]` names.
 
     Args:
@@ -33,6 +38,12 @@ def with_detail(checkpoint: Checkpoint, detail: float | None) -> Checkpoint:
         OptionError: the model has no partner, or none that is shipped, or `detail` is not in
             [0, 1].
     """
+    if isinstance(checkpoint, ForeignNetwork):
+        if detail is not None:
+            raise OptionError(
+                f"--detail works only for srgan's own models, not for {checkpoint.architecture}"
+            )
+        return checkpoint
     partner = checkpoint.info.get("partner")
     if partner is None:
         if detail is not None:

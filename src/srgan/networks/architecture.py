@@ -117,6 +117,11 @@ class Checkpoint:
     tensors: Tensors
     info: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def scale(self) -> int:
+        """SR pixels per LR pixel along each axis."""
+        return self.architecture.scale
+
 
 def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of a generator: the layout of the model file."""

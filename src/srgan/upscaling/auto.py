@@ -15,7 +15,7 @@ import numpy as np
 from srgan.engines.base import Engine
 from srgan.engines.options import EngineOptions
 from srgan.models.file import shipped_models
-from srgan.models.load import load_checkpoint
+from srgan.models.load import load_model
 from srgan.models.mix import with_detail
 from srgan.pictures.pixels import Pixels
 from srgan.upscaling.condition import Condition, inspect_condition
@@ -94,7 +94,7 @@ class ModelChooser:
         """Load the model, for "auto" the clean one, so that errors appear before any work.
 
         Args:
-            model: the same values as `load_checkpoint`, or "auto".
+            model: the same values as `load_model`, or "auto".
             detail: see `with_detail`; for "auto" it holds for all models.
             options: of the engines.
             upscalers: by model name. Choosers with the same detail and options can share one
@@ -106,9 +106,9 @@ class ModelChooser:
         """
         self._model, self._detail, self._options = model, detail, options
         self._usual = DEFAULT_MODEL if model == AUTO else model
-        self._checkpoint = with_detail(load_checkpoint(self._usual), detail)
+        self._checkpoint = with_detail(load_model(self._usual), detail)
         self._upscalers = {} if upscalers is None else upscalers
-        self.scale = self._checkpoint.architecture.scale
+        self.scale = self._checkpoint.scale
 
     @property
     def description(self) -> str | None:
@@ -158,7 +158,7 @@ class ModelChooser:
         if model not in self._upscalers:
             checkpoint = self._checkpoint
             if model != self._usual:
-                checkpoint = with_detail(load_checkpoint(model), self._detail)
+                checkpoint = with_detail(load_model(model), self._detail)
             self._upscalers[model] = Upscaler(checkpoint, self._options)
         return self._upscalers[model]
 

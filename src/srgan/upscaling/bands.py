@@ -23,17 +23,9 @@ from srgan.pictures.pixels import (
     unit_range,
 )
 from srgan.pictures.resample import bicubic
-from srgan.upscaling.tiles import (
-    BORDER,
-    TAIL_HEIGHT,
-    TAIL_PIXELS,
-    TRUNK_PIXELS,
-    Span,
-    plan_band,
-    spans,
-)
+from srgan.upscaling.blending import blended, join
+from srgan.upscaling.tiles import TAIL_HEIGHT, Span, plan_band, spans
 
-TRUNK_SHARE = 0.6  # of the shipped network's multiplications
 BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
 
 log = logging.getLogger("srgan")
@@ -81,6 +73,7 @@ class TiledRun:
         engine: computes the tiles.
         fp32_engine: builds the engine that computes the tiles in which `engine` overflows.
         tta: average over the 8 flips and rotations.
+        network_alpha: the network enlarges alpha, too; otherwise bicubic does.
     """
 
     image: Pixels
@@ -88,6 +81,7 @@ class TiledRun:
     engine: Engine
     fp32_engine: Callable[[], Engine]
     tta: bool
+    network_alpha: bool = False
 
     @property
     def _cell(self) -> int:
@@ -107,19 +101,21 @@ class TiledRun:
             MemoryError: memory does not suffice for the smallest tiles either.
             EngineError: the network's output is not finite.
         """
-        unshuffle, cell = self.engine.unshuffle, self._cell
-        bordered = Mirrored(self.image, BORDER * unshuffle, unshuffle)
+        unshuffle, cell, tiling = self.engine.unshuffle, self._cell, self.engine.tiling
+        border = tiling.border
+        bordered = Mirrored(self.image, border * unshuffle, unshuffle)
         size = bordered.shape[0] // unshuffle, bordered.shape[1] // unshuffle
-        height, width = (side - 2 * BORDER for side in size)
+        height, width = (side - 2 * border for side in size)
         progress = Progress(report, height, height * width * cell**2)
-        pixels = max(tile // unshuffle, MIN_TILE) ** 2 if tile else TRUNK_PIXELS
+        pixels = max(tile // unshuffle, MIN_TILE) ** 2 if tile else tiling.pixels
         row_bytes = width * cell**2 * self.image.shape[2] * self.dtype.itemsize
-        top = BORDER
-        while top < height + BORDER:
+        top, last = border, height + border
+        above: np.ndarray | None = None  # the last rows of the band above, to blend with
+        while top < last:
             row, columns = plan_band(
-                size, top, pixels, square=tile is not None, row_bytes=row_bytes
+                size, top, pixels, tiling, square=tile is not None, row_bytes=row_bytes
             )
-            progress.begin_band(top - BORDER)
+            progress.begin_band(top - border)
             try:
                 band = self._band(bordered, row, columns, progress)
             except MemoryError:
@@ -128,23 +124,34 @@ class TiledRun:
                 pixels = max(pixels // 4, MIN_TILE**2)
                 log.warning("out of memory: retrying with tiles of half the side")
                 continue
-            band = band[: self.image.shape[0] * self.engine.scale - (top - BORDER) * cell]
+            band = band[: self.image.shape[0] * self.engine.scale - (top - border) * cell]
+            if above is not None:
+                band[: len(above)] = blended(above, band[: len(above)], axis=0)
+            top = last if row.last == last else row.last - tiling.blend
+            above = band[(top - row.first) * cell :].copy() if tiling.blend else None
+            band = band[: (top - row.first) * cell]
             block = max(BLOCK_BYTES // band[0].nbytes, 1)
             for start in range(0, len(band), block):
                 yield band[start : start + block].copy()  # a view would keep the band in memory
             del band
-            top = row.last
 
     def _band(
         self, bordered: Mirrored, row: Span, columns: list[Span], progress: Progress
     ) -> np.ndarray:
-        cell = self._cell
+        cell, border = self._cell, self.engine.tiling.border
         _, width, bands = self.image.shape
-        shape = (row.last - row.first) * cell, (columns[-1].last - BORDER) * cell, bands
+        shape = (row.last - row.first) * cell, (columns[-1].last - border) * cell, bands
         result = np.empty(shape, result_type(self.dtype))
+        done = 0
         for column in columns:
-            left, right = ((end - BORDER) * cell for end in (column.first, column.last))
-            self._tile(bordered, row, column, result[:, left:right], progress)
+            left, right = ((end - border) * cell for end in (column.first, column.last))
+            target = result[:, left:right]
+            if left < done:  # overlaps the tile before
+                target = np.empty(target.shape, target.dtype)
+            self._tile(bordered, row, column, target, progress)
+            if left < done:
+                join(result, done, left, target)
+            done = right
         return result[:, : width * self.engine.scale]
 
     def _tile(
@@ -152,7 +159,7 @@ class TiledRun:
     ) -> None:
         """Write the valid part of one tile into `target`.
 
-        The network computes the colours, gray as three equal ones. Alpha is resized by bicubic.
+        The network computes the colours, gray as three equal ones.
         """
         scale, unshuffle, cell = self.engine.scale, self.engine.unshuffle, self._cell
         rows, columns = (slice(s.start * unshuffle, s.stop * unshuffle) for s in (row, column))
@@ -162,20 +169,31 @@ class TiledRun:
         hidden = colour
         if has_alpha:
             colour = fill_transparent(colour, pixels[..., -1:])
-        lr = np.broadcast_to(colour, (*colour.shape[:2], 3)).transpose(2, 0, 1)[None]
-        trunk_done = partial(progress.advance, TRUNK_SHARE * (target.shape[0] * target.shape[1]))
+        lr, share = _as_rgb(colour), self.engine.tiling.trunk_share
+        trunk_done = partial(progress.advance, share * (target.shape[0] * target.shape[1]))
         for y, x, sr in self._finite_parts(self.engine, lr, row, column, trunk_done):
             part = target[y : y + sr.shape[1], x : x + sr.shape[2], : colour.shape[2]]
             sr = sr if colour.shape[2] == 3 else sr.mean(0, keepdims=True)
             quantise(sr.transpose(1, 2, 0), part)
-            progress.advance((1 - TRUNK_SHARE) * part.shape[0] * part.shape[1])
+            progress.advance((1 - share) * part.shape[0] * part.shape[1])
         if has_alpha:
-            height, width, _ = pixels.shape
-            alpha = bicubic(pixels[..., -1:], height * scale, width * scale)
-            window = row.valid(cell), column.valid(cell)
-            quantise(alpha[window], target[..., -1:])
+            self._alpha(pixels[..., -1:], row, column, target[..., -1:])
             if colour is not hidden:
+                window = row.valid(cell), column.valid(cell)
                 restore_hidden(target, hidden, colour, window, scale)
+
+    def _alpha(self, alpha: np.ndarray, row: Span, column: Span, target: np.ndarray) -> None:
+        """Write a tile's enlarged alpha (h, w, 1) into `target`."""
+        scale, cell = self.engine.scale, self._cell
+        if self.network_alpha and alpha.min() < alpha.max():
+            lr = _as_rgb(alpha)
+            for y, x, sr in self._finite_parts(self.engine, lr, row, column, lambda: None):
+                part = target[y : y + sr.shape[1], x : x + sr.shape[2]]
+                quantise(sr.mean(0)[..., None], part)
+            return
+        height, width, _ = alpha.shape
+        enlarged = bicubic(alpha, height * scale, width * scale)
+        quantise(enlarged[row.valid(cell), column.valid(cell)], target)
 
     def _finite_parts(
         self,
@@ -199,6 +217,11 @@ class TiledRun:
         yield from self._finite_parts(self.fp32_engine(), lr, row, column, trunk_done)
 
 
+def _as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 1 or 3) as the network takes it: (1, 3, h, w)."""
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1)[None]
+
+
 def tile_by_tile(
     engine: Engine, lr: np.ndarray, row: Span, column: Span, trunk_done: Callable[[], None]
 ) -> Iterator[Part]:
@@ -214,15 +237,16 @@ def tile_by_tile(
     Yields:
         The valid part of the tile, in parts.
     """
-    cell, halo = engine.scale * engine.unshuffle, engine.tail_halo
+    cell, halo = engine.scale * engine.unshuffle, engine.tiling.tail_halo
+    pixels = engine.tiling.tail_pixels
     features = engine.features(lr)
     trunk_done()
     rows, columns = row.valid(), column.valid()
     height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
-    down, across = features.shape[2:]
+    down, across = features.shape[-2:]
     for r in spans(down, height, halo, rows.start, rows.stop):
-        for c in spans(across, TAIL_PIXELS // height, halo, columns.start, columns.stop):
-            sr = engine.reconstruct(features[:, :, r.read, c.read])[0]
+        for c in spans(across, pixels // height, halo, columns.start, columns.stop):
+            sr = engine.reconstruct(features[..., r.read, c.read])[0]
             y, x = (r.first - rows.start) * cell, (c.first - columns.start) * cell
             yield Part(y, x, sr[:, r.valid(cell), c.valid(cell)])
 

@@ -7,17 +7,15 @@ its valid part, because the network's output near the edge of its input is wrong
 pads with zeros. The halo is cut from the result, and the valid parts of all tiles cover the picture
 exactly once.
 
-For the same reason the picture is continued by its mirror image, `BORDER` positions on each side.
+For the same reason the picture is continued by its mirror image, by a border on each side.
 The tiles lie on the bordered picture, so all places count from the border's corner.
 """
 
 from math import isqrt
 from typing import NamedTuple
 
-HALO = 16  # beyond it the trunk's influence stays under 0.01 8-bit levels
-BORDER = 8  # wider ones change no shipped model's result by a level more (benchmarks/RESULTS.md)
-TRUNK_PIXELS = 600_000  # default area of a tile: 0.6 GB of features in fp32
-TAIL_PIXELS = 40_000  # area of the part of a tile that the tail computes at once: 0.2 GB in fp32
+from srgan.engines.base import Tiling
+
 TAIL_HEIGHT = 400  # most rows of such a part
 BAND_BYTES = 200_000_000  # finished SR rows held at once; very wide pictures need a little more
 
@@ -43,22 +41,38 @@ class Span(NamedTuple):
         return slice((self.first - self.start) * scale, (self.last - self.start) * scale)
 
 
-def spans(length: int, size: int, halo: int, first: int = 0, last: int | None = None) -> list[Span]:
+def spans(
+    length: int,
+    size: int,
+    halo: int,
+    first: int = 0,
+    last: int | None = None,
+    *,
+    multiple: int = 1,
+    blend: int = 0,
+) -> list[Span]:
     """Cut the part [first, last) of an axis of `length` samples into tiles of equal valid size.
 
     A tile reads `halo` more samples on each side, but never beyond the axis: there the network
     pads as it does for the whole picture.
 
     Args:
-        size: the most samples that a tile may read; at least 2 * halo + 1.
+        size: the most samples that a tile may read; at least 2 * halo + multiple.
+        multiple: tiles begin to read at a multiple of it.
+        blend: the valid part of a tile continues this far into the next tile's; at most `halo`.
     """
     last = length if last is None else last
     if length <= size:
         return [Span(0, length, first, last)]
-    count = -(-(last - first) // (size - 2 * halo))
+    count = -(-(last - first) // (size - 2 * halo - multiple + 1))
     step = -(-(last - first) // count)
     return [
-        Span(max(at - halo, 0), min(min(at + step, last) + halo, length), at, min(at + step, last))
+        Span(
+            max(at - halo, 0) // multiple * multiple,
+            min(min(at + step, last) + halo, length),
+            at,
+            min(at + step + blend, last),
+        )
         for at in range(first, last, step)
     ]
 
@@ -68,23 +82,31 @@ def shape_for(width: int, pixels: int, halo: int) -> tuple[int, int]:
 
     Strips of the full width are best: they have no halo at their sides. Very flat strips would
     waste more on the halos above and below, so wide pictures get tiles four times as wide as
-    high. Flat tiles finish rows early, because rows are finished with their last tile.
+    high, or square ones if the halo is large. Flat tiles finish rows early, because rows are
+    finished with their last tile.
     """
-    height = max(int((pixels / 4) ** 0.5), 4 * halo)
+    height = max(int((pixels / 4) ** 0.5), min(8 * halo, isqrt(pixels)), 4 * halo)
     if width * height <= pixels:
         return max(pixels // width, 4 * halo), width
     return height, max(pixels // height, 4 * halo)
 
 
 def plan_band(
-    size: tuple[int, int], top: int, pixels: int, *, square: bool, row_bytes: int
+    size: tuple[int, int],
+    top: int,
+    pixels: int,
+    tiling: Tiling,
+    *,
+    square: bool,
+    row_bytes: int,
 ) -> tuple[Span, list[Span]]:
     """Plan one row of tiles across the picture, a band.
 
     Args:
         size: (height, width) of the bordered picture.
-        top: the first valid row of the band; that of the first band is `BORDER`.
-        pixels: area of a tile.
+        top: the first valid row of the band; that of the first band is the border.
+        pixels: area of a tile, unless `tiling` fixes it or its halo needs more.
+        tiling: of the engine.
         square: tiles are square; otherwise `shape_for` gives their shape.
         row_bytes: bytes of the result for one row of the picture. Bands are low enough to keep
             their result within `BAND_BYTES`, but have at least one valid row.
@@ -93,7 +115,16 @@ def plan_band(
         The band's rows, and its tiles from left to right as columns.
     """
     height, width = size
-    tile_height, tile_width = (isqrt(pixels),) * 2 if square else shape_for(width, pixels, HALO)
-    tile_height = min(tile_height, max(BAND_BYTES // row_bytes, 1) + 2 * HALO)
-    rows = spans(height, tile_height, HALO, top, height - BORDER)
-    return rows[0], spans(width, tile_width, HALO, BORDER, width - BORDER)
+    halo = tiling.halo
+    if tiling.fixed is not None:
+        tile_height, tile_width = tiling.fixed
+    else:
+        if square:
+            tile_height = tile_width = max(isqrt(pixels), 3 * halo + tiling.multiple)
+        else:
+            tile_height, tile_width = shape_for(width, pixels, halo)
+        most = max(BAND_BYTES // row_bytes, 1) + 2 * halo + tiling.multiple - 1
+        tile_height = min(tile_height, most)
+    border, options = tiling.border, {"multiple": tiling.multiple, "blend": tiling.blend}
+    rows = spans(height, tile_height, halo, top, height - border, **options)
+    return rows[0], spans(width, tile_width, halo, border, width - border, **options)

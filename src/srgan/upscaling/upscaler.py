@@ -17,9 +17,9 @@ from PIL import Image
 from srgan.engines.base import Engine
 from srgan.engines.create import create_engine
 from srgan.engines.options import EngineOptions, Precision
-from srgan.models.load import load_checkpoint
+from srgan.models.load import load_model
 from srgan.models.mix import with_detail
-from srgan.networks.architecture import Checkpoint
+from srgan.networks.foreign import Model
 from srgan.pictures.images import open_picture
 from srgan.pictures.options import MAX_SCALE
 from srgan.pictures.pixels import (
@@ -49,19 +49,19 @@ class Upscaler:
         >>> sr = upscaler(lr)  # a path, a PIL image or an array
     """
 
-    def __init__(self, checkpoint: Checkpoint, options: EngineOptions | None = None) -> None:
+    def __init__(self, model: Model, options: EngineOptions | None = None) -> None:
         """Build the engine, so that an unsupported one fails before any work.
 
         Args:
-            checkpoint: the network, from `load_checkpoint`.
+            model: the network, from `load_model`.
             options: engine, precision, threads and tiles.
 
         Raises:
             EngineError: the engine is not installed, or lacks the precision.
         """
-        self.checkpoint = checkpoint
+        self.model = model
         self.options = options or EngineOptions()
-        self.scale = checkpoint.architecture.scale
+        self.scale = model.scale
         self._engines: dict[Precision, Engine] = {}
         self._engine(self.options.precision)
 
@@ -81,12 +81,12 @@ class Upscaler:
             CheckpointError: the model does not exist, or its file is damaged.
             EngineError: the engine is not installed, or lacks the precision.
         """
-        return cls(with_detail(load_checkpoint(model), detail), EngineOptions(**options))
+        return cls(with_detail(load_model(model), detail), EngineOptions(**options))
 
     def _engine(self, precision: Precision) -> Engine:
         if precision not in self._engines:
             options = replace(self.options, precision=precision)
-            self._engines[precision] = create_engine(self.checkpoint, options)
+            self._engines[precision] = create_engine(self.model, options)
         return self._engines[precision]
 
     def engine_for(self, dtype: np.dtype) -> Engine:
@@ -207,7 +207,14 @@ class Upscaler:
     ) -> Iterator[np.ndarray]:
         """Rows of SR at the model's own scale, as `dtype`."""
         engine = self.engine_for(image.dtype)
-        run = TiledRun(image, dtype, engine, lambda: self._engine("fp32"), tta)
+        run = TiledRun(
+            image,
+            dtype,
+            engine,
+            lambda: self._engine("fp32"),
+            tta,
+            network_alpha=self.options.alpha == "network",
+        )
         return run.rows(self.options.tile, progress)
 
 

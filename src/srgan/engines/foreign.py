@@ -1,0 +1,175 @@
+"""The one engine of networks that are not ours: it pads, measures, and runs a graph or a module."""
+
+import logging
+
+import numpy as np
+
+from srgan.engines import measure
+from srgan.engines.backend import Backend, Runner
+from srgan.engines.base import Tiling
+from srgan.engines.figures import Figures
+from srgan.engines.options import Precision
+from srgan.networks.foreign import ForeignNetwork
+from srgan.pictures.resample import bicubic
+
+TILE_BYTES = 1_200_000_000  # of the memory for one tile
+MOST_PIXELS = 600_000  # of a tile
+ENDLESS_HALO = 48  # of networks whose influence never ends
+BORDER = 8  # at least; see `Tiling`
+BLEND = 24  # over which their tiles are blended; less than the halo
+# Weights of red, green and blue in the luma of ITU-R BT.601.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32).reshape(3, 1, 1)
+
+log = logging.getLogger("srgan")
+
+
+class ForeignEngine:
+    """Runs a network of another project; see `Engine`. The whole network is one stage.
+
+    What the tiles need is measured at the first use of a network on a machine, and kept: the
+    halo, the memory, and whether the native precision is close enough to fp32.
+    """
+
+    def __init__(
+        self,
+        network: ForeignNetwork,
+        backend: Backend,
+        figures: Figures,
+        precision: Precision = "auto",
+    ) -> None:
+        """Measure the network, unless it has been.
+
+        Args:
+            precision: one that the backend can run.
+            figures: of the network.
+        """
+        self._network, self._backend, self._figures = network, backend, figures
+        self.name = backend.name.partition(" ")[0]
+        self.device, self.scale, self.unshuffle = backend.device, network.scale, 1
+        self._runners: dict[Precision, Runner] = {}
+        self.precision: Precision = precision
+        if precision == "auto":
+            self.precision = self._fast_enough()
+        self._runner = self._built(self.precision)
+        self.tiling = self._tiling()
+        self._runners.clear()
+
+    def features(self, lr: np.ndarray) -> np.ndarray:
+        """SR itself, its scale x scale pixels behind each LR pixel: (1, 3, s, s, H, W)."""
+        sr, scale = self._upscale(self._runner, lr), self.scale
+        height, width = lr.shape[2:]
+        return sr.reshape(1, 3, height, scale, width, scale).transpose(0, 1, 3, 5, 2, 4)
+
+    def reconstruct(self, features: np.ndarray) -> np.ndarray:
+        height, width = features.shape[-2:]
+        sr = features.transpose(0, 1, 4, 2, 5, 3)
+        return sr.reshape(1, 3, height * self.scale, width * self.scale)
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return self._upscale(self._runner, lr)
+
+    def with_runner(self, runner: Runner, lr: np.ndarray) -> np.ndarray:
+        """What the engine would give if `runner` ran the network."""
+        return self._upscale(runner, lr)
+
+    def _built(self, precision: Precision) -> Runner:
+        if precision not in self._runners:
+            self._runners[precision] = self._backend.runner(precision)
+        return self._runners[precision]
+
+    def _upscale(self, runner: Runner, lr: np.ndarray) -> np.ndarray:
+        if self._network.channels == 3:
+            return self._padded(runner, lr)
+        # Gray networks get the luma; the colours are enlarged by bicubic.
+        luma = (LUMA * lr).sum(1, keepdims=True)
+        plain = self._enlarged(np.concatenate((lr, luma), 1))
+        sharp = self._padded(runner, luma)
+        return (plain[:, :3] + (sharp - plain[:, 3:])).clip(0, 1)
+
+    def _enlarged(self, lr: np.ndarray) -> np.ndarray:
+        height, width = (side * self.scale for side in lr.shape[2:])
+        return bicubic(lr[0].transpose(1, 2, 0), height, width).transpose(2, 0, 1)[None]
+
+    def _padded(self, runner: Runner, lr: np.ndarray) -> np.ndarray:
+        """Run on LR, mirrored at the right and below to a size that the network takes."""
+        height, width = lr.shape[2:]
+        missing = [
+            padded - side
+            for padded, side in zip(
+                self._backend.sizes.padded(height, width), (height, width), strict=True
+            )
+        ]
+        if any(missing):
+            mirrored = [min(m, side - 1) for m, side in zip(missing, (height, width), strict=True)]
+            lr = _pad(_pad(lr, mirrored, "reflect"), np.subtract(missing, mirrored), "edge")
+        sr = runner(np.ascontiguousarray(lr, np.float32))
+        return sr[..., : height * self.scale, : width * self.scale].clip(0, 1)
+
+    def _fast_enough(self) -> Precision:
+        """The backend's native precision, unless its result differs too much from fp32's."""
+        native, name = self._backend.native, f"{self._backend.name} {self._backend.native}"
+        if native == "fp32":
+            return native
+        difference = self._figures.get(name)
+        if difference is None:
+            fp32 = self._built("fp32")
+            difference = measure.mean_difference(
+                lambda lr: self._upscale(fp32, lr),
+                lambda lr: self._upscale(self._built(native), lr),
+                self._backend.sizes,
+            )
+            self._figures.put(name, min(difference, 1.0))  # JSON has no infinity
+        if difference <= measure.MOST_DIFFERENCE:
+            return native
+        log.warning(
+            "%s differs from fp32 by %.1f levels on average with this network: using fp32",
+            native,
+            255 * difference,
+        )
+        return "fp32"
+
+    def _tiling(self) -> Tiling:
+        sizes = self._backend.sizes
+        pixels = self._tile_pixels()  # first: the halo's tiles leave memory behind
+        halo = self._figures.get("halo")
+        if halo is None:
+            halo = self._measured_halo()
+        endless = halo < 0
+        side = 0 if sizes.fixed is None else min(sizes.fixed)  # square, for rotations
+        fixed = (side, side) if side else None
+        halo = ENDLESS_HALO if endless else halo
+        blend = BLEND if endless else 0
+        if side and 3 * halo + sizes.multiple > side:
+            halo, blend = side // 4, side // 8
+        # Aligned tiles keep the windows of attention where the whole picture has them.
+        multiple = sizes.multiple
+        if blend and fixed is None:
+            log.warning("this network looks at the whole picture: its tiles are blended")
+        border = -(-BORDER // multiple) * multiple
+        return Tiling(halo, pixels, border, multiple=multiple, fixed=fixed, blend=blend)
+
+    def _measured_halo(self) -> int:
+        """The halo, in the precision that tiles must not show; -1 if the influence never ends."""
+        log.warning("first use of this network on this machine: measuring it once")
+        runner = self._built("fp32")
+        found = measure.halo(lambda lr: self._upscale(runner, lr), self.scale, self._backend.sizes)
+        halo = -1 if found is None else found
+        self._figures.put("halo", halo)
+        return halo
+
+    def _tile_pixels(self) -> int:
+        name = f"{self._backend.name} {self.precision} bytes per pixel"
+        used = self._figures.get(name)
+        if used is None:
+            used = measure.bytes_per_pixel(
+                lambda lr: self._upscale(self._runner, lr), self.scale, self._backend.sizes
+            )
+            least = self._backend.least_bytes
+            used = max(used, least if self.precision == "fp32" else least // 2)
+            self._figures.put(name, used)
+        return min(TILE_BYTES // used, MOST_PIXELS)
+
+
+def _pad(lr: np.ndarray, missing: "list[int] | np.ndarray", mode: str) -> np.ndarray:
+    widths = ((0, 0), (0, 0), (0, int(missing[0])), (0, int(missing[1])))
+    return np.pad(lr, widths, mode)  # type: ignore[call-overload]

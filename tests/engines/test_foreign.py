@@ -1,0 +1,84 @@
+"""One small network of each of spandrel's architectures for super-resolution, from file to SR."""
+
+import os
+from math import isqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from spandrel import ModelLoader
+
+from srgan.engines import measure
+from srgan.engines.options import EngineOptions
+from srgan.models.load import load_model
+from srgan.networks.foreign import ForeignNetwork
+from srgan.upscaling.bands import TiledRun
+from srgan.upscaling.upscaler import Upscaler
+from tests.support.architectures import SMALL, small_state
+
+LIMIT = 1e-3
+SLOW = ("CRAFT", "GRL", "IPT")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRGAN_CACHE", str(tmp_path_factory.getbasetemp() / "figures"))
+    monkeypatch.setattr(measure, "SIDES", (64,))  # others are blended
+    torch.set_num_threads(1)
+
+
+def saved(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.pth"
+    if not path.exists():
+        torch.save({"params": small_state(name)}, path)
+    return path
+
+
+def spandrels(path: Path, lr: np.ndarray) -> np.ndarray:
+    model = ModelLoader().load_from_file(path)
+    with torch.inference_mode():
+        return model(torch.from_numpy(lr.copy())).numpy()  # type: ignore[operator]
+
+
+def named(name: str) -> object:
+    """A parameter; those whose conversion takes long wait for SRGAN_SLOW_TESTS."""
+    slow = name in SLOW and not os.environ.get("SRGAN_SLOW_TESTS")
+    return pytest.param(name, marks=pytest.mark.skipif(slow, reason="set SRGAN_SLOW_TESTS=1"))
+
+
+@pytest.mark.parametrize("name", [named(name) for name in SMALL if name != "AuraSR"])
+def test_every_architecture(name: str, tmp_path: Path) -> None:
+    network = load_model(saved(name, tmp_path))
+    assert isinstance(network, ForeignNetwork)
+    upscaler = Upscaler(network, EngineOptions("auto", "fp32", threads=1))
+    engine = upscaler.engine_for(np.dtype(np.float32))
+    rng = np.random.default_rng(1)
+    side = engine.tiling.fixed[0] if engine.tiling.fixed else 64
+    lr = rng.random((1, 3, side, side), np.float32)
+    expected = spandrels(tmp_path / f"{name}.pth", lr)
+    assert np.abs(engine(lr) - expected).max() <= LIMIT
+    check_tiles(upscaler, rng)
+
+
+def check_tiles(upscaler: Upscaler, rng: np.random.Generator) -> None:
+    """Tiled against whole: a level, or four where the tiles are blended."""
+    engine = upscaler.engine_for(np.dtype(np.float32))
+    tiling = engine.tiling
+    if tiling.fixed:
+        return  # nothing whole to compare with
+    side = 3 * tiling.halo + tiling.multiple + 40
+    image = measure.real_tile(side, side)[0].transpose(1, 2, 0)
+    image = np.clip(image + rng.normal(0, 0.03, image.shape), 0, 1).astype(np.float32)
+    levels = np.rint(255 * image).astype(np.uint8)
+    pixels = (3 * tiling.halo + tiling.multiple) ** 2
+    run = TiledRun(levels, levels.dtype, engine, lambda: engine, tta=False)
+    tiled, whole = (
+        np.concatenate(list(run.rows(tile, nothing))).astype(int) for tile in (isqrt(pixels), 1000)
+    )
+    difference = np.abs(tiled - whole)
+    assert difference.max() <= (4 if tiling.blend else 1), (tiling, difference.max())
+
+
+def nothing(_: float) -> None:
+    """Progress that nobody watches."""
