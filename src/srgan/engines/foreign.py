@@ -12,7 +12,7 @@ from srgan.engines.options import Precision
 from srgan.networks.foreign import ForeignNetwork
 from srgan.pictures.resample import bicubic
 
-TILE_BYTES = 1_200_000_000  # of the memory for one tile
+TILE_BYTES = 1_100_000_000  # of the memory for one tile
 MOST_PIXELS = 600_000  # of a tile
 ENDLESS_HALO = 48  # of networks whose influence never ends
 BORDER = 8  # at least; see `Tiling`

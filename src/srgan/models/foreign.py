@@ -14,6 +14,7 @@ from srgan.networks.architecture import Tensors
 from srgan.networks.foreign import ForeignNetwork, Sizes
 
 SCALES = range(1, 9)
+OURS = "SRResNet"  # in spandrel after `srgan.models.spandrel.register`; it goes without metadata
 LARGEST_INDEX = 4096  # in a tensor's name; spandrel counts layers by them
 CONVERT = "convert it once where these are installed: srgan convert FILE -o FILE.onnx"
 # Not a picture of any size in, the whole picture out.
@@ -57,6 +58,8 @@ def spandrel_network(path: Path, tensors: Tensors, info: dict[str, Any]) -> Fore
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: damaged ({reason}); download it again") from error
     name = str(descriptor.architecture.id)
+    if name == OURS:
+        return None
     if name in REFUSED:
         raise CheckpointError(f"{path}: {name} networks are refused: {REFUSED[name]}")
     channels = descriptor.input_channels, descriptor.output_channels
