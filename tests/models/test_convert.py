@@ -200,6 +200,7 @@ def test_command_converts_for_machines_without_torch(
     (tmp_path / "torch.py").write_text("raise ImportError('not here')")
     upscaled = srgan("upscale", photo, "-m", "SRGAN.safetensors", "-o", "sr.png")
     assert upscaled.returncode == 0, upscaled.stderr
+    (tmp_path / "torch.py").unlink()
     again = srgan("convert", path)
     assert (again.returncode, "--overwrite" in again.stderr) == (2, True)
 

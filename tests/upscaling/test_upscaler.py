@@ -45,7 +45,7 @@ BORDER = srresnet_tiling(tail_halo=0).border
 
 def untiled(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
     """The network on the whole picture and its mirror image around it, rounded to 8 bits."""
-    unshuffle = upscaler.checkpoint.architecture.unshuffle
+    unshuffle = upscaler.engine_for(image.dtype).unshuffle
     border = BORDER * unshuffle
     sides = [(border, border + -side % unshuffle) for side in image.shape[:2]]
     bordered = np.pad(image, [*sides, (0, 0)], "symmetric")
