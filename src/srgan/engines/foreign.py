@@ -1,6 +1,7 @@
 """The one engine of networks that are not ours: it pads, measures, and runs a graph or a module."""
 
 import logging
+from math import lcm
 
 import numpy as np
 
@@ -17,6 +18,7 @@ MOST_PIXELS = 600_000  # of a tile
 ENDLESS_HALO = 48  # of networks whose influence never ends
 BORDER = 8  # at least; see `Tiling`
 BLEND = 24  # over which their tiles are blended; less than the halo
+ENDLESS = ("ATD",)  # it attends to the whole picture, too weakly to be measured on a tile
 # Weights of red, green and blue in the luma of ITU-R BT.601.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32).reshape(3, 1, 1)
 
@@ -131,18 +133,18 @@ class ForeignEngine:
     def _tiling(self) -> Tiling:
         sizes = self._backend.sizes
         pixels = self._tile_pixels()  # first: the halo's tiles leave memory behind
-        halo = self._figures.get("halo")
+        halo = -1 if self._network.architecture in ENDLESS else self._figures.get("halo")
         if halo is None:
             halo = self._measured_halo()
+        # Aligned tiles keep the windows of attention where the whole picture has them.
+        multiple = lcm(sizes.multiple, measure.WINDOW)
         endless = halo < 0
         side = 0 if sizes.fixed is None else min(sizes.fixed)  # square, for rotations
         fixed = (side, side) if side else None
         halo = ENDLESS_HALO if endless else halo
         blend = BLEND if endless else 0
-        if side and 3 * halo + sizes.multiple > side:
+        if side and 3 * halo + multiple > side:
             halo, blend = side // 4, side // 8
-        # Aligned tiles keep the windows of attention where the whole picture has them.
-        multiple = sizes.multiple
         if blend and fixed is None:
             log.warning("this network looks at the whole picture: its tiles are blended")
         border = -(-BORDER // multiple) * multiple

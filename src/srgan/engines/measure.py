@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from math import lcm
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ TILE = Path(__file__).parents[1] / "models" / "weights" / "widget.png"  # a part
 LEVEL = 1 / 255
 SETTLED = 0.5 * LEVEL  # a smaller change at the valid part's edge is not seen
 SIDES = (64, 128, 208)  # of the tiles, until one settles
+WINDOW = 16  # most networks divide pictures into windows whose sides divide it
 MORE = 1 / 4  # surroundings of a tile on each side, of its side
 MOST_DIFFERENCE = 2 * LEVEL  # mean over a tile, of a lower precision from fp32
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -59,7 +61,8 @@ def halo(run: Run, scale: int, sizes: Sizes) -> int | None:
         return _halo_of_fixed(run, scale, sizes)
     for least in SIDES:
         side = max(sizes.padded(least, least))
-        more = -(-int(MORE * side) // sizes.multiple) * sizes.multiple
+        step = lcm(sizes.multiple, WINDOW)
+        more = -(-int(MORE * side) // step) * step
         found = _halo_at(run, scale, side, more)
         if found is not None:
             return found
