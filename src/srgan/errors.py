@@ -16,7 +16,6 @@ _EXTRAS = {
     "serve": (
         "fastapi",
         "fastapi_swagger",
-        "gradio",
         "prometheus_client",
         "python_multipart",
         "uvicorn",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -21,7 +22,7 @@ class Server:
     def __init__(self, process: subprocess.Popen[str], url: str, folder: Path) -> None:
         self.process = process
         self.url = url
-        self.folder = folder  # its temporary files
+        self.folder = folder  # its temporary files, --data among them
         self.client = httpx.Client(base_url=url, timeout=30)
 
     def post(self, data: bytes, path: str = "/v1/upscale", **parameters: object) -> httpx.Response:
@@ -40,20 +41,46 @@ class Server:
         return psutil.Process(self.process.pid).memory_info().rss
 
     def disk(self) -> int:
-        """Bytes in temporary files."""
-        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+        """Bytes of uploads and results, and of temporary files elsewhere."""
+        files = (file for file in self.folder.rglob("*") if not file.name.startswith("queue."))
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def jobs(self) -> list[Path]:
+        """The folders of its jobs."""
+        return list(self.folder.glob("*/jobs/*"))
 
     def results(self) -> list[Path]:
-        return list(self.folder.glob("srgan-serve-*/results/*"))
+        return list(self.folder.glob("*/jobs/*/result*"))
+
+    def wait_for(self, *locations: str) -> list[dict[str, Any]]:
+        """The status of jobs, given by their paths, when all have ended."""
+        statuses: list[dict[str, Any]] = []
+
+        def have_ended() -> bool:
+            statuses[:] = [self.client.get(path).json() for path in locations]
+            return all(each["status"] in ("done", "failed") for each in statuses)
+
+        wait_until(have_ended)
+        return statuses
 
 
 @contextmanager
-def running(*options: object, token: str | None = None) -> Iterator[Server]:
-    """`srgan serve OPTIONS...`, up and ready; afterwards it is gone and has left nothing behind."""
+def running(
+    *options: object, token: str | None = None, folder: Path | None = None, log: Any = None
+) -> Iterator[Server]:
+    """`srgan serve OPTIONS...`, up and ready; afterwards it is killed.
+
+    Args:
+        folder: for its temporary files, removed afterwards unless it is given. `--data` may be
+            in it.
+        log: a file for standard error.
+    """
     with tempfile.TemporaryDirectory() as name:
+        name = str(folder or name)
         environment = os.environ | {"TMPDIR": name} | ({"SRGAN_TOKEN": token} if token else {})
+        command = [*START, "0", *map(str, options)]
         process = subprocess.Popen(
-            [*START, "0", *map(str, options)], stdout=subprocess.PIPE, text=True, env=environment
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=name
         )
         try:
             assert process.stdout is not None

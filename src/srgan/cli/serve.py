@@ -6,11 +6,12 @@ from cyclopts import Group, Parameter
 
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
-from srgan.serve.options import Address, Limits
+from srgan.serve.options import Access, Address, Limits
 
 ADDRESS = Parameter(name="*", group=Group("Address", sort_key=1))
-LIMITS = Parameter(name="*", group=Group("Limits", sort_key=2))
-ENGINE = Parameter(name="*", group=Group("Engine", sort_key=3))
+ACCESS = Parameter(name="*", group=Group("Access", sort_key=2))
+LIMITS = Parameter(name="*", group=Group("Limits", sort_key=3))
+ENGINE = Parameter(name="*", group=Group("Engine", sort_key=4))
 SERVE_EXAMPLES = """\
 Examples:
 
@@ -22,8 +23,9 @@ Examples:
 
   curl --data-binary @photo.jpg -o photo_x4.jpg http://127.0.0.1:7860/v1/upscale
 
-On SIGTERM the server first finishes its pictures and waits for clients to fetch them; on Ctrl-C it
-stops at once. Exit codes: 1 it could not start, 2 wrong usage, 130 or 143 stopped by a signal.
+On SIGTERM the server first finishes the running picture and those whose clients are connected; on
+Ctrl-C it stops at once. The rest of the queue and the results stay in --data for the next start.
+Exit codes: 1 it could not start, 2 wrong usage, 130 or 143 stopped by a signal.
 """
 
 
@@ -31,6 +33,7 @@ def serve(
     *,
     model: Annotated[list[str], Parameter(alias="-m", show_default=False)] = [],  # noqa: B006
     address: Annotated[Address, ADDRESS] = Address(),
+    access: Annotated[Access, ACCESS] = Access(),
     limits: Annotated[Limits, LIMITS] = Limits(),
     engine: Annotated[EngineOptions, ENGINE] = EngineOptions(),
     models: bool = False,
@@ -42,26 +45,19 @@ def serve(
         model: A shipped model, a model file, or auto, which chooses for each picture. Repeat it
             to offer several; the first is the default. Default: auto and all shipped models.
         models: Also offer the files of the models folder (see srgan models).
-        no_page: Serve /v1 alone, which starts faster and needs less memory.
+        no_page: Serve /v1 alone.
     """
-    import logging
-    import sys
-
     need("serve", "srgan serve")
     from srgan.models.file import shipped_models
     from srgan.models.folder import offered_models
+    from srgan.serve.log import start_log
     from srgan.serve.run import serve
     from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 
-    if not address.is_local and address.token is None:
-        print(
-            f"warning: everybody who reaches {address.host} may use this server: set SRGAN_TOKEN",
-            file=sys.stderr,
-        )
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("srgan").setLevel(logging.INFO)
+    access.check(address)
+    start_log(address.log_format)
     others = (name for name in shipped_models() if name != DEFAULT_MODEL)
     offered = model or [AUTO, DEFAULT_MODEL, *others]
     if models:
         offered = [*offered, *offered_models()]
-    serve(offered, engine, address, limits, page=not no_page)
+    serve(offered, engine, address, access, limits, page=not no_page)

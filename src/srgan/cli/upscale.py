@@ -92,7 +92,7 @@ def upscale(
                 picture, size = batch.inspect(job, result, models.scale, max_pixels, data)
                 report.opened(picture, size)
                 choice = models.choose(picture, size)
-                report.chosen(*choice, explain=verbose)
+                report.chosen(choice.model, choice.why, explain=verbose)
                 if not dry_run:
                     upscaler = models.upscaler(choice.model)
                     report.done(_write(picture, size, job, upscaler, result, tta, report.progress))

@@ -1,9 +1,8 @@
 """Kitchen: the service's upscaler. It checks and computes orders with the models on offer."""
 
-import shutil
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from srgan.engines.options import EngineOptions
@@ -18,12 +17,16 @@ from srgan.pictures.images import (
     open_picture,
 )
 from srgan.pictures.options import ResultOptions
-from srgan.serve.jobs import Result
-from srgan.serve.problems import Problem, from_picture_error
+from srgan.serve.jobs import Job
+from srgan.serve.orders import Order, OrderPlan, Result
+from srgan.serve.problems import Problem, from_picture_error, wrong_parameter
 from srgan.upscaling import auto, batch
 from srgan.upscaling.upscaler import Upscaler
 
 LONGEST_NAME = 100  # characters of a client's name for its picture
+MIXED_MODELS = 4  # details held in memory at once, beside each model's own
+# Bytes that a pixel of the result takes in a file, seldom more: from noise, the worst of pictures.
+LOSSY_BYTES = {"jpeg": 2.0, "webp": 1.5, "avif": 1.5}
 
 
 def public_name(model: str) -> str:
@@ -46,12 +49,16 @@ class OfferedModels:
             CheckpointError: a model cannot be loaded.
             OptionError: two models have the same public name.
         """
+        self._engine = engine
+        self._files: dict[str, str] = {}
         self._offered: dict[str, auto.ModelChooser] = {}
+        self._mixed: OrderedDict[tuple[str, float], auto.ModelChooser] = OrderedDict()
         upscalers: dict[str, Upscaler] = {}
         for model in models:
             name = public_name(model)
             if name in self._offered:
                 raise OptionError(f"--model: there are two models named {name}")
+            self._files[name] = model
             self._offered[name] = auto.ModelChooser(model, None, engine, upscalers)
         self.names = list(self._offered)
         self.default = self.names[0]
@@ -60,58 +67,58 @@ class OfferedModels:
         """The models behind a public name. Not for upscaling in two threads at once."""
         return self._offered[name]
 
-
-@dataclass(frozen=True)
-class Order:
-    """A client's order: a picture, and how to upscale it."""
-
-    data: bytes
-    name: str  # the client's name for it, for messages and for the result's name; never opened
-    model: str  # a public name
-    scale: float | None = None  # by default the model's
-    format: str | None = None  # a key of FORMATS, by default the picture's own
-
-
-@dataclass(frozen=True)
-class OrderPlan:
-    """The result of an order, as the picture's header predicts it."""
-
-    name: str  # of the client's file
-    format: str  # a key of FORMATS
-    source_size: tuple[int, int]  # width, height
-    size: tuple[int, int]  # width, height
+    def with_detail(self, name: str, detail: float | None) -> auto.ModelChooser:
+        """The models behind a public name, mixed. Only the worker's thread may call it."""
+        if detail is None or detail == self._offered[name].detail:
+            return self._offered[name]
+        if (name, detail) not in self._mixed:
+            while len(self._mixed) >= MIXED_MODELS:
+                self._mixed.popitem(last=False)
+            mixed = auto.ModelChooser(self._files[name], detail, self._engine)
+            self._mixed[name, detail] = mixed
+        self._mixed.move_to_end((name, detail))
+        return self._mixed[name, detail]
 
 
 class Kitchen:
     """Checks orders, and computes them."""
 
-    def __init__(self, models: OfferedModels, folder: Path, max_pixels: int) -> None:
+    def __init__(self, models: OfferedModels, max_pixels: int) -> None:
         """Make a kitchen.
 
         Args:
-            folder: for results, each in a folder named after its job.
             max_pixels: larger pictures are a problem.
         """
         self.models = models
-        self.folder = folder
         self._max_pixels = max_pixels
         # One thread reads all headers: libvips' error texts are global to the process, so two
         # threads could swap theirs.
         self.inspector = ThreadPoolExecutor(1, "srgan-inspector")
 
-    def plan(self, order: Order) -> OrderPlan:
+    def check(self, order: Order) -> None:
+        """Check an order before its picture has come.
+
+        Raises:
+            Problem: an option is wrong, or the model is no longer on offer.
+        """
+        if order.model not in self.models.names:
+            raise wrong_parameter(f"model: {order.model} is no longer on offer")
+        if order.detail is not None and self.models[order.model].detail is None:
+            raise wrong_parameter(f"detail: {order.model} has no partner to be mixed with")
+        _options(order)
+
+    def plan(self, order: Order, upload: Path) -> OrderPlan:
         """Check an order, and predict its result, from the picture's header.
 
         Raises:
             Problem: the order cannot be computed.
         """
-        return self._open(order)[1]
+        return self._open(order, upload)[1]
 
-    def upscale(self, order: Order, identifier: str, progress: Callable[[float], None]) -> Result:
-        """Compute an order. Only the worker's thread may call it.
+    def upscale(self, job: Job, progress: Callable[[float], None]) -> Result:
+        """Compute a job. Only the worker's thread may call it.
 
         Args:
-            identifier: of the job; the name of the result's folder.
             progress: called after every tile with the fraction done. An exception that it raises
                 ends the work.
 
@@ -119,43 +126,42 @@ class Kitchen:
             Problem: the picture is damaged, or the disk is full.
         """
         progress(0.0)
-        picture, plan = self._open(order)
-        models = self.models[order.model]
-        size = plan.size[1], plan.size[0]
-        folder = self.folder / identifier
-        target = folder / f"result{FORMATS[plan.format].suffixes[0]}"
+        self.check(job.order)
+        picture, plan = self._open(job.order, job.upload)
+        models = self.models.with_detail(job.order.model, job.order.detail)
+        target = job.folder / f"result{FORMATS[plan.format].suffixes[0]}"
         try:
-            choice = models.choose(picture, size)
+            choice = models.choose(picture, (plan.size[1], plan.size[0]))
             notes = batch.run(
                 picture,
                 size,
                 target,
                 models.upscaler(choice.model),
-                ResultOptions(overwrite=True),
+                ResultOptions(quality=job.order.quality, overwrite=True),
+                tta=job.order.tta,
                 progress=lambda rows: progress(rows / plan.size[1]),
             )
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, PictureError):
-                raise from_picture_error(error) from error
-            raise
+        except PictureError as error:
+            raise from_picture_error(error) from error
         return Result(
-            target,
+            target.name,
             plan.name,
             f"image/{plan.format}",
             target.stat().st_size,
             plan.source_size,
             plan.size,
-            choice._replace(model=public_name(choice.model)),
+            public_name(choice.model),
+            choice.why,
+            choice.signs,
             (*picture.notes, *notes),
         )
 
-    def _open(self, order: Order) -> tuple[Picture, OrderPlan]:
+    def _open(self, order: Order, upload: Path) -> tuple[Picture, OrderPlan]:
         model_scale = self.models[order.model].scale
         try:
-            picture = open_picture(order.data, self._max_pixels, name=order.name)
-            options = ResultOptions(scale=order.scale)
-            height, width = batch.result_size(picture, options, model_scale)
+            # As bytes, so that messages have the client's name.
+            picture = open_picture(upload.read_bytes(), self._max_pixels, name=order.name)
+            height, width = batch.result_size(picture, _options(order), model_scale)
         except PictureError as error:
             raise from_picture_error(error) from error
         format = order.format or (picture.format if picture.format in FORMATS else "png")
@@ -169,9 +175,19 @@ class Kitchen:
                 f"{format.upper()} holds at most {FORMATS[format].max_side:,}: choose "
                 f"{formats_that_hold(max(width, height))}",
             ) from None
-        name = _result_name(order.name, format, order.scale or model_scale)
+        raw = picture.shape[2] * picture.dtype.itemsize
+        size = int(width * height * LOSSY_BYTES.get(format, raw * 1.01)) + len(picture.source)  # pyright: ignore
+        name = _result_name(order, format, model_scale)
         source_size = picture.shape[1], picture.shape[0]
-        return picture, OrderPlan(name, format, source_size, (width, height))
+        return picture, OrderPlan(name, format, source_size, (width, height), size)
+
+
+def _options(order: Order) -> ResultOptions:
+    """Size and quality of an order; raises Problem if they contradict each other."""
+    try:
+        return ResultOptions(order.scale, order.width, order.height, quality=order.quality)
+    except OptionError as error:
+        raise wrong_parameter(str(error).replace("--", "")) from None
 
 
 def client_name(name: str | None) -> str:
@@ -181,11 +197,11 @@ def client_name(name: str | None) -> str:
     return name[-LONGEST_NAME:] or "picture"
 
 
-def _result_name(name: str, format: str, scale: float) -> str:
+def _result_name(order: Order, format: str, model_scale: int) -> str:
     """photo_x4.jpg for photo.jpg, as in `srgan upscale`, with a suffix that fits the format."""
-    path = Path(name)
+    path = Path(order.name)
     suffixes = FORMATS[format].suffixes
     suffix = path.suffix if path.suffix.lower() in suffixes else suffixes[0]
-    known = path.suffix.lower() in PICTURE_SUFFIXES
-    stem = path.stem if known else name
-    return f"{stem}_x{scale:g}{suffix}"
+    stem = path.stem if path.suffix.lower() in PICTURE_SUFFIXES else order.name
+    sides = f"w{order.width}" * bool(order.width) + f"h{order.height}" * bool(order.height)
+    return f"{stem}_{sides or f'x{order.scale or model_scale:g}'}{suffix}"

@@ -3,6 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 from srgan.pictures.images import (
     PictureError,
     StorageError,
@@ -42,11 +44,27 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             "detail": self.detail,
         }
 
+    @property
+    def response(self) -> JSONResponse:
+        """The HTTP response."""
+        return JSONResponse(self.document, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
 
 def queue_full(retry_after: int) -> Problem:
     return Problem(
         429, "queue-full", f"the server is busy: try again in {retry_after} s", retry_after
     )
+
+
+def share_used(what: str, retry_after: int) -> Problem:
+    detail = f"you use your share of the server's {what}: try again in {retry_after} s"
+    return Problem(429, "share-used", detail, retry_after)
+
+
+def storage_full(retry_after: int | None = None) -> Problem:
+    when = "later" if retry_after is None else f"in {retry_after} s"
+    detail = f"the server has no room for more results: fetch and delete yours, or try again {when}"
+    return Problem(507, "storage-full", detail, retry_after)
 
 
 def draining() -> Problem:
@@ -58,7 +76,17 @@ def too_many_bytes(limit: int) -> Problem:
 
 
 def upload_too_slow(seconds: float) -> Problem:
-    return Problem(408, "upload-too-slow", f"the upload took longer than {seconds:g} s")
+    return _given_up(f"the upload took longer than {seconds:g} s")
+
+
+def upload_silent(seconds: float) -> Problem:
+    return _given_up(f"the upload brought nothing for {seconds:g} s")
+
+
+def _given_up(detail: str) -> Problem:
+    problem = Problem(408, "upload-too-slow", detail)
+    problem.headers["Connection"] = "close"  # otherwise the client holds the connection
+    return problem
 
 
 def too_much_time(seconds: float) -> Problem:
@@ -70,14 +98,35 @@ def too_much_time(seconds: float) -> Problem:
     )
 
 
+def too_large_result(size: int, limit: int) -> Problem:
+    return Problem(
+        413,
+        "result-too-large",
+        f"the result may take {size:,} bytes, and this server keeps {limit:,} for all: "
+        "choose jpeg or webp, or a smaller scale",
+    )
+
+
+def internal_error() -> Problem:
+    return Problem(500, "internal-error", "the server failed: see its log")
+
+
 def no_such_job() -> Problem:
-    return Problem(404, "no-such-job", "there is no such job, or its result is no longer kept")
+    return Problem(404, "no-such-job", "there is no such job")
+
+
+def expired() -> Problem:
+    return Problem(410, "expired", "the job's result is no longer kept")
+
+
+def wrong_parameter(detail: str) -> Problem:
+    return Problem(422, "wrong-parameter", detail)
 
 
 def from_picture_error(error: PictureError) -> Problem:
     """The problem for a picture error: StorageError is the server's fault, others the client's."""
     if isinstance(error, StorageError):
-        return Problem(507, "storage-full", "the server cannot store the result: try again later")
+        return storage_full()
     if isinstance(error, TooManyPixelsError):
         return Problem(413, "too-many-pixels", error.reason)
     if isinstance(error, UnknownFormatError):

@@ -3,12 +3,13 @@
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,12 +18,16 @@ import uvicorn
 
 from srgan.engines.options import EngineOptions
 from srgan.errors import UserError
-from srgan.serve.front import Front, RequireToken
-from srgan.serve.http.metrics import CountRequests, Metrics
+from srgan.serve.guard import Guard
+from srgan.serve.http.metrics import Metrics
 from srgan.serve.http.service import make_service
-from srgan.serve.jobs import Job, JobQueue
+from srgan.serve.jobs import Job
 from srgan.serve.kitchen import Kitchen, OfferedModels
-from srgan.serve.options import Address, Limits
+from srgan.serve.log import LogRequests
+from srgan.serve.options import Access, Address, Limits
+from srgan.serve.page.page import add_docs, add_page
+from srgan.serve.queue import JobQueue
+from srgan.serve.store import Store, temporary_store_folder
 
 GOODBYE_SECONDS = 2  # for the last answers at shutdown; connections of open pages never end
 SWEEP_SECONDS = 30  # between two removals of expired results
@@ -35,9 +40,15 @@ class ServeError(UserError):
 
 
 def serve(
-    models: Sequence[str], engine: EngineOptions, address: Address, limits: Limits, *, page: bool
+    models: Sequence[str],
+    engine: EngineOptions,
+    address: Address,
+    access: Access,
+    limits: Limits,
+    *,
+    page: bool,
 ) -> None:
-    """Serve until a signal: SIGINT stops at once, SIGTERM finishes the pictures of clients first.
+    """Serve until a signal: SIGINT stops at once, SIGTERM finishes what clients wait for first.
 
     Args:
         models: "auto", shipped models or model files, the default first.
@@ -45,51 +56,44 @@ def serve(
 
     Raises:
         ServeError: the server cannot listen on the address.
+        StoreError: the folder of the queue cannot be used.
         CheckpointError, EngineError: a model cannot be loaded.
         SystemExit: a signal stopped the server: 130 or 143.
     """
     gc.disable()  # objects of the start stay in memory: searching them for garbage costs 0.4 s
-    offered = OfferedModels(models, engine)
-    with listen(address) as listener, tempfile.TemporaryDirectory(prefix="srgan-serve-") as name:
+    with listen(address) as listener, _data_folder(address) as folder:
+        offered = OfferedModels(models, engine)
+        kitchen = Kitchen(offered, limits.max_pixels)
         metrics = Metrics()
-        queue = JobQueue(limits, lambda job: _record(job, metrics))
+        watch = _Watch(metrics)
+        queue = JobQueue(Store(folder), limits, kitchen.upscale, watch)
         metrics.follow(queue)
-        loading = queue.call(offered[offered.default].upscaler)  # during the imports below
         try:
-            app = _application(offered, queue, address, limits, metrics, Path(name), page=page)
-            loading.result()
-            keep = limits.keep_seconds
-            threading.Thread(target=_sweep, args=(queue, Path(name), keep), daemon=True).start()
+            loading = queue.call(offered[offered.default].upscaler)  # during the start of the rest
+            queue.restore()
+            service = make_service(kitchen, queue, limits, metrics, secured=bool(access.token))
+            add_docs(service)
+            if page:
+                add_page(service)
+            app = LogRequests(Guard(service, access), metrics)
+            threading.Thread(target=_sweep, args=(queue,), daemon=True).start()
             gc.freeze()
             gc.enable()
-            _run(app, queue, limits, listener, _url(address, listener))
+            _run(app, queue, limits, address, listener, loading)
         finally:
             queue.close()
 
 
-def _application(
-    models: OfferedModels,
-    queue: JobQueue,
-    address: Address,
-    limits: Limits,
-    metrics: Metrics,
-    folder: Path,
-    *,
-    page: bool,
-) -> Any:
-    results = folder / "results"
-    results.mkdir()
-    kitchen = Kitchen(models, results, limits.max_pixels)
-    service = make_service(kitchen, queue, limits, metrics, secured=address.token is not None)
-    web = None
-    if page:
-        from srgan.serve.page.page import make_page
-
-        web = make_page(kitchen, queue, limits, folder / "page")
-    app: Any = Front(service, web)
-    if address.token is not None:
-        app = RequireToken(app, address.token)
-    return CountRequests(app, metrics)
+@contextlib.contextmanager
+def _data_folder(address: Address) -> Generator[Path]:
+    if address.data is not None:
+        yield address.data
+    elif address.port == 0:
+        with temporary_store_folder() as folder:
+            yield folder
+    else:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        yield Path(state) / "srgan" / f"serve-{address.port}"
 
 
 def listen(address: Address) -> socket.socket:
@@ -118,36 +122,56 @@ def _url(address: Address, listener: socket.socket) -> str:
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _record(job: Job, metrics: Metrics) -> None:
-    """Count and log a job that ended."""
-    metrics.count(job)
-    if job.state == "done":
-        result = job.outcome.result()
-        (width, height), (new_width, new_height) = result.source_size, result.size
-        log.info(
-            "%dx%d -> %dx%d in %.1f s after %.1f s in the queue",
-            *(width, height, new_width, new_height),
-            *(job.seconds_computed, job.seconds_queued),
-        )
-    else:
-        log.info("%s: %s", job.state, job.outcome.exception())
+class _Watch:
+    """Counts and logs each job that ended."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, job: Job) -> None:
+        self._metrics.count(job)
+        facts: dict[str, Any] = {"job": job.id, "client": job.client, "outcome": job.state}
+        if job.result:
+            facts["source"] = "x".join(map(str, job.result.source_size))
+            facts["size"] = "x".join(map(str, job.result.size))
+            facts["model"] = job.result.model
+        elif job.problem:
+            facts["problem"] = job.problem.kind
+        facts["queued"] = round(job.seconds_queued, 3)
+        facts["seconds"] = round(job.seconds_computed, 3)
+        log.info("picture", extra={"facts": facts})
 
 
 class _Server(uvicorn.Server):
-    """SIGTERM drains: no new pictures; admitted ones are finished and fetched. SIGINT stops."""
+    """SIGTERM drains: no new pictures; the running one and awaited ones are finished. SIGINT stops.
+
+    The rest of the queue stays on disk for the next start.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, queue: JobQueue, drain_seconds: float, welcome: str
+        self,
+        config: uvicorn.Config,
+        queue: JobQueue,
+        drain_seconds: float,
+        welcome: str,
+        loading: Future[Any],
     ) -> None:
         super().__init__(config)
         self.received = 0
         self._queue = queue
         self._drain_seconds = drain_seconds
         self._welcome = welcome
+        self._loading = loading
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         print(self._welcome, flush=True)
+        self._loading.add_done_callback(self._check_model)
+
+    def _check_model(self, loading: Future[Any]) -> None:
+        """Stop if the default model cannot run here."""
+        if not loading.cancelled() and loading.exception():
+            self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._queue.drain()
@@ -171,26 +195,35 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _run(app: Any, queue: JobQueue, limits: Limits, listener: socket.socket, url: str) -> None:
+def _run(
+    app: Any,
+    queue: JobQueue,
+    limits: Limits,
+    address: Address,
+    listener: socket.socket,
+    loading: Future[Any],
+) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GOODBYE_SECONDS,
         server_header=False,
+        proxy_headers=bool(address.trusted_proxy),
+        forwarded_allow_ips=list(address.trusted_proxy),
+        root_path=address.root_path.rstrip("/"),
     )
+    url = _url(address, listener)
     welcome = f"srgan is at {url} (service: {url}/docs); Ctrl-C stops it"
-    server = _Server(config, queue, limits.drain_seconds, welcome)
+    server = _Server(config, queue, limits.drain_seconds, welcome, loading)
     server.run(sockets=[listener])
     if server.received:
         raise SystemExit(128 + server.received)  # the signal itself may be ignored by now
+    loading.result()
 
 
-def _sweep(queue: JobQueue, folder: Path, keep_seconds: float) -> None:
+def _sweep(queue: JobQueue) -> None:
     while not queue.draining:
         time.sleep(SWEEP_SECONDS)
-        queue.sweep()
-        for file in folder.glob("page/tmp*"):  # gradio leaves an empty file for every upload
-            with contextlib.suppress(OSError):
-                if file.is_file() and time.time() - file.stat().st_mtime > keep_seconds:
-                    file.unlink()
+        if not queue.draining:
+            queue.sweep()

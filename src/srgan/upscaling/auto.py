@@ -45,26 +45,35 @@ class Thresholds:
     blur: float
     noise: float
 
-    def passed_by(self, condition: Condition) -> list[str]:
-        """The thresholds that a picture passes, in words; empty for a clean picture."""
+    def passed_by(self, condition: Condition) -> dict[str, str]:
+        """The thresholds that a picture passes; empty for a clean picture.
+
+        Returns:
+            A sign in a word, such as "blurred", and its figure in words.
+        """
         quality = condition.quality
-        reasons: list[str] = []
+        reasons: dict[str, str] = {}
         if quality is not None and quality < self.quality:
-            reasons.append(f"JPEG of quality {quality}")
+            reasons["compressed"] = f"JPEG of quality {quality}"
         if quality is None and condition.traces > self.traces:
-            reasons.append(f"traces of JPEG, {condition.traces:.2f}")
+            reasons["compressed"] = f"traces of JPEG, {condition.traces:.2f}"
         if condition.blur > self.blur:
-            reasons.append(f"blur of {condition.blur:.1f} pixels")
+            reasons["blurred"] = f"blur of {condition.blur:.1f} pixels"
         if condition.noise > self.noise:
-            reasons.append(f"noise of {condition.noise:.1f} levels")
+            reasons["noisy"] = f"noise of {condition.noise:.1f} levels"
         return reasons
 
 
 class Choice(NamedTuple):
-    """The model chosen for a picture, and the reason in words."""
+    """The model chosen for a picture, and the reason in words.
+
+    Attributes:
+        signs: of a picture that is not clean: "compressed", "blurred", "noisy", "dithered".
+    """
 
     model: str
     why: str
+    signs: tuple[str, ...] = ()
 
 
 def members(family: str) -> dict[int, str]:
@@ -117,6 +126,12 @@ class ModelChooser:
             return f"{self._usual} or its sibling for blurry pictures or for another size"
         return self._checkpoint.info.get("description")
 
+    @property
+    def detail(self) -> float | None:
+        """The detail, 0 to 1, of the first model; None if it has no partner to be mixed with."""
+        info = self._checkpoint.info
+        return float(info.get("detail", 1)) if "partner" in info else None
+
     def choose(self, picture: Pixels, size: tuple[int, int] | None = None) -> Choice:
         """Choose the model for a picture.
 
@@ -127,13 +142,13 @@ class ModelChooser:
             return Choice(self._model, "as requested")
         sides = picture.shape[:2]
         size = size or (self.scale * sides[0], self.scale * sides[1])
-        family, why = self._family(picture, same_size=size == sides)
+        family, why, signs = self._family(picture, same_size=size == sides)
         known = members(family)
         enough = (n for n in known if size[0] <= n * sides[0] and size[1] <= n * sides[1])
         scale = next(enough, max(known))
         if size != (scale * sides[0], scale * sides[1]):
             why += f"; computed at x{scale} and resized"
-        return Choice(known[scale], why)
+        return Choice(known[scale], why, signs)
 
     def _family(self, picture: Pixels, *, same_size: bool) -> Choice:
         """The family of models for a picture.
@@ -145,11 +160,12 @@ class ModelChooser:
         if is_dithered(picture):
             # The vivid model draws texture where the dots were, unless --detail asks for it.
             faithful = self._detail is None
-            return Choice(BLURRY_FAITHFUL if faithful else BLURRY, "dithered with two levels")
+            family = BLURRY_FAITHFUL if faithful else BLURRY
+            return Choice(family, "dithered with two levels", ("dithered",))
         condition = inspect_condition(picture)
         reasons = read_thresholds().passed_by(condition)
         if reasons:
-            return Choice(BLURRY, ", ".join(reasons))
+            return Choice(BLURRY, ", ".join(reasons.values()), tuple(reasons))
         return Choice(CLEAN, f"clean: {condition}")
 
     def upscaler(self, model: str | None = None) -> Upscaler:

@@ -8,9 +8,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srgan.serve.jobs import Job, JobQueue
+from srgan.serve.jobs import Job
+from srgan.serve.queue import JobQueue
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600)
 
@@ -45,16 +45,22 @@ class Metrics:
             "Pictures being received, waiting or computed",
             registry=self._registry,
         )
+        self._stored = Gauge(
+            "srgan_stored_bytes",
+            "Disk space that uploads and results take or have reserved",
+            registry=self._registry,
+        )
 
     def follow(self, queue: JobQueue) -> None:
-        """Show the length of `queue`."""
+        """Show the length and the disk space of `queue`."""
         self._open.set_function(lambda: queue.open_jobs)
+        self._stored.set_function(lambda: queue.stored)
 
     def count(self, job: Job) -> None:
         """Count a job that has ended."""
         self._jobs.labels(job.state).inc()
-        if job.state == "done":
-            width, height = job.outcome.result().size
+        if job.result:
+            width, height = job.result.size
             self._queued.observe(job.seconds_queued)
             self._computed.observe(job.seconds_computed)
             self._pixels.inc(width * height)
@@ -62,25 +68,3 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-class CountRequests:
-    """ASGI middleware that counts requests by route and status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def count(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                # The route, not the path: clients can request endlessly many paths.
-                path = getattr(scope.get("route"), "path", "other")
-                self._metrics.requests.labels(path, message["status"]).inc()
-            await send(message)
-
-        await self._app(scope, receive, count)

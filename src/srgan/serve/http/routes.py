@@ -1,37 +1,47 @@
-"""The routes under /v1: upscale a picture while the client waits, or as a job."""
+"""The routes under /v1 that take pictures: while the client waits, or as a job."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
-from enum import Enum
-from functools import partial
-from typing import Any
+import json
+import shutil
+from dataclasses import asdict, replace
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse
-from starlette.types import Receive, Scope, Send
 
-from srgan.pictures.images import FORMATS
-from srgan.pictures.options import MAX_SCALE
+from srgan.serve.clients import client_of
 from srgan.serve.http import schema
-from srgan.serve.http.uploads import disconnected, receive_picture
-from srgan.serve.jobs import Cancelled, Job, JobQueue, Result
-from srgan.serve.kitchen import Kitchen, Order
+from srgan.serve.http.parameters import order_parameters, reading, refuse_unknown_parameters
+from srgan.serve.http.results import add_results, delivery
+from srgan.serve.http.uploads import Sink, declared_size, disconnected, let_finish, receive_picture
+from srgan.serve.jobs import Cancelled, Job
+from srgan.serve.kitchen import Kitchen
 from srgan.serve.options import Limits
-from srgan.serve.problems import Problem, draining
+from srgan.serve.orders import Order, Result
+from srgan.serve.problems import Problem, draining, expired
+from srgan.serve.queue import JobQueue
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; the client is gone and does not see it
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="Makes a repeated request one job",
+    ),
+]
 
 
 def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
     """Make the routes under /v1."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(refuse_unknown_parameters)])
     intake = _Intake(kitchen, queue, limits)
-    parameters = Depends(_order_parameters(kitchen))
+    parameters = Depends(order_parameters(kitchen))
     _add_upscale(router, intake, queue, parameters)
     _add_jobs(router, intake, queue, parameters)
-    _add_results(router, queue)
-    _add_models(router, kitchen)
+    add_results(router, queue)
+    _add_about(router, kitchen, limits)
     return router
 
 
@@ -43,30 +53,88 @@ class _Intake:
         self._queue = queue
         self._limits = limits
 
-    async def admit(self, request: Request, order: Order, *, kept: bool) -> Job:
-        """Start a job for the request's picture.
+    async def admit(self, request: Request, order: Order, *, kept: bool, key: str | None) -> Job:
+        """Start a job for the request's picture; or find that of the same request before.
 
         Args:
-            order: the client's order, still without its picture.
-            kept: see `JobQueue.admit`.
+            kept: see `JobQueue.admit`. With a key the job is always kept.
 
         Raises:
             Problem: no slot is free, or the picture cannot be upscaled.
         """
-        job = self._queue.admit(kept=kept)
+        client = client_of(request.scope)
+        before = self._queue.repeated(client, key) if key else None
+        if before is not None:
+            return await self._again(request, order, before)
         try:
-            data, name = await receive_picture(request, self._limits)
-            order = replace(order, data=data, name=name)
-            check = self._kitchen.inspector.submit(self._kitchen.plan, order)
-            await asyncio.wrap_future(check)
-            self._queue.start(job, partial(self._kitchen.upscale, order, job.id))
-        except Problem as problem:
-            self._queue.refuse(job, problem)
+            size = declared_size(request, self._limits)
+            job = self._queue.admit(order, client, kept=kept or bool(key), key=key, size=size)
+        except Problem:
+            await let_finish(request)
             raise
-        except BaseException:
-            self._queue.remove(job)
-            raise
+        with _Refusing(self._queue, job):
+            most = self._limits.max_bytes
+            with Sink(job.upload, most, lambda size: self._queue.reserve(job, size)) as sink:
+                name = await receive_picture(request, sink, self._limits)
+            job.order = replace(order, name=name)
+            await self._plan(job, _fingerprint(job.order, sink), sink.size)
+        request.state.job = job.id
         return job
+
+    async def redo(self, request: Request, order: Order, before: Job) -> Job:
+        """Start a job for the picture of a job that has one.
+
+        Raises:
+            Problem: no slot is free, or the picture cannot be upscaled so.
+        """
+        size = before.upload.stat().st_size
+        job = self._queue.admit(order, client_of(request.scope), kept=True, size=size)
+        with _Refusing(self._queue, job):
+            try:
+                await asyncio.to_thread(shutil.copyfile, before.upload, job.upload)
+            except OSError:
+                raise expired() from None
+            job.order = replace(order, name=before.order.name)
+            await self._plan(job, "", size)
+        request.state.job = job.id
+        return job
+
+    async def _plan(self, job: Job, fingerprint: str, size: int) -> None:
+        check = self._kitchen.inspector.submit(self._kitchen.plan, job.order, job.upload)
+        plan = await asyncio.wrap_future(check)
+        self._queue.start(job, fingerprint, size + plan.bytes)
+
+    async def _again(self, request: Request, order: Order, job: Job) -> Job:
+        with Sink(None, self._limits.max_bytes, lambda _: None) as sink:
+            name = await receive_picture(request, sink, self._limits)
+        if job.state == "receiving":
+            raise Problem(409, "not-received", "the first request has not ended", 1)
+        if job.fingerprint != _fingerprint(replace(order, name=name), sink):
+            detail = "another request had this Idempotency-Key"
+            raise Problem(422, "idempotency-key-used", detail)
+        request.state.job = job.id
+        return job
+
+
+class _Refusing:
+    """A context that ends a job whose admission fails."""
+
+    def __init__(self, queue: JobQueue, job: Job) -> None:
+        self._queue = queue
+        self._job = job
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if isinstance(error, Problem):
+            self._queue.refuse(self._job, error)
+        elif error is not None:  # the client has gone, or the server stops
+            self._queue.remove(self._job)
+
+
+def _fingerprint(order: Order, sink: Sink) -> str:
+    return f"{sink.digest.hexdigest()} {json.dumps(asdict(order))}"
 
 
 def _add_upscale(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
@@ -75,110 +143,113 @@ def _add_upscale(router: APIRouter, intake: _Intake, queue: JobQueue, parameters
         summary="Upscale a picture and wait for it",
         response_class=FileResponse,
         responses={200: schema.PICTURE_RESPONSE}
-        | schema.problem_responses(*schema.UPLOAD_PROBLEMS, 500, 507),
+        | schema.problem_responses(*schema.UPLOAD_PROBLEMS, 500),
         openapi_extra=schema.PICTURE_BODY,
     )
-    async def upscale(request: Request, order: Order = parameters) -> Response:
-        job = await intake.admit(request, order, kept=False)
+    async def upscale(request: Request, order: Order = parameters, key: Key = None) -> Response:
+        job = await intake.admit(request, order, kept=False, key=key)
+        job.clients += 1
         try:
             result = await _wait(job, request)
         except BaseException:  # also when the server's shutdown cancels this coroutine
-            queue.remove(job)
+            _leave(job, queue)
             raise
         if result is None:
-            queue.remove(job)
+            _leave(job, queue)
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        return _Delivery(job, result, lambda: queue.remove(job))
+        return delivery(queue, job, result, lambda: _leave(job, queue))
+
+
+def _leave(job: Job, queue: JobQueue) -> None:
+    """Note that a client no longer waits. Nobody can ask for a job that is not kept again."""
+    job.clients -= 1
+    if not job.kept:
+        queue.remove(job)
 
 
 def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
+    location: Any = {202: {"headers": {"Location": {"schema": {"type": "string"}}}}}
+
     @router.post(
         "/jobs",
         status_code=202,
         summary="Upscale a picture and fetch it later",
-        responses={202: {"headers": {"Location": {"schema": {"type": "string"}}}}}
-        | schema.problem_responses(*schema.UPLOAD_PROBLEMS),
+        responses=location | schema.problem_responses(*schema.UPLOAD_PROBLEMS),
         openapi_extra=schema.PICTURE_BODY,
     )
     async def create_job(
-        request: Request, response: Response, order: Order = parameters
+        request: Request, response: Response, order: Order = parameters, key: Key = None
     ) -> schema.JobStatus:
-        job = await intake.admit(request, order, kept=True)
-        response.headers["Location"] = f"/v1/jobs/{job.id}"
-        return _status(job, queue)
+        job = await intake.admit(request, order, kept=True, key=key)
+        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
+        return schema.status_of(job, queue)
 
-    @router.get(
+    @router.post(
+        "/jobs/{id}/again",
+        status_code=202,
+        summary="Upscale a job's picture again, with other parameters",
+        responses=location | schema.problem_responses(*schema.AGAIN_PROBLEMS),
+    )
+    async def redo_job(
+        id: str, request: Request, response: Response, order: Order = parameters
+    ) -> schema.JobStatus:
+        job = await intake.redo(request, order, queue.get(id))
+        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
+        return schema.status_of(job, queue)
+
+    @reading(
+        router,
+        "/jobs",
+        summary="The status of several jobs",
+        responses=schema.problem_responses(401, 422),
+    )
+    async def job_statuses(
+        id: Annotated[list[str], Query(max_length=schema.MOST_IDS, description="Of the jobs")],
+    ) -> list[schema.JobStatus]:
+        found = (queue.find(each) for each in id)
+        return [schema.status_of(job, queue) for job in found if job is not None]
+
+    @reading(
+        router,
         "/jobs/{id}",
         summary="The status of a job",
-        responses=schema.problem_responses(401, 404, 422),
+        responses=schema.problem_responses(401, 404, 410, 422),
     )
     async def job_status(id: str) -> schema.JobStatus:
-        job = queue.get(id)
-        job.delivered |= job.state == "failed"
-        return _status(job, queue)
-
-
-def _add_results(router: APIRouter, queue: JobQueue) -> None:
-    @router.get(
-        "/jobs/{id}/result",
-        summary="The result of a finished job",
-        response_class=FileResponse,
-        responses={200: schema.PICTURE_RESPONSE}
-        | schema.problem_responses(*schema.RESULT_PROBLEMS),
-    )
-    async def job_result(id: str) -> Response:
-        job = queue.get(id)
-        if job.is_open:
-            raise Problem(409, "not-finished", "the job is not finished", 1)
-        return _Delivery(job, job.outcome.result())
+        return schema.status_of(queue.get(id), queue)
 
     @router.delete(
         "/jobs/{id}",
         status_code=204,
         summary="Cancel a job, or discard its result",
-        responses=schema.problem_responses(401, 404, 422),
+        responses=schema.problem_responses(401, 404, 410, 422),
     )
     async def delete_job(id: str) -> None:
         queue.remove(queue.get(id))
 
 
-def _add_models(router: APIRouter, kitchen: Kitchen) -> None:
-    @router.get("/models", summary="The models", responses=schema.problem_responses(401))
+def _add_about(router: APIRouter, kitchen: Kitchen, limits: Limits) -> None:
+    @reading(router, "/models", summary="The models", responses=schema.problem_responses(401, 422))
     async def models() -> list[schema.ModelInfo]:
         return [
             schema.ModelInfo(
                 name=name,
                 default=name == kitchen.models.default,
                 scale=kitchen.models[name].scale,
+                detail=kitchen.models[name].detail,
                 description=kitchen.models[name].description,
             )
             for name in kitchen.models.names
         ]
 
-
-def _order_parameters(kitchen: Kitchen) -> Callable[..., Order]:
-    """A FastAPI dependency that makes an Order, without a picture, from the query's parameters."""
-    models: Any = Enum("Model", {name: name for name in kitchen.models.names})
-    formats: Any = Enum("Format", {name: name for name in FORMATS})
-    default = models[kitchen.models.default]
-    model_query: Any = Query(default, description="One of GET /v1/models")
-    scale_query: Any = Query(
-        None,
-        ge=1,
-        le=MAX_SCALE,
-        description="Result pixels per pixel; by default the model's",
-        examples=[4],
+    @reading(
+        router,
+        "/about",
+        summary="The server's limits",
+        responses=schema.problem_responses(401, 422),
     )
-    format_query: Any = Query(None, description="Of the result; by default the picture's own")
-
-    def order(
-        model: Any = model_query, scale: float | None = scale_query, format: Any = format_query
-    ) -> Order:
-        return Order(b"", "", model.value, scale, format.value if format else None)
-
-    # FastAPI reads types from here. This server's models are types that no annotation can name.
-    order.__annotations__ |= {"model": models, "format": formats | None}
-    return order
+    async def about(request: Request) -> schema.About:
+        return schema.about(request, limits)
 
 
 async def _wait(job: Job, request: Request) -> Result | None:
@@ -199,46 +270,3 @@ async def _wait(job: Job, request: Request) -> Result | None:
     finally:
         gone.cancel()
         outcome.cancel()
-
-
-def _status(job: Job, queue: JobQueue) -> schema.JobStatus:
-    error = None if job.is_open else job.outcome.exception()
-    result = job.outcome.result() if job.state == "done" else None
-    status: Any = "queued" if job.state == "receiving" else job.state
-    return schema.JobStatus(
-        id=job.id,
-        status=status,
-        progress=job.fraction,
-        position=queue.position(job) if job.state == "queued" else None,
-        seconds_left=job.seconds_left,
-        name=result.name if result else None,
-        bytes=result.bytes if result else None,
-        size=schema.Size(width=result.size[0], height=result.size[1]) if result else None,
-        model=result.choice.model if result else None,
-        notes=list(result.notes) if result else [],
-        problem=schema.ProblemDetails(**error.document) if isinstance(error, Problem) else None,
-    )
-
-
-class _Delivery(FileResponse):
-    """The response with a result; afterwards the job counts as delivered."""
-
-    def __init__(
-        self, job: Job, result: Result, afterwards: Callable[[], None] = lambda: None
-    ) -> None:
-        queued, computed = job.seconds_queued * 1000, job.seconds_computed * 1000
-        super().__init__(
-            result.path,
-            filename=result.name,
-            media_type=result.media_type,
-            headers={"Server-Timing": f"queue;dur={queued:.0f}, compute;dur={computed:.0f}"},
-        )
-        self._job = job
-        self._afterwards = afterwards
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:  # even if the client disconnects halfway
-            self._job.delivered = True
-            self._afterwards()

@@ -3,7 +3,6 @@
 from importlib.metadata import version
 from typing import Any
 
-import fastapi_swagger
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -12,14 +11,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from srgan.serve.front import problem_response
 from srgan.serve.http.metrics import Metrics
+from srgan.serve.http.parameters import reading
 from srgan.serve.http.routes import CLIENT_CLOSED_REQUEST, make_router
 from srgan.serve.http.schema import ProblemDetails, problem_responses
-from srgan.serve.jobs import JobQueue
 from srgan.serve.kitchen import Kitchen
 from srgan.serve.options import Limits
-from srgan.serve.problems import Problem, draining
+from srgan.serve.problems import Problem, draining, internal_error, wrong_parameter
+from srgan.serve.queue import JobQueue
 
 DESCRIPTION = """\
 Upscales photographs. Send one, get it back larger:
@@ -37,7 +36,7 @@ def make_service(
     """Make the application.
 
     Args:
-        secured: requests need a token, which `RequireToken` checks before they arrive here.
+        secured: requests need a token, which `Guard` checks before they arrive here.
     """
     app = FastAPI(
         title="srgan",
@@ -51,24 +50,25 @@ def make_service(
     _answer_with_problems(app)
     app.include_router(make_router(kitchen, queue, limits))
     _add_health(app, queue, metrics)
-    # This package brings Swagger's files. FastAPI's own page would load them from a CDN.
-    fastapi_swagger.patch_fastapi(app, redirect_from_root_to_docs=False)
     _describe_problems(app)
     return app
 
 
 def _add_health(app: FastAPI, queue: JobQueue, metrics: Metrics) -> None:
-    @app.get("/healthz", summary="Whether the server is running")
+    @reading(app, "/healthz", summary="Whether the server is running")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Whether it accepts pictures", responses=problem_responses(503))
+    @reading(
+        app, "/readyz", summary="Whether it accepts pictures", responses=problem_responses(503)
+    )
     async def readyz() -> dict[str, str]:
         if queue.draining:
             raise draining()
         return {"status": "ready"}
 
-    @app.get(
+    @reading(
+        app,
         "/metrics",
         summary="Metrics for Prometheus",
         response_class=Response,
@@ -82,20 +82,20 @@ def _add_health(app: FastAPI, queue: JobQueue, metrics: Metrics) -> None:
 def _answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> JSONResponse:
-        return problem_response(error)
+        return error.response
 
     @app.exception_handler(RequestValidationError)
     async def wrong_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
         reasons = (
             f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors()
         )
-        return problem_response(Problem(422, "wrong-parameter", "; ".join(reasons)))
+        return wrong_parameter("; ".join(reasons)).response
 
     @app.exception_handler(HTTPException)
     async def no_such_route(_: Request, error: HTTPException) -> JSONResponse:
         problem = Problem(error.status_code, "http", str(error.detail))
         problem.headers |= error.headers or {}
-        return problem_response(problem)
+        return problem.response
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -103,7 +103,7 @@ def _answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> JSONResponse:  # the server logs it
-        return problem_response(Problem(500, "internal-error", "the server failed: see its log"))
+        return internal_error().response
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -1,62 +1,118 @@
-"""Receives uploads, as body or multipart, into memory, with limits on bytes and time."""
+"""Receives uploads, as body or multipart, into files, with limits on bytes, time and silence."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from srgan.serve.kitchen import client_name
 from srgan.serve.options import Limits
-from srgan.serve.problems import Problem, too_many_bytes, upload_too_slow
+from srgan.serve.problems import Problem, too_many_bytes, upload_silent, upload_too_slow
 
 OVERHEAD = 10_000  # bytes of a multipart body beyond its picture
 POLITE_SECONDS = 5  # for a client to finish sending a refused upload, so that it reads the reason
+STEP = 1_000_000  # disk space is reserved in such steps, if the length is not known
 
 
-class _InMemory(MultiPartParser):
-    """Starlette's parser without its temporary files: the stream has a limit already."""
+class Sink:
+    """A file that an upload fills, and its digest. Without a path it takes the digest alone."""
 
-    spool_max_size = 1 << 62
+    def __init__(self, path: Path | None, most: int, reserve: Callable[[int], None]) -> None:
+        """Make a sink.
+
+        Args:
+            most: bytes that it takes.
+            reserve: called with the disk space that the file needs, before it grows.
+        """
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self._path = path
+        self._most = most
+        self._reserve = reserve
+        self._reserved = 0
+
+    def __enter__(self) -> "Sink":
+        self._file = self._path.open("wb") if self._path else None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, chunk: bytes) -> None:
+        """Add bytes. Raises Problem if there are too many, or no disk space is left."""
+        self.size += len(chunk)
+        if self.size > self._most:
+            raise too_many_bytes(self._most)
+        self.digest.update(chunk)
+        if self._file:
+            if self.size > self._reserved:
+                self._reserved = min(self.size + STEP, self._most)
+                self._reserve(self._reserved)
+            self._file.write(chunk)
 
 
-async def receive_picture(request: Request, limits: Limits) -> tuple[bytes, str]:
-    """Receive an uploaded picture: its bytes, and the client's name for it.
+def declared_size(request: Request, limits: Limits) -> int:
+    """The bytes that the request says it brings; 0 if it does not say."""
+    length = request.headers.get("content-length", "")
+    return min(int(length), limits.max_bytes) if length.isdecimal() else 0
+
+
+async def receive_picture(request: Request, sink: Sink, limits: Limits) -> str:
+    """Receive an uploaded picture into the sink.
+
+    Returns:
+        The client's name for it.
 
     Raises:
         Problem: the upload is too large or too slow, or holds no picture.
         ClientDisconnect: the client disconnected.
     """
-    kind = parse_options_header(request.headers.get("content-type", ""))[0]
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
     multipart = kind == b"multipart/form-data"
     most = limits.max_bytes + (OVERHEAD if multipart else 0)
     try:
         if int(request.headers.get("content-length", 0)) > most:
-            await _let_finish(request)
             raise too_many_bytes(limits.max_bytes)
         async with asyncio.timeout(limits.upload_seconds):
             if multipart:
-                return await _from_multipart(request, most, limits.max_bytes)
-            chunks = [chunk async for chunk in _bounded(request, most, limits.max_bytes)]
-            return b"".join(chunks), client_name(None)
+                return await _from_multipart(request, sink, options.get(b"boundary"), most, limits)
+            async for chunk in _chunks(request, most, limits):
+                sink.write(chunk)
+            return client_name(request.query_params.get("name"))
     except TimeoutError:
         raise upload_too_slow(limits.upload_seconds) from None
+    except Problem as problem:
+        if problem.status != 408:
+            await let_finish(request)
+        raise
 
 
-async def _bounded(request: Request, most: int, limit: int) -> AsyncGenerator[bytes, None]:
+async def _chunks(request: Request, most: int, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """The body, up to `most` bytes, as long as it keeps coming."""
+    stream = aiter(request.stream())
     received = 0
-    async for chunk in request.stream():
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(stream), limits.silent_seconds)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise upload_silent(limits.silent_seconds) from None
         received += len(chunk)
         if received > most:
-            await _let_finish(request)
-            raise too_many_bytes(limit)
+            raise too_many_bytes(limits.max_bytes)
         yield chunk
 
 
-async def _let_finish(request: Request) -> None:
+async def let_finish(request: Request) -> None:
     """Discard the rest of a body: many clients read no answer before they have sent everything.
 
     A client that asked before sending (curl) waits for the answer instead.
@@ -71,18 +127,77 @@ async def _let_finish(request: Request) -> None:
         pass
 
 
-async def _from_multipart(request: Request, most: int, limit: int) -> tuple[bytes, str]:
-    stream: Any = _bounded(request, most, limit)
-    parser = _InMemory(request.headers, stream, max_files=1, max_fields=10)
+class _Form:
+    """Reads the first file of a multipart form into a sink, and refuses fields."""
+
+    def __init__(self, sink: Sink, boundary: bytes) -> None:
+        self.name: str | None = None
+        self._sink = sink
+        self._header, self._value, self._disposition = b"", b"", b""
+        self._is_wanted = False  # the bytes of this part go into the sink
+        self.is_whole = False
+        callbacks: Any = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._field,
+            "on_header_value": self._add_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+            "on_part_data": self._data,
+            "on_end": self._end,
+        }
+        self.parser = MultipartParser(boundary, callbacks)
+
+    def _begin(self) -> None:
+        self._disposition = b""
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _add_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header, self._value = b"", b""
+
+    def _end_headers(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"filename" not in options:
+            field = options.get(b"name", b"").decode("utf-8", "replace")
+            raise _bad(f"the field {field!r} is no file: give parameters in the query")
+        self._is_wanted = self.name is None
+        if self.name is None:
+            self.name = options[b"filename"].decode("utf-8", "replace")
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_wanted:
+            self._sink.write(data[start:end])
+
+    def _end(self) -> None:
+        self.is_whole = True
+
+
+async def _from_multipart(
+    request: Request, sink: Sink, boundary: bytes | None, most: int, limits: Limits
+) -> str:
+    if not boundary:
+        raise _bad("it has no boundary")
+    form = _Form(sink, boundary)
     try:
-        form = await parser.parse()
-    except (MultiPartException, LookupError, ValueError) as error:
-        reason = getattr(error, "message", "it cannot be parsed")
-        raise Problem(400, "bad-multipart", f"the multipart body is wrong: {reason}") from error
-    for value in form.values():
-        if isinstance(value, UploadFile):
-            return await value.read(), client_name(value.filename)
-    raise Problem(400, "bad-multipart", "the multipart body holds no file: add one, named image")
+        async for chunk in _chunks(request, most, limits):
+            form.parser.write(chunk)
+    except ValueError as error:  # python_multipart's errors
+        raise _bad(" ".join(str(error).split())[:200]) from error
+    if form.name is None:
+        raise Problem(400, "bad-multipart", "the multipart body holds no file: name one image")
+    if not form.is_whole:
+        raise _bad("it is cut short")
+    return client_name(form.name)
+
+
+def _bad(reason: str) -> Problem:
+    return Problem(400, "bad-multipart", f"the multipart body is wrong: {reason}")
 
 
 async def disconnected(request: Request) -> None:

@@ -1,0 +1,8 @@
+window.SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger",
+  deepLinking: true,
+  displayRequestDuration: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+});

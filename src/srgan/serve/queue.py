@@ -1,0 +1,361 @@
+"""The queue of jobs: pictures of the page and of /v1 wait here, and are computed one at a time.
+
+A job is admitted before its upload, so that a full queue costs no upload. Slots and disk space are
+limited by refusing new work: a result that nobody has fetched stays for its whole time.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import ceil
+from typing import Any
+
+from srgan.serve.jobs import Cancelled, Job, State
+from srgan.serve.options import Limits, is_loopback
+from srgan.serve.orders import Order, Result
+from srgan.serve.problems import (
+    Problem,
+    draining,
+    expired,
+    internal_error,
+    no_such_job,
+    queue_full,
+    share_used,
+    storage_full,
+    too_large_result,
+    too_much_time,
+)
+from srgan.serve.store import Store
+
+Progress = Callable[[float], None]
+
+MOST_ATTEMPTS = 3  # a picture that kills the server shall not do so for ever
+REMEMBER_SECONDS = 86_400  # how long an expired job is told from one that never was
+LONGEST_RETRY = 300  # seconds
+LEAST_BYTES = 4096  # disk space of a job without any
+
+log = logging.getLogger("srgan")
+
+
+class _Stopped(Exception):  # noqa: N818
+    """The server stops: the job goes back into the queue, for the next start."""
+
+
+class JobQueue:
+    """A bounded queue with one worker thread: two threads must not use a model at once.
+
+    All methods can be called from any thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits,
+        work: Callable[[Job, Progress], Result],
+        watch: Callable[[Job], None] = lambda _job: None,
+    ) -> None:
+        """Make the queue, and continue with the jobs of the store.
+
+        Args:
+            work: computes a job in the worker's thread. It must call the function that it gets
+                with the fraction done; that raises to end the work.
+            watch: called with every job that ended, for metrics and the log.
+        """
+        self._store = store
+        self._limits = limits
+        self._work = work
+        self._watch = watch
+        self._jobs: dict[str, Job] = {}  # in the order of their admission
+        self._lock = threading.RLock()
+        self._worker = ThreadPoolExecutor(1, "srgan-worker")
+        self._recent: deque[float] = deque([1.0], maxlen=20)  # seconds of the last pictures
+        self._promised = 0.0  # when the last client that was refused finds a slot
+        self._stopping = False
+        self.draining = False
+
+    def restore(self) -> None:
+        """Continue with the jobs of the store."""
+        with self._lock:
+            for row in self._store.load():
+                job = Job.from_row(row, self._store.jobs)
+                self._jobs[job.id] = job
+                if job.state == "queued":
+                    self._worker.submit(self._run, job)
+
+    def call(self, function: Callable[[], Any]) -> Future[Any]:
+        """Run `function` in the worker's thread, after the work that waits there."""
+        return self._worker.submit(function)
+
+    def admit(
+        self, order: Order, client: str, *, kept: bool, key: str | None = None, size: int = 0
+    ) -> Job:
+        """Reserve a slot for a picture that is not received yet.
+
+        Args:
+            kept: the job is on disk until it expires. Otherwise the caller must remove it.
+            size: bytes of the upload, as far as they are known.
+
+        Raises:
+            Problem: no slot or disk space is free, or the server is shutting down.
+        """
+        with self._lock:
+            self.sweep()
+            if self.draining:
+                raise draining()
+            if self.open_jobs >= self._limits.queue:
+                raise queue_full(self._promise())
+            mine = sum(job.is_open and job.client == client for job in self._jobs.values())
+            if mine >= max(self._share(client) * self._limits.queue, 1):
+                raise share_used("queue", self._promise())
+            job = Job(order, client, self._store.jobs, kept=kept, key=key)
+            self.reserve(job, max(size, LEAST_BYTES))
+            job.folder.mkdir(mode=0o700)
+            self._jobs[job.id] = job
+            return job
+
+    def reserve(self, job: Job, size: int) -> None:
+        """Make the job's disk space at least `size` bytes.
+
+        Raises:
+            Problem: so much is not free.
+        """
+        with self._lock:
+            most, extra = self._limits.keep_bytes, size - job.bytes
+            if extra <= 0:
+                return
+            if size > most:
+                raise too_large_result(size, most)
+            mine = sum(each.bytes for each in self._jobs.values() if each.client == job.client)
+            if mine + extra > self._share(job.client) * most:
+                raise share_used("storage", self._seconds_to_room())
+            if not self._make_room(extra):
+                raise storage_full(self._seconds_to_room())
+            job.bytes = size
+
+    def start(self, job: Job, fingerprint: str, size: int) -> None:
+        """Put an admitted job with its upload into the queue.
+
+        Args:
+            size: bytes of the upload and, estimated, of the result.
+
+        Raises:
+            Problem: there is no room for the result, or the server is shutting down.
+        """
+        with self._lock:
+            if job.state != "receiving" or self._stopping:
+                raise draining()
+            self.reserve(job, size)
+            job.state, job.queued, job.fingerprint = "queued", time.time(), fingerprint
+            self._save(job)
+        self._worker.submit(self._run, job)
+
+    def get(self, identifier: str) -> Job:
+        """The kept job with this id.
+
+        Raises:
+            Problem: there is no such job, or it is no longer kept.
+        """
+        job = self.find(identifier)
+        if job is None:
+            raise no_such_job()
+        if job.state == "expired":
+            raise expired()
+        return job
+
+    def find(self, identifier: str) -> Job | None:
+        """The kept or expired job with this id, if there is one."""
+        with self._lock:
+            self.sweep()
+            job = self._jobs.get(identifier)
+        return job if job is not None and job.kept else None
+
+    def repeated(self, client: str, key: str) -> Job | None:
+        """The client's job with this Idempotency-Key, if there is one."""
+        with self._lock:
+            jobs = self._jobs.values()
+            found = (each for each in jobs if each.key == key and each.client == client)
+            return next((each for each in found if each.state != "expired"), None)
+
+    def position(self, job: Job) -> int:
+        """Number of jobs before this one, the running one included."""
+        with self._lock:
+            waiting = [each for each in self._jobs.values() if each.state in ("queued", "running")]
+        return sum(each.queued < job.queued for each in waiting)
+
+    def fetched(self, job: Job) -> None:
+        """Note that the client has the result, so that it may make room for others."""
+        with self._lock:
+            job.fetched = time.time()
+            if job.id in self._jobs:
+                self._save(job)
+
+    def remove(self, job: Job) -> None:
+        """Forget a job and its files. A job that has not ended is cancelled."""
+        self._forget(job)
+        self._finish(job, "cancelled", Cancelled("cancelled by the client"))
+
+    def refuse(self, job: Job, problem: Problem) -> None:
+        """Forget a job whose upload is not a picture that can be upscaled."""
+        self._forget(job)
+        self._finish(job, "failed", problem)
+
+    def sweep(self) -> None:
+        """End the time of jobs that are old enough, and forget them a day later."""
+        now = time.time()
+        with self._lock:
+            for job in list(self._jobs.values()):
+                if job.is_open or not job.kept or job.readers:
+                    continue
+                age = now - job.finished
+                if age > self._limits.keep_seconds and job.state != "expired":
+                    self._expire(job)
+                if age > self._limits.keep_seconds + REMEMBER_SECONDS:
+                    self._forget(job)
+
+    def drain(self) -> None:
+        """Admit no more jobs, and start only those whose clients are connected."""
+        self.draining = True
+
+    def close(self) -> None:
+        """Stop the work, tell all who wait, and end the worker. Kept jobs stay on disk."""
+        self.drain()
+        with self._lock:
+            self._stopping = True
+            for job in list(self._jobs.values()):
+                if not job.kept or job.state == "receiving":
+                    self.remove(job)
+                elif job.is_open:
+                    job.settle(Cancelled("the server is shutting down"))
+        self._worker.shutdown(cancel_futures=True)
+        self._store.close()
+
+    @property
+    def open_jobs(self) -> int:
+        """Number of jobs that hold a slot."""
+        with self._lock:
+            return sum(job.is_open for job in self._jobs.values())
+
+    @property
+    def stored(self) -> int:
+        """Bytes on disk that jobs take or have reserved."""
+        with self._lock:
+            return sum(job.bytes for job in self._jobs.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a draining queue has nothing more to do."""
+        with self._lock:
+            jobs = self._jobs.values()
+            return not any(job.clients or job.readers or job.state == "running" for job in jobs)
+
+    def _run(self, job: Job) -> None:
+        with self._lock:
+            if job.state != "queued" or (self.draining and not job.clients):
+                return
+            job.state, job.started = "running", time.time()
+            job.attempts += 1
+            self._save(job)
+        try:
+            if job.attempts > MOST_ATTEMPTS:
+                raise internal_error()
+            result = self._work(job, lambda fraction: self._progress(job, fraction))
+        except _Stopped:
+            with self._lock:
+                job.state, job.attempts = "queued", job.attempts - 1
+                self._save(job)
+        except Exception as error:
+            if not isinstance(error, Problem | Cancelled):
+                log.error("a picture failed", exc_info=error)
+                error = internal_error()
+            self._finish(job, "failed", error)
+        else:
+            self._recent.append(time.time() - job.started)
+            self._finish(job, "done", result)
+        finally:
+            if job.id not in self._jobs:  # cancelled: the work may have written since
+                shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _progress(self, job: Job, fraction: float) -> None:
+        """Note the fraction done; raises to end the work."""
+        if job.state == "cancelled":
+            raise Cancelled
+        if self._stopping:
+            raise _Stopped
+        if time.time() - job.started > self._limits.max_seconds:
+            raise too_much_time(self._limits.max_seconds)
+        self.reserve(job, job.files_bytes())
+        job.fraction = min(fraction, 1.0)
+
+    def _finish(self, job: Job, state: State, outcome: "Result | Exception") -> None:
+        """End a job and free its slot, unless it has ended already."""
+        with self._lock:
+            if not job.is_open:
+                return
+            job.settle(outcome)
+            job.state, job.finished = state, time.time()
+            job.bytes = max(job.files_bytes(), LEAST_BYTES)
+            if state == "done":
+                job.fraction = 1.0
+            if job.id in self._jobs:
+                self._save(job)
+        self._watch(job)
+
+    def _save(self, job: Job) -> None:
+        if job.kept:
+            self._store.save(job.as_row())
+
+    def _expire(self, job: Job) -> None:
+        job.state, job.bytes, job.key = "expired", 0, None
+        shutil.rmtree(job.folder, ignore_errors=True)
+        self._save(job)
+
+    def _forget(self, job: Job) -> None:
+        with self._lock:
+            self._jobs.pop(job.id, None)
+            shutil.rmtree(job.folder, ignore_errors=True)
+            if job.kept:
+                self._store.forget(job.id)
+
+    def _share(self, client: str) -> float:
+        """This machine's own client may use everything: it is the server's user."""
+        return 1.0 if is_loopback(client) else self._limits.client_share
+
+    def _make_room(self, extra: int) -> bool:
+        """Whether `extra` bytes are free, after the end of fetched results, oldest first."""
+        ended = [job for job in self._jobs.values() if job.kept and not job.is_open]
+        ended = [job for job in ended if job.state != "expired"]
+        excess = len(ended) - self._limits.keep_jobs + 1
+        old = [job for job in ended if job.fetched and not job.readers]
+        for job in sorted(old, key=lambda each: each.fetched):
+            if self.stored + extra <= self._limits.keep_bytes and excess <= 0:
+                break
+            self._expire(job)
+            excess -= 1
+        return self.stored + extra <= self._limits.keep_bytes and excess <= 0
+
+    @property
+    def _seconds_each(self) -> float:
+        return sum(self._recent) / len(self._recent)
+
+    def _promise(self) -> int:
+        """Seconds after which a slot is free for one more client, at the measured rate.
+
+        Clients that are refused meanwhile get later times, as in a queue before the door.
+        """
+        now = time.time()
+        latest = now + min(LONGEST_RETRY, 4 * self._limits.queue * self._seconds_each)
+        self._promised = min(max(self._promised, now) + self._seconds_each, latest)
+        return max(ceil(self._promised - now), 1)
+
+    def _seconds_to_room(self) -> int:
+        """Seconds after which disk space is free: with the next result, or the oldest's end."""
+        if self.open_jobs:
+            return min(ceil(self._seconds_each) + 1, LONGEST_RETRY)
+        ends = [
+            job.finished + self._limits.keep_seconds for job in self._jobs.values() if job.bytes
+        ]
+        return max(ceil(min(ends, default=0) - time.time()), 1)

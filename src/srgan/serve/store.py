@@ -1,0 +1,119 @@
+"""The queue on disk: an SQLite database of the jobs, and a folder of files for each job.
+
+Every change of a job is in the database before its client hears of it. So a server that is killed
+continues at its next start. The database is locked as long as its server lives.
+"""
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from srgan.errors import UserError
+
+VERSION = 1  # of the table
+YOUNG_SECONDS = 60  # a folder so young may belong to a server that starts
+COLUMNS = (
+    *("id", "client", "state", "key", "fingerprint", "attempts", "bytes"),
+    *("created", "queued", "started", "finished", "fetched"),
+    *('"order"', "result", "problem"),  # JSON
+)
+_PREFIX = "srgan-serve-"
+
+
+class StoreError(UserError):
+    """The folder of the queue cannot be used: one line with the reason and what to do."""
+
+
+class Store:
+    """The database, and the folders of the jobs. All methods can be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder; make it if it does not exist, for the server's user alone.
+
+        Raises:
+            StoreError: another server uses it, or it cannot be read or written.
+        """
+        self.jobs = folder / "jobs"
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.jobs.mkdir(mode=0o700, exist_ok=True)
+            self._database = _open(folder / "queue.sqlite")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                reason = "another server uses this folder: choose another with --data"
+            else:
+                reason = f"{error}: choose another folder with --data"
+            raise StoreError(f"{folder}: {reason}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{folder}: the queue is damaged: remove the folder") from error
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}: choose another with --data") from error
+
+    def load(self) -> list[dict[str, Any]]:
+        """All jobs, in the order of their creation; removes the files of all others."""
+        with self._lock:
+            names = ", ".join(COLUMNS)
+            rows = self._database.execute(f"SELECT {names} FROM jobs ORDER BY created").fetchall()
+        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        known = {row["id"] for row in found}
+        for path in self.jobs.iterdir():
+            if path.name not in known:
+                shutil.rmtree(path, ignore_errors=True)
+        return found
+
+    def save(self, row: dict[str, Any]) -> None:
+        """Insert or update a job. `row` has a value for each of COLUMNS."""
+        places = ", ".join("?" * len(COLUMNS))
+        values = [row[name] for name in COLUMNS]
+        with self._lock, self._database:
+            self._database.execute(
+                f"INSERT OR REPLACE INTO jobs ({', '.join(COLUMNS)}) VALUES ({places})", values
+            )
+
+    def forget(self, identifier: str) -> None:
+        """Remove a job from the database."""
+        with self._lock, self._database:
+            self._database.execute("DELETE FROM jobs WHERE id = ?", (identifier,))
+
+    def close(self) -> None:
+        """Free the folder for another server."""
+        with self._lock:
+            self._database.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=0, check_same_thread=False)
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute("PRAGMA wal_autocheckpoint = 64")  # pages of 4 KiB: the journal stays small
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version not in (0, VERSION):
+        raise sqlite3.OperationalError("its queue is of another version of srgan")
+    with database:  # a write, so that the lock is taken
+        database.execute(f"CREATE TABLE IF NOT EXISTS jobs (id PRIMARY KEY, {_others()})")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+    return database
+
+
+def _others() -> str:
+    return ", ".join(COLUMNS[1:])
+
+
+@contextlib.contextmanager
+def temporary_store_folder() -> Generator[Path]:
+    """A folder for a server that keeps nothing; removes those that killed servers left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, StoreError):
+            if time.time() - path.stat().st_mtime > YOUNG_SECONDS:
+                Store(path).close()  # fails while its server lives
+                shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+        yield Path(name)
