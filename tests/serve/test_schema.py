@@ -45,7 +45,12 @@ def description(server: Server) -> Any:
 OPERATIONS = (
     "POST /v1/upscale",
     "POST /v1/jobs",
+    "POST /v1/jobs/{id}/again",
+    "GET /v1/jobs",
     "GET /v1/jobs/{id}",
+    "GET /v1/jobs/{id}/preview",
+    "GET /v1/results.zip",
+    "GET /v1/about",
     "GET /v1/jobs/{id}/result",
     "DELETE /v1/jobs/{id}",
     "GET /v1/models",

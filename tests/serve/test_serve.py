@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.support.server import START, TILE, Server, is_problem, running, wait_
 
 pytestmark = pytest.mark.xdist_group("serve")  # its fixtures are made once
 
+HOST = "Host: localhost\r\n"
 SLOW = "srresnet-x4"  # the small model of most tests is done before anybody could cancel it
 
 
@@ -36,8 +38,9 @@ def server(small_model: Path) -> Iterator[Server]:
         "upload-seconds": 2,
         "queue": 3,
     }
+    models = ("--no-page", "-m", small_model, "-m", SLOW, "-m", "srgan-x4")
     options = [part for name, value in limits.items() for part in (f"--{name}", value)]
-    with running("--no-page", "-m", small_model, "-m", SLOW, *TILE, *options) as server:
+    with running(*models, *TILE, *options) as server:
         yield server
 
 
@@ -69,8 +72,13 @@ def cases() -> dict[str, tuple[bytes, str, list[str]]]:
         "frames.gif": (encoded(photo[..., 0], "gif"), "", []),
         "small.bmp": (
             encoded(photo, "bmp"),
-            "?scale=2.5&format=tiff",
+            "?scale=2.5&format=tif",
             ["--scale", "2.5", "--format", "tiff"],
+        ),
+        "fixed.webp": (
+            encoded(photo[:20, :30], "webp"),
+            "?width=90&height=900&quality=60&tta=true&model=srgan-x4&detail=0.3",
+            ["--width", "90", "--height", "900", "--quality", "60", "--tta", "--detail", "0.3"],
         ),
     }
 
@@ -81,7 +89,8 @@ def test_the_result_is_that_of_the_command_byte_for_byte(
 ) -> None:
     picture, query, options = cases()[name]
     (tmp_path / name).write_bytes(picture)
-    options += ["-o", "out/", "-m", str(small_model), *map(str, TILE)]
+    model = "srgan-x4" if "srgan-x4" in query else str(small_model)
+    options += ["-o", "out/", "-m", model, *map(str, TILE)]
     assert srgan("upscale", name, *options).returncode == 0
     (expected,) = (tmp_path / "out").iterdir()
 
@@ -94,9 +103,9 @@ def test_the_result_is_that_of_the_command_byte_for_byte(
 
     form = server.client.post(f"/v1/upscale{query}", files={"image": (name, picture)})
     assert form.content == answer.content
-    scale = "2.5" if query else "4"
+    tag = {"small": "x2.5", "fixed": "w90h900"}.get(Path(name).stem, "x4")
     stem = Path(name).stem
-    disposition = f'attachment; filename="{stem}_x{scale}{expected.suffix}"'
+    disposition = f'attachment; filename="{stem}_{tag}{expected.suffix}"'
     assert form.headers["content-disposition"] == disposition
     wait_until(lambda: server.results() == [])
 
@@ -117,6 +126,60 @@ def test_a_job_from_its_beginning_to_its_end(server: Server, photo: Path) -> Non
     assert server.client.delete(location).status_code == 204
     assert is_problem(server.client.get(location), 404, "no-such-job")
     wait_until(lambda: server.results() == [])
+
+
+def test_the_same_request_twice_is_one_job(server: Server, photo: Path) -> None:
+    def post(key: str, path: str = "/v1/jobs", **parameters: str) -> httpx.Response:
+        headers = {"idempotency-key": key}
+        data = photo.read_bytes()
+        return server.client.post(path, content=data, params=parameters, headers=headers)
+
+    first, second, third = post("a"), post("a"), post("b")
+    assert first.json()["id"] == second.json()["id"] != third.json()["id"]
+    assert is_problem(post("a", scale="2"), 422, "idempotency-key-used")
+    result = post("c", "/v1/upscale")
+    again = post("c", "/v1/upscale")
+    assert again.content == result.content
+    assert server.figure('srgan_pictures_total{outcome="done"}') >= 1
+    for answer in (first, third):
+        server.client.delete(answer.headers["location"])
+
+
+def test_results_in_parts_as_previews_and_in_a_zip(server: Server, photo: Path) -> None:
+    job = server.post(photo.read_bytes(), "/v1/jobs", format="tif", name="a/photo.jpg")
+    path = job.headers["location"]
+    (status,) = server.wait_for(path)
+    assert (status["picture"], status["name"]) == ("photo.jpg", "photo_x4.tif")
+    whole = server.client.get(f"{path}/result")
+    head = server.client.head(f"{path}/result")
+    assert head.status_code == 200
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert not head.content
+    part = server.client.get(f"{path}/result", headers={"range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+
+    sizes = {"thumbnail": (120, 96), "original": (120, 96), "bicubic": (480, 384)}
+    for kind, size in (sizes | {"result": (480, 384)}).items():
+        preview = server.client.get(f"{path}/preview?of={kind}")
+        assert preview.headers["content-type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(preview.content)).size == size
+
+    again = server.client.post(f"{path}/again", params={"scale": 2})
+    (smaller,) = server.wait_for(again.headers["location"])
+    assert smaller["size"] == {"width": 240, "height": 192}
+    assert smaller["name"] == "photo_x2.jpg"
+    third = server.client.post(f"{path}/again", params={"format": "tiff"}).json()["id"]
+    server.wait_for(f"/v1/jobs/{third}")
+    ids = [status["id"], smaller["id"], third]
+    both = server.client.get("/v1/jobs", params={"id": [*ids, "unknown"]}).json()
+    assert [each["id"] for each in both] == ids
+    archive = server.client.get("/v1/results.zip", params={"id": ids})
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as file:
+        assert file.namelist() == ["photo_x4.tif", "photo_x2.jpg", "photo_x4 (2).tif"]
+        assert file.read("photo_x4.tif") == whole.content
+    assert is_problem(server.client.get("/v1/results.zip?id=unknown"), 404, "no-such-job")
+    for each in ids:
+        server.client.delete(f"/v1/jobs/{each}")
 
 
 def test_a_long_job_tells_its_progress_and_is_cancelled(server: Server, big: bytes) -> None:
@@ -146,7 +209,7 @@ def test_a_client_that_goes_away_frees_its_slot(server: Server, big: bytes) -> N
     before = server.figure('srgan_pictures_total{outcome="cancelled"}')
     address = httpx.URL(server.url)
     with socket.create_connection((address.host, address.port or 0)) as connection:
-        head = f"POST /v1/upscale?model={SLOW} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(big)}"
+        head = f"POST /v1/upscale?model={SLOW} HTTP/1.1\r\n{HOST}Content-Length: {len(big)}"
         connection.sendall(head.encode() + b"\r\n\r\n" + big)
         wait_until(lambda: server.figure("srgan_open_pictures") == 1)
     wait_until(lambda: server.figure("srgan_open_pictures") == 0)
@@ -312,12 +375,18 @@ def test_wrong_multipart(server: Server, content_type: str, body: bytes) -> None
 
 @pytest.mark.parametrize(
     "query",
-    ["model=/etc/passwd", "model=../small", "scale=9", "scale=0.5", "scale=nan", "format=svg"],
+    [
+        *("model=/etc/passwd", "model=../small", "scale=9", "scale=0.5", "scale=nan", "format=svg"),
+        *("detail=0.5", "detail=2&model=srgan-x4", "quality=0", "width=0", "tta=perhaps"),
+        *("scale=2&width=100", "qualty=3", "Scale=2"),
+    ],
 )
 def test_wrong_parameters(server: Server, photo: Path, query: str) -> None:
     answer = server.client.post(f"/v1/upscale?{query}", content=photo.read_bytes())
     assert is_problem(answer, 422, "wrong-parameter")
     assert query.partition("=")[0] in answer.json()["detail"]
+    if query == "qualty=3":
+        assert "did you mean quality?" in answer.json()["detail"]
 
 
 def test_a_format_that_cannot_hold_the_result(server: Server) -> None:
@@ -369,9 +438,10 @@ def test_answers_are_not_held_back_by_nagle() -> None:
 
 def test_what_else_it_answers(server: Server) -> None:
     models = server.client.get("/v1/models").json()
-    assert [(m["name"], m["default"], m["scale"]) for m in models] == [
-        ("small", True, 4),
-        (SLOW, False, 4),
+    assert [(m["name"], m["default"], m["scale"], m["detail"]) for m in models] == [
+        ("small", True, 4, None),
+        (SLOW, False, 4, None),
+        ("srgan-x4", False, 4, 0.95),
     ]
     assert server.client.get("/healthz").json() == {"status": "ok"}
     assert server.client.get("/readyz").status_code == 200
@@ -391,7 +461,7 @@ def test_sigterm_finishes_what_clients_wait_for(small_model: Path) -> None:
         server.post(picture, "/v1/jobs")
         address = httpx.URL(server.url)
         with socket.create_connection((address.host, address.port or 0)) as waiting:
-            head = f"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n"
+            head = f"POST /v1/upscale HTTP/1.1\r\n{HOST}Content-Length: {len(picture)}\r\n\r\n"
             waiting.sendall(head.encode() + picture)
             wait_until(lambda: server.figure("srgan_open_pictures") == 2)
             server.process.send_signal(signal.SIGTERM)
@@ -429,7 +499,7 @@ def test_a_token_is_asked_for(small_model: Path, photo: Path) -> None:
 
 def test_a_port_that_is_taken(server: Server) -> None:
     port = str(httpx.URL(server.url).port)
-    again = subprocess.run([*START, port], capture_output=True, text=True, check=False)
+    again = subprocess.run([*START, "--port", port], capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert again.stderr.count("\n") == 1
     assert f"port {port}" in again.stderr

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-START = [sys.executable, "-m", "srgan.cli", "serve", "--port"]
+START = [sys.executable, "-m", "srgan.cli", "serve"]
 
 
 class Server:
@@ -66,19 +66,26 @@ class Server:
 
 @contextmanager
 def running(
-    *options: object, token: str | None = None, folder: Path | None = None, log: Any = None
+    *options: object,
+    token: str | None = None,
+    folder: Path | None = None,
+    path: Path | None = None,
+    log: Any = None,
 ) -> Iterator[Server]:
     """`srgan serve OPTIONS...`, up and ready; afterwards it is killed.
 
     Args:
         folder: for its temporary files, removed afterwards unless it is given. `--data` may be
             in it.
+        path: of the srgan to run, instead of this one.
         log: a file for standard error.
     """
     with tempfile.TemporaryDirectory() as name:
         name = str(folder or name)
         environment = os.environ | {"TMPDIR": name} | ({"SRGAN_TOKEN": token} if token else {})
-        command = [*START, "0", *map(str, options)]
+        environment |= {"PYTHONPATH": str(path)} if path else {}
+        port = () if "--port" in options else ("--port", "0")
+        command = [*START, *port, *map(str, options)]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=name
         )

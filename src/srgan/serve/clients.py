@@ -44,3 +44,8 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].rstrip(".").lower()
+
+
+def route_path(scope: Any) -> str:
+    """The path below --root-path."""
+    return scope["path"].removeprefix(scope.get("root_path", "")) or "/"

@@ -9,12 +9,11 @@ import binascii
 import secrets
 import time
 from collections import OrderedDict
-from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srgan.serve.clients import address_of, header, host_name
+from srgan.serve.clients import address_of, header, host_name, route_path
 from srgan.serve.options import LOOPBACK_NAMES, Access
 from srgan.serve.problems import Problem
 
@@ -126,11 +125,6 @@ class Guesses:
     def forget(self, address: str) -> None:
         """The right token has come from the address."""
         self._wrong.pop(address, None)
-
-
-def route_path(scope: Any) -> str:
-    """The path below --root-path."""
-    return scope["path"].removeprefix(scope.get("root_path", "")) or "/"
 
 
 def _secret(authorization: bytes) -> bytes | None:

@@ -84,7 +84,8 @@ class Job:
     @property
     def seconds_queued(self) -> float:
         """Time in the queue, so far or until the work started."""
-        return (self.started or self.finished or time.time()) - self.queued
+        end = self.started or self.finished or time.time()
+        return end - self.queued if self.queued else 0.0
 
     @property
     def seconds_computed(self) -> float:

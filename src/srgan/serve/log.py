@@ -11,7 +11,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srgan.serve.clients import client_of, header
+from srgan.serve.clients import client_of, header, route_path
 from srgan.serve.http.metrics import Metrics
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -43,7 +43,7 @@ class LogRequests:
             await send(message)
 
         try:
-            if scope["path"] == "*":  # OPTIONS *
+            if route_path(scope) == "*":  # OPTIONS *
                 await _nothing(scope, receive, note)
             else:
                 await self._app(scope, receive, note)

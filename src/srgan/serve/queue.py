@@ -129,11 +129,11 @@ class JobQueue:
                 return
             if size > most:
                 raise too_large_result(size, most)
+            if not self._make_room(extra):
+                raise storage_full(self._seconds_to_room(job))
             mine = sum(each.bytes for each in self._jobs.values() if each.client == job.client)
             if mine + extra > self._share(job.client) * most:
-                raise share_used("storage", self._seconds_to_room())
-            if not self._make_room(extra):
-                raise storage_full(self._seconds_to_room())
+                raise share_used("storage", self._seconds_to_room(job))
             job.bytes = size
 
     def start(self, job: Job, fingerprint: str, size: int) -> None:
@@ -351,11 +351,10 @@ class JobQueue:
         self._promised = min(max(self._promised, now) + self._seconds_each, latest)
         return max(ceil(self._promised - now), 1)
 
-    def _seconds_to_room(self) -> int:
+    def _seconds_to_room(self, job: Job) -> int:
         """Seconds after which disk space is free: with the next result, or the oldest's end."""
-        if self.open_jobs:
+        others = [each for each in self._jobs.values() if each.bytes and each is not job]
+        if not others or any(each.is_open for each in others):
             return min(ceil(self._seconds_each) + 1, LONGEST_RETRY)
-        ends = [
-            job.finished + self._limits.keep_seconds for job in self._jobs.values() if job.bytes
-        ]
-        return max(ceil(min(ends, default=0) - time.time()), 1)
+        end = min(each.finished for each in others) + self._limits.keep_seconds
+        return max(ceil(end - time.time()), 1)
