@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from tests.support.command import Command
 from tests.support.server import TILE, Server, running, wait_until
@@ -62,6 +70,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+def note_policy(line: ConsoleMessage, wrong: list[str]) -> None:
+    """Note that the browser has refused something by the content security policy."""
+    if "Policy" in line.text:
+        wrong.append(line.text)
+
+
 @contextmanager
 def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     """The page, ready. Nothing may go wrong in it, nor go to another host, nor break the CSP."""
@@ -75,7 +89,7 @@ def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     page = browser.new_page(**options)
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda line: "Policy" in line.text and wrong.append(line.text))
+    page.on("console", lambda line: note_policy(line, wrong))
     page.on("request", note_host)
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
@@ -191,7 +205,7 @@ def test_a_phone_several_pictures_and_a_bad_one(
     for name in ("photo.jpg", "large.tif"):
         expect(card(page, name)).to_have_class("done")
     thumbnail = card(page, "large.tif").locator("img")
-    wait_until(lambda: "preview" in thumbnail.get_attribute("src"))
+    wait_until(lambda: "preview" in (thumbnail.get_attribute("src") or ""))
     wait_until(lambda: thumbnail.evaluate("e => e.complete && e.naturalWidth == 320"))
     wait_until(lambda: page.evaluate("scrollY") > 100)  # to the result
     expect(page.locator("#download")).to_be_in_viewport()
@@ -284,7 +298,7 @@ def test_an_example_with_the_keyboard(open_page: Callable[..., Page]) -> None:
 def test_the_description_of_the_service(browser: Browser, server: Server) -> None:
     page = browser.new_page()
     wrong: list[str] = []
-    page.on("console", lambda line: "Policy" in line.text and wrong.append(line.text))
+    page.on("console", lambda line: note_policy(line, wrong))
     page.goto(f"{server.url}/docs")
     page.get_by_role("link", name="/v1/upscale").wait_for()
     page.close()

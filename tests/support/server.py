@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,13 @@ class Server:
 
     def disk(self) -> int:
         """Bytes of uploads and results, and of temporary files elsewhere."""
-        files = (file for file in self.folder.rglob("*") if not file.name.startswith("queue."))
-        return sum(file.stat().st_size for file in files if file.is_file())
+        total = 0
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):  # removed meanwhile
+                    size = Path(parent, name).stat().st_size
+                    total += 0 if name.startswith("queue.") else size
+        return total
 
     def jobs(self) -> list[Path]:
         """The folders of its jobs."""

@@ -25,6 +25,7 @@ from srgan.upscaling.upscaler import Upscaler
 
 LONGEST_NAME = 100  # characters of a client's name for its picture
 MIXED_MODELS = 4  # details held in memory at once, beside each model's own
+METADATA_BYTES = 100_000  # of a result, seldom more
 # Bytes that a pixel of the result takes in a file, seldom more: from noise, the worst of pictures.
 LOSSY_BYTES = {"jpeg": 2.0, "webp": 1.5, "avif": 1.5}
 
@@ -176,7 +177,7 @@ class Kitchen:
                 f"{formats_that_hold(max(width, height))}",
             ) from None
         raw = picture.shape[2] * picture.dtype.itemsize
-        size = int(width * height * LOSSY_BYTES.get(format, raw * 1.01)) + len(picture.source)  # pyright: ignore
+        size = int(width * height * LOSSY_BYTES.get(format, raw * 1.01)) + METADATA_BYTES
         name = _result_name(order, format, model_scale)
         source_size = picture.shape[1], picture.shape[0]
         return picture, OrderPlan(name, format, source_size, (width, height), size)
