@@ -129,7 +129,7 @@ class JobQueue:
                 return
             if size > most:
                 raise too_large_result(size, most)
-            if not self._make_room(extra):
+            if not self._make_room(extra, new=not job.bytes):
                 raise storage_full(self._seconds_to_room(job))
             mine = sum(each.bytes for each in self._jobs.values() if each.client == job.client)
             if mine + extra > self._share(job.client) * most:
@@ -324,11 +324,15 @@ class JobQueue:
         """This machine's own client may use everything: it is the server's user."""
         return 1.0 if is_loopback(client) else self._limits.client_share
 
-    def _make_room(self, extra: int) -> bool:
-        """Whether `extra` bytes are free, after the end of fetched results, oldest first."""
+    def _make_room(self, extra: int, *, new: bool) -> bool:
+        """Whether `extra` bytes are free, after the end of fetched results, oldest first.
+
+        Args:
+            new: they are for one job more, which may be too many, too.
+        """
         ended = [job for job in self._jobs.values() if job.kept and not job.is_open]
         ended = [job for job in ended if job.state != "expired"]
-        excess = len(ended) - self._limits.keep_jobs + 1
+        excess = len(ended) + 1 - self._limits.keep_jobs if new else 0
         old = [job for job in ended if job.fetched and not job.readers]
         for job in sorted(old, key=lambda each: each.fetched):
             if self.stored + extra <= self._limits.keep_bytes and excess <= 0:

@@ -65,8 +65,8 @@ def serve(
         offered = OfferedModels(models, engine)
         kitchen = Kitchen(offered, limits.max_pixels)
         metrics = Metrics()
-        watch = _Watch(metrics)
-        queue = JobQueue(Store(folder), limits, kitchen.upscale, watch)
+        store = Store(folder)
+        queue = JobQueue(store, limits, kitchen.upscale, lambda job: _record(job, metrics))
         metrics.follow(queue)
         try:
             loading = queue.call(offered[offered.default].upscaler)  # during the start of the rest
@@ -122,24 +122,19 @@ def _url(address: Address, listener: socket.socket) -> str:
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
-class _Watch:
-    """Counts and logs each job that ended."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def __call__(self, job: Job) -> None:
-        self._metrics.count(job)
-        facts: dict[str, Any] = {"job": job.id, "client": job.client, "outcome": job.state}
-        if job.result:
-            facts["source"] = "x".join(map(str, job.result.source_size))
-            facts["size"] = "x".join(map(str, job.result.size))
-            facts["model"] = job.result.model
-        elif job.problem:
-            facts["problem"] = job.problem.kind
-        facts["queued"] = round(job.seconds_queued, 3)
-        facts["seconds"] = round(job.seconds_computed, 3)
-        log.info("picture", extra={"facts": facts})
+def _record(job: Job, metrics: Metrics) -> None:
+    """Count and log a job that ended."""
+    metrics.count(job)
+    facts: dict[str, Any] = {"job": job.id, "client": job.client, "outcome": job.state}
+    if job.result:
+        facts["source"] = "x".join(map(str, job.result.source_size))
+        facts["size"] = "x".join(map(str, job.result.size))
+        facts["model"] = job.result.model
+    elif job.problem:
+        facts["problem"] = job.problem.kind
+    facts["queued"] = round(job.seconds_queued, 3)
+    facts["seconds"] = round(job.seconds_computed, 3)
+    log.info("picture", extra={"facts": facts})
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -72,7 +74,7 @@ class _Intake:
         except Problem:
             await let_finish(request)
             raise
-        with _Refusing(self._queue, job):
+        with _refusing(self._queue, job):
             most = self._limits.max_bytes
             with Sink(job.upload, most, lambda size: self._queue.reserve(job, size)) as sink:
                 name = await receive_picture(request, sink, self._limits)
@@ -87,15 +89,18 @@ class _Intake:
         Raises:
             Problem: no slot is free, or the picture cannot be upscaled so.
         """
-        size = before.upload.stat().st_size
-        job = self._queue.admit(order, client_of(request.scope), kept=True, size=size)
-        with _Refusing(self._queue, job):
-            try:
+        before.readers += 1  # so that it does not expire meanwhile
+        try:
+            size = before.upload.stat().st_size
+            job = self._queue.admit(order, client_of(request.scope), kept=True, size=size)
+            with _refusing(self._queue, job):
                 await asyncio.to_thread(shutil.copyfile, before.upload, job.upload)
-            except OSError:
-                raise expired() from None
-            job.order = replace(order, name=before.order.name)
-            await self._plan(job, "", size)
+                job.order = replace(order, name=before.order.name)
+                await self._plan(job, "", size)
+        except FileNotFoundError:  # its client has removed it
+            raise expired() from None
+        finally:
+            before.readers -= 1
         request.state.job = job.id
         return job
 
@@ -116,21 +121,17 @@ class _Intake:
         return job
 
 
-class _Refusing:
+@contextmanager
+def _refusing(queue: JobQueue, job: Job) -> Generator[None]:
     """A context that ends a job whose admission fails."""
-
-    def __init__(self, queue: JobQueue, job: Job) -> None:
-        self._queue = queue
-        self._job = job
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, Problem):
-            self._queue.refuse(self._job, error)
-        elif error is not None:  # the client has gone, or the server stops
-            self._queue.remove(self._job)
+    try:
+        yield
+    except Problem as problem:
+        queue.refuse(job, problem)
+        raise
+    except BaseException:  # the client has gone, or the server stops
+        queue.remove(job)
+        raise
 
 
 def _fingerprint(order: Order, sink: Sink) -> str:
@@ -170,6 +171,10 @@ def _leave(job: Job, queue: JobQueue) -> None:
 def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
     location: Any = {202: {"headers": {"Location": {"schema": {"type": "string"}}}}}
 
+    def accepted(job: Job, request: Request, response: Response) -> schema.JobStatus:
+        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
+        return schema.status_of(job, queue)
+
     @router.post(
         "/jobs",
         status_code=202,
@@ -181,8 +186,7 @@ def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: A
         request: Request, response: Response, order: Order = parameters, key: Key = None
     ) -> schema.JobStatus:
         job = await intake.admit(request, order, kept=True, key=key)
-        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
-        return schema.status_of(job, queue)
+        return accepted(job, request, response)
 
     @router.post(
         "/jobs/{id}/again",
@@ -194,8 +198,7 @@ def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: A
         id: str, request: Request, response: Response, order: Order = parameters
     ) -> schema.JobStatus:
         job = await intake.redo(request, order, queue.get(id))
-        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
-        return schema.status_of(job, queue)
+        return accepted(job, request, response)
 
     @reading(
         router,
