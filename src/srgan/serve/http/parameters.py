@@ -5,7 +5,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import FastAPI, Query, Request
 
 from srgan.pictures.images import FORMATS, output_format
 from srgan.pictures.options import MAX_SCALE
@@ -21,12 +21,13 @@ def refuse_unknown_parameters(request: Request) -> None:
     """A dependency of all routes: a misspelt parameter shall not be ignored in silence.
 
     Raises:
-        Problem: the query has a parameter that the description of the route lacks.
+        Problem: the query has a parameter that the route's description lacks.
     """
+    if not request.query_params:
+        return
     method = request.method.lower().replace("head", "get")
     operation = request.app.openapi()["paths"][request.scope["route"].path][method]
-    declared = operation.get("parameters", ())
-    known = {each["name"] for each in declared if each["in"] == "query"}
+    known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
     for name in request.query_params:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
@@ -98,11 +99,11 @@ def order_parameters(kitchen: Kitchen) -> Callable[..., Order]:
     return order
 
 
-def reading(router: Any, path: str, **options: Any) -> Callable[..., Any]:
+def reading(app: FastAPI, path: str, **options: Any) -> Callable[..., Any]:
     """A decorator for a route that answers GET and HEAD; the description has it once."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        router.head(path, include_in_schema=False)(function)
-        return router.get(path, **options)(function)
+        app.head(path, include_in_schema=False)(function)
+        return app.get(path, **options)(function)
 
     return add

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import FastAPI, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -23,12 +23,12 @@ PREVIEWS_AT_ONCE = 4  # that wait or are drawn
 KEEP_IN_BROWSER = "private, max-age=3600, immutable"
 
 
-def add_results(router: APIRouter, queue: JobQueue) -> None:
+def add_results(app: FastAPI, queue: JobQueue) -> None:
     """Add the routes."""
 
     @reading(
-        router,
-        "/jobs/{id}/result",
+        app,
+        "/v1/jobs/{id}/result",
         summary="The result of a finished job",
         response_class=FileResponse,
         responses={200: schema.PICTURE_RESPONSE}
@@ -38,10 +38,10 @@ def add_results(router: APIRouter, queue: JobQueue) -> None:
         job = queue.get(id)
         return delivery(queue, job, _result(job))
 
-    _add_preview(router, queue)
+    _add_preview(app, queue)
 
-    @router.get(
-        "/results.zip",
+    @app.get(
+        "/v1/results.zip",
         summary="The results of several jobs in one file",
         response_class=StreamingResponse,
         responses={
@@ -67,13 +67,13 @@ def add_results(router: APIRouter, queue: JobQueue) -> None:
         )
 
 
-def _add_preview(router: APIRouter, queue: JobQueue) -> None:
+def _add_preview(app: FastAPI, queue: JobQueue) -> None:
     slots = asyncio.Semaphore(PREVIEWS_AT_ONCE)
     turn = asyncio.Lock()  # each may hold a large picture in memory
 
     @reading(
-        router,
-        "/jobs/{id}/preview",
+        app,
+        "/v1/jobs/{id}/preview",
         summary="A picture of the job for the screen, JPEG or PNG",
         response_class=FileResponse,
         responses={200: schema.PREVIEW_RESPONSE}

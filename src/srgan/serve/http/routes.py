@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from srgan.serve.clients import client_of
 from srgan.serve.http import schema
-from srgan.serve.http.parameters import order_parameters, reading, refuse_unknown_parameters
+from srgan.serve.http.parameters import order_parameters, reading
 from srgan.serve.http.results import add_results, delivery
 from srgan.serve.http.uploads import Sink, declared_size, disconnected, let_finish, receive_picture
 from srgan.serve.jobs import Cancelled, Job
@@ -35,16 +35,14 @@ Key = Annotated[
 ]
 
 
-def make_router(kitchen: Kitchen, queue: JobQueue, limits: Limits) -> APIRouter:
-    """Make the routes under /v1."""
-    router = APIRouter(prefix="/v1", dependencies=[Depends(refuse_unknown_parameters)])
+def add_routes(app: FastAPI, kitchen: Kitchen, queue: JobQueue, limits: Limits) -> None:
+    """Add the routes under /v1."""
     intake = _Intake(kitchen, queue, limits)
     parameters = Depends(order_parameters(kitchen))
-    _add_upscale(router, intake, queue, parameters)
-    _add_jobs(router, intake, queue, parameters)
-    add_results(router, queue)
-    _add_about(router, kitchen, limits)
-    return router
+    _add_upscale(app, intake, queue, parameters)
+    _add_jobs(app, intake, queue, parameters)
+    add_results(app, queue)
+    _add_about(app, kitchen, limits)
 
 
 class _Intake:
@@ -138,9 +136,9 @@ def _fingerprint(order: Order, sink: Sink) -> str:
     return f"{sink.digest.hexdigest()} {json.dumps(asdict(order))}"
 
 
-def _add_upscale(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
-    @router.post(
-        "/upscale",
+def _add_upscale(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
+    @app.post(
+        "/v1/upscale",
         summary="Upscale a picture and wait for it",
         response_class=FileResponse,
         responses={200: schema.PICTURE_RESPONSE}
@@ -168,15 +166,15 @@ def _leave(job: Job, queue: JobQueue) -> None:
         queue.remove(job)
 
 
-def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
+def _add_jobs(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
     location: Any = {202: {"headers": {"Location": {"schema": {"type": "string"}}}}}
 
     def accepted(job: Job, request: Request, response: Response) -> schema.JobStatus:
         response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
         return schema.status_of(job, queue)
 
-    @router.post(
-        "/jobs",
+    @app.post(
+        "/v1/jobs",
         status_code=202,
         summary="Upscale a picture and fetch it later",
         responses=location | schema.problem_responses(*schema.UPLOAD_PROBLEMS),
@@ -188,8 +186,8 @@ def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: A
         job = await intake.admit(request, order, kept=True, key=key)
         return accepted(job, request, response)
 
-    @router.post(
-        "/jobs/{id}/again",
+    @app.post(
+        "/v1/jobs/{id}/again",
         status_code=202,
         summary="Upscale a job's picture again, with other parameters",
         responses=location | schema.problem_responses(*schema.AGAIN_PROBLEMS),
@@ -201,8 +199,8 @@ def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: A
         return accepted(job, request, response)
 
     @reading(
-        router,
-        "/jobs",
+        app,
+        "/v1/jobs",
         summary="The status of several jobs",
         responses=schema.problem_responses(401, 422),
     )
@@ -213,16 +211,16 @@ def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: A
         return [schema.status_of(job, queue) for job in found if job is not None]
 
     @reading(
-        router,
-        "/jobs/{id}",
+        app,
+        "/v1/jobs/{id}",
         summary="The status of a job",
         responses=schema.problem_responses(401, 404, 410, 422),
     )
     async def job_status(id: str) -> schema.JobStatus:
         return schema.status_of(queue.get(id), queue)
 
-    @router.delete(
-        "/jobs/{id}",
+    @app.delete(
+        "/v1/jobs/{id}",
         status_code=204,
         summary="Cancel a job, or discard its result",
         responses=schema.problem_responses(401, 404, 410, 422),
@@ -231,8 +229,8 @@ def _add_jobs(router: APIRouter, intake: _Intake, queue: JobQueue, parameters: A
         queue.remove(queue.get(id))
 
 
-def _add_about(router: APIRouter, kitchen: Kitchen, limits: Limits) -> None:
-    @reading(router, "/models", summary="The models", responses=schema.problem_responses(401, 422))
+def _add_about(app: FastAPI, kitchen: Kitchen, limits: Limits) -> None:
+    @reading(app, "/v1/models", summary="The models", responses=schema.problem_responses(401, 422))
     async def models() -> list[schema.ModelInfo]:
         return [
             schema.ModelInfo(
@@ -246,8 +244,8 @@ def _add_about(router: APIRouter, kitchen: Kitchen, limits: Limits) -> None:
         ]
 
     @reading(
-        router,
-        "/about",
+        app,
+        "/v1/about",
         summary="The server's limits",
         responses=schema.problem_responses(401, 422),
     )
