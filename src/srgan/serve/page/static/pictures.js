@@ -167,7 +167,7 @@ function notSent(picture, error) {
     picture.again = picture.job = null;
     picture.state = "waiting";
   } else {
-    if (picture.again) picture.again = picture.job = null;
+    picture.again = null; // the job before stays, to start from
     fail(picture, error.message);
   }
 }
