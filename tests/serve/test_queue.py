@@ -1,5 +1,6 @@
 """The queue on disk: bounds, shares, promises; what survives a stop, a kill and a damaged store."""
 
+import json
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from srgan.serve.jobs import Job
 from srgan.serve.options import Limits
-from srgan.serve.orders import Order, Result
+from srgan.serve.orders import Order, Result, Size
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue
 from srgan.serve.store import Store, StoreError
@@ -36,9 +37,17 @@ class Work:
             progress(0.5)
         (job.folder / "result.png").write_bytes(bytes(self.size))
         progress(1.0)
-        sizes = (1, 1), (4, 4)
+        size = Size(width=4, height=4)
         return Result(
-            "result.png", "x4.png", "image/png", self.size, *sizes, "m", "asked", ("noisy",), ("n",)
+            name="a_x4.png",
+            type="image/png",
+            bytes=self.size,
+            source_size=size,
+            size=size,
+            model="m",
+            why="asked",
+            signs=["noisy"],
+            notes=["n"],
         )
 
 
@@ -63,7 +72,7 @@ def make(tmp_path: Path, work: Work) -> Iterator[Make]:
 
 
 def add(queue: JobQueue, client: str = "127.0.0.1", name: str = "a", size: int = 1000) -> Job:
-    job = queue.admit(Order("m", name=name), client, kept=True, size=size)
+    job = queue.admit(Order(model="m", name=name), client, kept=True, size=size)
     job.upload.write_bytes(bytes(size))
     try:
         queue.start(job, "print", size + 10_000)
@@ -106,9 +115,9 @@ def test_a_result_that_nobody_fetched_stays_and_a_fetched_one_makes_room(
 
 def test_an_upload_that_grows_stops_at_the_bound(make: Make) -> None:
     queue = make(keep_bytes=50_000)
-    job = queue.admit(Order("m"), "127.0.0.1", kept=True)
+    job = queue.admit(Order(model="m"), "127.0.0.1", kept=True)
     queue.reserve(job, 40_000)
-    other = queue.admit(Order("m"), "127.0.0.1", kept=True)
+    other = queue.admit(Order(model="m"), "127.0.0.1", kept=True)
     with pytest.raises(Problem, match="no room"):
         queue.reserve(other, 20_000)
     with pytest.raises(Problem, match="choose jpeg"):
@@ -200,8 +209,10 @@ def test_a_picture_that_kills_the_server_is_given_up(
     queue.close()
     for _ in range(3):
         store = Store(tmp_path / "data")
-        (row,) = store.load()
-        store.save(row | {"attempts": row["attempts"] + 1})
+        (text,) = store.load()
+        kept = json.loads(text)
+        kept["attempts"] += 1
+        store.save(kept["id"], kept["created"], json.dumps(kept))
         store.close()
     again = make().get(job.id)
     wait_until(lambda: ended(again))

@@ -9,7 +9,6 @@ import json
 import secrets
 import time
 from concurrent.futures import Future
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,10 @@ from srgan.serve.orders import Order, Result
 from srgan.serve.problems import Problem
 
 State = Literal["receiving", "queued", "running", "done", "failed", "cancelled", "expired"]
+_STORED = (
+    *("id", "client", "state", "key", "fingerprint", "attempts", "bytes"),
+    *("created", "queued", "started", "finished", "fetched"),
+)
 UPLOAD = "upload"  # the picture's file in the folder of its job
 
 
@@ -118,37 +121,28 @@ class Job:
                 continue
         return total
 
-    def as_row(self) -> dict[str, Any]:
+    def as_json(self) -> str:
         """The job for the store."""
-        result, problem = self.result, self.problem
-        names = "id client state key fingerprint attempts bytes created queued started finished"
-        return {
-            **{name: getattr(self, name) for name in names.split()},
-            "fetched": self.fetched,
-            '"order"': json.dumps(asdict(self.order)),
-            "result": json.dumps(asdict(result)) if result else None,
-            "problem": json.dumps([problem.status, problem.kind, problem.detail])
-            if problem
-            else None,
-        }
+        kept: dict[str, Any] = {name: getattr(self, name) for name in _STORED}
+        kept["order"] = self.order.model_dump()
+        kept["result"] = self.result.model_dump() if self.result else None
+        problem = self.problem
+        kept["problem"] = [problem.status, problem.kind, problem.detail] if problem else None
+        return json.dumps(kept)
 
     @classmethod
-    def from_row(cls, row: dict[str, Any], folder: Path) -> "Job":
-        """The job that the store has kept. Its upload is complete, or it was not stored."""
-        order = Order(**json.loads(row['"order"']))
-        job = cls(order, row["client"], folder, kept=True, key=row["key"])
-        job.id, job.folder = row["id"], folder / row["id"]
-        for name in ("state", "fingerprint", "attempts", "bytes", "created", "queued", "fetched"):
-            setattr(job, name, row[name])
+    def from_json(cls, text: str, folder: Path) -> "Job":
+        """The job that the store has kept. One that was in work is queued again."""
+        kept: dict[str, Any] = json.loads(text)
+        job = cls(Order(**kept["order"]), kept["client"], folder, kept=True, key=kept["key"])
+        for name in _STORED:
+            setattr(job, name, kept[name])
+        job.folder = folder / job.id
         if job.is_open:
-            job.state = "queued"
-            return job
-        job.started, job.finished = row["started"], row["finished"]
-        if row["result"]:
+            job.state, job.started = "queued", 0.0
+        elif kept["result"]:
             job.fraction = 1.0
-            job.settle(Result.from_json(json.loads(row["result"])))
-        elif row["problem"]:
-            job.settle(Problem(*json.loads(row["problem"])))
+            job.settle(Result(**kept["result"]))
         else:
-            job.settle(Cancelled())
+            job.settle(Problem(*kept["problem"]) if kept["problem"] else Cancelled())
         return job

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
@@ -15,10 +16,11 @@ from srgan.pictures.images import (
     check_output,
     formats_that_hold,
     open_picture,
+    output_format,
 )
 from srgan.pictures.options import ResultOptions
 from srgan.serve.jobs import Job
-from srgan.serve.orders import Order, OrderPlan, Result
+from srgan.serve.orders import Order, Result, Size, result_file
 from srgan.serve.problems import Problem, from_picture_error, wrong_parameter
 from srgan.upscaling import auto, batch
 from srgan.upscaling.upscaler import Upscaler
@@ -81,6 +83,15 @@ class OfferedModels:
         return self._mixed[name, detail]
 
 
+class Plan(NamedTuple):
+    """The result of an order, as the picture's header predicts it."""
+
+    name: str  # of the client's file
+    format: str  # a key of FORMATS
+    size: tuple[int, int]  # height, width
+    bytes: int  # estimate of the result's file, seldom exceeded
+
+
 class Kitchen:
     """Checks orders, and computes them."""
 
@@ -96,19 +107,23 @@ class Kitchen:
         # threads could swap theirs.
         self.inspector = ThreadPoolExecutor(1, "srgan-inspector")
 
-    def check(self, order: Order) -> None:
-        """Check an order before its picture has come.
+    def checked(self, order: Order) -> Order:
+        """An order with the default model and the format's full name.
 
         Raises:
-            Problem: an option is wrong, or the model is no longer on offer.
+            Problem: options contradict each other, or the model is not on offer.
         """
-        if order.model not in self.models.names:
-            raise wrong_parameter(f"model: {order.model} is no longer on offer")
-        if order.detail is not None and self.models[order.model].detail is None:
-            raise wrong_parameter(f"detail: {order.model} has no partner to be mixed with")
+        name = order.model or self.models.default
+        if name not in self.models.names:
+            raise wrong_parameter(f"model: use one of {', '.join(self.models.names)}")
+        if order.detail is not None and self.models[name].detail is None:
+            raise wrong_parameter(f"detail: {name} has no partner to be mixed with")
         _options(order)
+        format = output_format(order.format) if order.format else None
+        changes = {"model": name, "format": format, "name": client_name(order.name)}
+        return order.model_copy(update=changes)
 
-    def plan(self, order: Order, upload: Path) -> OrderPlan:
+    def plan(self, order: Order, upload: Path) -> Plan:
         """Check an order, and predict its result, from the picture's header.
 
         Raises:
@@ -127,37 +142,36 @@ class Kitchen:
             Problem: the picture is damaged, or the disk is full.
         """
         progress(0.0)
-        self.check(job.order)
-        picture, plan = self._open(job.order, job.upload)
-        models = self.models.with_detail(job.order.model, job.order.detail)
-        target = job.folder / f"result{FORMATS[plan.format].suffixes[0]}"
+        order = self.checked(job.order)  # it may be older than the server's models
+        picture, plan = self._open(order, job.upload)
+        models = self.models.with_detail(order.model, order.detail)
+        target = job.folder / result_file(plan.name)
         try:
-            choice = models.choose(picture, (plan.size[1], plan.size[0]))
+            choice = models.choose(picture, plan.size)
             notes = batch.run(
                 picture,
-                size,
+                plan.size,
                 target,
                 models.upscaler(choice.model),
-                ResultOptions(quality=job.order.quality, overwrite=True),
-                tta=job.order.tta,
-                progress=lambda rows: progress(rows / plan.size[1]),
+                ResultOptions(quality=order.quality, overwrite=True),
+                tta=order.tta,
+                progress=lambda rows: progress(rows / plan.size[0]),
             )
         except PictureError as error:
             raise from_picture_error(error) from error
         return Result(
-            target.name,
-            plan.name,
-            f"image/{plan.format}",
-            target.stat().st_size,
-            plan.source_size,
-            plan.size,
-            public_name(choice.model),
-            choice.why,
-            choice.signs,
-            (*picture.notes, *notes),
+            name=plan.name,
+            bytes=target.stat().st_size,
+            type=f"image/{plan.format}",
+            source_size=Size(width=picture.shape[1], height=picture.shape[0]),
+            size=Size(width=plan.size[1], height=plan.size[0]),
+            model=public_name(choice.model),
+            why=choice.why,
+            signs=list(choice.signs),
+            notes=[*picture.notes, *notes],
         )
 
-    def _open(self, order: Order, upload: Path) -> tuple[Picture, OrderPlan]:
+    def _open(self, order: Order, upload: Path) -> tuple[Picture, Plan]:
         model_scale = self.models[order.model].scale
         try:
             # As bytes, so that messages have the client's name.
@@ -179,8 +193,7 @@ class Kitchen:
         raw = picture.shape[2] * picture.dtype.itemsize
         size = int(width * height * LOSSY_BYTES.get(format, raw * 1.01)) + METADATA_BYTES
         name = _result_name(order, format, model_scale)
-        source_size = picture.shape[1], picture.shape[0]
-        return picture, OrderPlan(name, format, source_size, (width, height), size)
+        return picture, Plan(name, format, (height, width), size)
 
 
 def _options(order: Order) -> ResultOptions:

@@ -1,58 +1,83 @@
-"""What clients order and get: plain data, which the store keeps on disk as JSON."""
+"""What clients order and get: models of the query and of the answers, kept on disk as JSON."""
 
-from dataclasses import dataclass
-from typing import Any
+from pathlib import PurePath
 
+from pydantic import BaseModel, ConfigDict, Field
 
-@dataclass(frozen=True)
-class Order:
-    """A client's order: how to upscale its picture. The options are those of `srgan upscale`.
+from srgan.pictures.images import FORMATS
+from srgan.pictures.options import MAX_SCALE
 
-    Attributes:
-        model: a public name.
-        name: the client's name for the picture, for messages and the result's name; never opened.
-    """
-
-    model: str
-    detail: float | None = None
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    format: str | None = None  # a key of FORMATS, by default the picture's own
-    quality: int | None = None
-    tta: bool = False
-    name: str = "picture"
+LONGEST_SIDE = 1_000_000  # pixels, beyond any format's
+FORMAT_NAMES = (*FORMATS, "jpg", "tif")
 
 
-@dataclass(frozen=True)
-class OrderPlan:
-    """The result of an order, as the picture's header predicts it."""
+class Order(BaseModel):
+    """How to upscale a picture. The options are those of `srgan upscale`."""
 
-    name: str  # of the client's file
-    format: str  # a key of FORMATS
-    source_size: tuple[int, int]  # width, height
-    size: tuple[int, int]  # width, height
-    bytes: int  # estimate of the result's file, seldom exceeded
+    model_config = ConfigDict(extra="forbid")  # a misspelt parameter is not ignored in silence
+
+    model: str = Field(default="", description="One of GET /v1/models; by default the first")
+    detail: float | None = Field(
+        default=None, ge=0, le=1, description="Faithful to vivid, for models that have `detail`"
+    )
+    scale: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_SCALE,
+        description="Result pixels per pixel; by default the model's",
+    )
+    width: int | None = Field(default=None, ge=1, le=LONGEST_SIDE, description="Of the result")
+    height: int | None = Field(
+        default=None, ge=1, le=LONGEST_SIDE, description="Of the result, which fits both sides"
+    )
+    format: str | None = Field(
+        default=None,
+        pattern=f"^({'|'.join(FORMAT_NAMES)})$",
+        description="Of the result; by default the picture's own",
+    )
+    quality: int | None = Field(default=None, ge=1, le=100, description="For lossy formats")
+    tta: bool = Field(
+        default=False, description="Average over 8 flips and rotations: 8 times slower"
+    )
+    name: str = Field(
+        default="", max_length=500, description="Of the picture; a form brings its own"
+    )
 
 
-@dataclass(frozen=True)
-class Result:
+class Size(BaseModel):
+    """Width and height in pixels."""
+
+    width: int = Field(examples=[2560])
+    height: int = Field(examples=[1920])
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.width * self.height
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Result(BaseModel):
     """A finished picture."""
 
-    file: str  # in the job's folder
-    name: str  # of the client's file
-    media_type: str
-    bytes: int
-    source_size: tuple[int, int]  # width, height
-    size: tuple[int, int]  # width, height
-    model: str  # the model that made it, by its public name
-    why: str  # that model was chosen
-    signs: tuple[str, ...]  # what the choice saw in the picture: "blurred", "noisy", ...
-    notes: tuple[str, ...]  # for people: what was left out or converted
+    name: str = Field(description="Of the result", examples=["photo_x4.jpg"])
+    bytes: int = Field(description="Of the result")
+    type: str = Field(description="Of the result", examples=["image/jpeg"])
+    source_size: Size = Field(description="Of the picture")
+    size: Size = Field(description="Of the result")
+    model: str = Field(description="That made the result; for auto, the chosen one")
+    why: str = Field(description="That model was chosen", examples=["as requested"])
+    signs: list[str] = Field(description="What the choice saw", examples=[["blurred"]])
+    notes: list[str] = Field(description="For people: what the result could not keep")
 
-    @classmethod
-    def from_json(cls, members: dict[str, Any]) -> "Result":
-        """The result whose attributes JSON has kept, tuples as lists."""
-        tuples = ("source_size", "size", "signs", "notes")
-        values: dict[str, Any] = members | {name: tuple(members[name]) for name in tuples}
-        return cls(**values)
+    @property
+    def file(self) -> str:
+        """The name of its file in the job's folder."""
+        return result_file(self.name)
+
+
+def result_file(name: str) -> str:
+    """The server's name for the file of a result, by the client's."""
+    return f"result{PurePath(name).suffix}"

@@ -37,7 +37,7 @@ def make_preview(
         Problem: `reserve` refuses.
     """
     name = result.file if kind == "result" and result else None
-    if name and result and result.media_type in IN_BROWSERS and _pixels(result.size) <= MOST_PIXELS:
+    if name and result and result.type in IN_BROWSERS and result.size.pixels <= MOST_PIXELS:
         return job.folder / name
     for format in ("jpeg", "png"):
         path = job.folder / f"{kind}{FORMATS[format].suffixes[0]}"
@@ -46,7 +46,7 @@ def make_preview(
     picture = open_picture((job.folder / (name or job.upload.name)).read_bytes(), 1 << 40)
     height, width, bands = picture.shape
     if kind == "bicubic" and result:
-        width, height = result.size
+        width, height = result.size.width, result.size.height
     most = THUMBNAIL_SIDE / max(height, width) if kind == "thumbnail" else 1.0
     shrink = min(1.0, most, sqrt(MOST_PIXELS / (width * height)))
     target = max(round(height * shrink), 1), max(round(width * shrink), 1)
@@ -55,10 +55,6 @@ def make_preview(
     path = job.folder / f"{kind}{FORMATS[format].suffixes[0]}"
     _write(picture, path, target, format)
     return path
-
-
-def _pixels(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
 
 
 def _write(picture: Picture, path: Path, target: tuple[int, int], format: str) -> None:

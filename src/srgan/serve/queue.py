@@ -80,8 +80,8 @@ class JobQueue:
     def restore(self) -> None:
         """Continue with the jobs of the store."""
         with self._lock:
-            for row in self._store.load():
-                job = Job.from_row(row, self._store.jobs)
+            for text in self._store.load():
+                job = Job.from_json(text, self._store.jobs)
                 self._jobs[job.id] = job
                 if job.state == "queued":
                     self._worker.submit(self._run, job)
@@ -306,7 +306,7 @@ class JobQueue:
 
     def _save(self, job: Job) -> None:
         if job.kept:
-            self._store.save(job.as_row())
+            self._store.save(job.id, job.created, job.as_json())
 
     def _expire(self, job: Job) -> None:
         job.state, job.bytes, job.key = "expired", 0, None

@@ -127,8 +127,8 @@ def _record(job: Job, metrics: Metrics) -> None:
     metrics.count(job)
     facts: dict[str, Any] = {"job": job.id, "client": job.client, "outcome": job.state}
     if job.result:
-        facts["source"] = "x".join(map(str, job.result.source_size))
-        facts["size"] = "x".join(map(str, job.result.size))
+        facts["source"] = str(job.result.source_size)
+        facts["size"] = str(job.result.size)
         facts["model"] = job.result.model
     elif job.problem:
         facts["problem"] = job.problem.kind

@@ -12,17 +12,11 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from srgan.errors import UserError
 
 VERSION = 1  # of the table
 YOUNG_SECONDS = 60  # a folder so young may belong to a server that starts
-COLUMNS = (
-    *("id", "client", "state", "key", "fingerprint", "attempts", "bytes"),
-    *("created", "queued", "started", "finished", "fetched"),
-    *('"order"', "result", "problem"),  # JSON
-)
 _PREFIX = "srgan-serve-"
 
 
@@ -56,26 +50,21 @@ class Store:
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}: choose another with --data") from error
 
-    def load(self) -> list[dict[str, Any]]:
+    def load(self) -> list[str]:
         """All jobs, in the order of their creation; removes the files of all others."""
         with self._lock:
-            names = ", ".join(COLUMNS)
-            rows = self._database.execute(f"SELECT {names} FROM jobs ORDER BY created").fetchall()
-        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        known = {row["id"] for row in found}
+            rows = self._database.execute("SELECT id, job FROM jobs ORDER BY created").fetchall()
+        known = {identifier for identifier, _ in rows}
         for path in self.jobs.iterdir():
             if path.name not in known:
                 shutil.rmtree(path, ignore_errors=True)
-        return found
+        return [job for _, job in rows]
 
-    def save(self, row: dict[str, Any]) -> None:
-        """Insert or update a job. `row` has a value for each of COLUMNS."""
-        places = ", ".join("?" * len(COLUMNS))
-        values = [row[name] for name in COLUMNS]
+    def save(self, identifier: str, created: float, job: str) -> None:
+        """Insert or update a job."""
         with self._lock, self._database:
-            self._database.execute(
-                f"INSERT OR REPLACE INTO jobs ({', '.join(COLUMNS)}) VALUES ({places})", values
-            )
+            row = (identifier, created, job)
+            self._database.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", row)
 
     def forget(self, identifier: str) -> None:
         """Remove a job from the database."""
@@ -98,13 +87,9 @@ def _open(path: Path) -> sqlite3.Connection:
     if version not in (0, VERSION):
         raise sqlite3.OperationalError("its queue is of another version of srgan")
     with database:  # a write, so that the lock is taken
-        database.execute(f"CREATE TABLE IF NOT EXISTS jobs (id PRIMARY KEY, {_others()})")
+        database.execute("CREATE TABLE IF NOT EXISTS jobs (id PRIMARY KEY, created, job)")
         database.execute(f"PRAGMA user_version = {VERSION}")
     return database
-
-
-def _others() -> str:
-    return ", ".join(COLUMNS[1:])
 
 
 @contextlib.contextmanager

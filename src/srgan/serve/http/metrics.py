@@ -60,10 +60,9 @@ class Metrics:
         """Count a job that has ended."""
         self._jobs.labels(job.state).inc()
         if job.result:
-            width, height = job.result.size
             self._queued.observe(job.seconds_queued)
             self._computed.observe(job.seconds_computed)
-            self._pixels.inc(width * height)
+            self._pixels.inc(job.result.size.pixels)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

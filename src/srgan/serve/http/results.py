@@ -133,7 +133,7 @@ def delivery(
     response = FileResponse(
         job.folder / result.file,
         filename=result.name,
-        media_type=result.media_type,
+        media_type=result.type,
         headers=headers,
     )
     return _Reading(response, [job], lambda: queue.fetched(job), afterwards)

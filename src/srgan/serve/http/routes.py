@@ -1,11 +1,9 @@
 """The routes under /v1 that take pictures: while the client waits, or as a job."""
 
 import asyncio
-import json
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
@@ -13,7 +11,7 @@ from fastapi.responses import FileResponse
 
 from srgan.serve.clients import client_of
 from srgan.serve.http import schema
-from srgan.serve.http.parameters import order_parameters, reading
+from srgan.serve.http.parameters import ordered, reading
 from srgan.serve.http.results import add_results, delivery
 from srgan.serve.http.uploads import Sink, declared_size, disconnected, let_finish, receive_picture
 from srgan.serve.jobs import Cancelled, Job
@@ -38,7 +36,7 @@ Key = Annotated[
 def add_routes(app: FastAPI, kitchen: Kitchen, queue: JobQueue, limits: Limits) -> None:
     """Add the routes under /v1."""
     intake = _Intake(kitchen, queue, limits)
-    parameters = Depends(order_parameters(kitchen))
+    parameters = Depends(ordered(kitchen))
     _add_upscale(app, intake, queue, parameters)
     _add_jobs(app, intake, queue, parameters)
     add_results(app, queue)
@@ -76,7 +74,7 @@ class _Intake:
             most = self._limits.max_bytes
             with Sink(job.upload, most, lambda size: self._queue.reserve(job, size)) as sink:
                 name = await receive_picture(request, sink, self._limits)
-            job.order = replace(order, name=name)
+            job.order = order.model_copy(update={"name": name})
             await self._plan(job, _fingerprint(job.order, sink), sink.size)
         request.state.job = job.id
         return job
@@ -93,7 +91,7 @@ class _Intake:
             job = self._queue.admit(order, client_of(request.scope), kept=True, size=size)
             with _refusing(self._queue, job):
                 await asyncio.to_thread(shutil.copyfile, before.upload, job.upload)
-                job.order = replace(order, name=before.order.name)
+                job.order = order.model_copy(update={"name": before.order.name})
                 await self._plan(job, "", size)
         except FileNotFoundError:  # its client has removed it
             raise expired() from None
@@ -112,7 +110,7 @@ class _Intake:
             name = await receive_picture(request, sink, self._limits)
         if job.state == "receiving":
             raise Problem(409, "not-received", "the first request has not ended", 1)
-        if job.fingerprint != _fingerprint(replace(order, name=name), sink):
+        if job.fingerprint != _fingerprint(order.model_copy(update={"name": name}), sink):
             detail = "another request had this Idempotency-Key"
             raise Problem(422, "idempotency-key-used", detail)
         request.state.job = job.id
@@ -133,7 +131,7 @@ def _refusing(queue: JobQueue, job: Job) -> Generator[None]:
 
 
 def _fingerprint(order: Order, sink: Sink) -> str:
-    return f"{sink.digest.hexdigest()} {json.dumps(asdict(order))}"
+    return f"{sink.digest.hexdigest()} {order.model_dump_json()}"
 
 
 def _add_upscale(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any) -> None:

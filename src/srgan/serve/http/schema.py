@@ -10,6 +10,7 @@ from srgan.serve import problems
 from srgan.serve.clients import is_here
 from srgan.serve.jobs import Job
 from srgan.serve.options import Limits
+from srgan.serve.orders import Size
 from srgan.serve.queue import JobQueue
 
 MOST_IDS = 500  # jobs in one request
@@ -22,13 +23,6 @@ class ProblemDetails(BaseModel):
     title: str = Field(examples=["Too Many Requests"])
     status: int = Field(examples=[429])
     detail: str = Field(examples=["the server is busy: try again in 3 s"])
-
-
-class Size(BaseModel):
-    """Width and height in pixels."""
-
-    width: int = Field(examples=[2560])
-    height: int = Field(examples=[1920])
 
 
 class JobStatus(BaseModel):
@@ -60,36 +54,17 @@ class JobStatus(BaseModel):
 
 def status_of(job: Job, queue: JobQueue) -> JobStatus:
     """The status of a job, for its client."""
-    result, problem = job.result, job.problem
     status: Any = {"receiving": "queued", "cancelled": "expired"}.get(job.state, job.state)
-    found = JobStatus(
+    return JobStatus(
         id=job.id,
         status=status,
         progress=job.fraction,
         position=queue.position(job) if job.state == "queued" else None,
         seconds_left=job.seconds_left,
         picture=job.order.name,
-        problem=ProblemDetails(**problem.document) if problem else None,
+        problem=ProblemDetails(**job.problem.document) if job.problem else None,
+        **(dict(job.result) if job.result else {}),
     )
-    if result is None:
-        return found
-    return found.model_copy(
-        update={
-            "name": result.name,
-            "bytes": result.bytes,
-            "type": result.media_type,
-            "source_size": _size(result.source_size),
-            "size": _size(result.size),
-            "model": result.model,
-            "why": result.why,
-            "signs": list(result.signs),
-            "notes": list(result.notes),
-        }
-    )
-
-
-def _size(size: tuple[int, int]) -> Size:
-    return Size(width=size[0], height=size[1])
 
 
 class ModelInfo(BaseModel):
