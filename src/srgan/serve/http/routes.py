@@ -68,7 +68,7 @@ class _Intake:
             size = declared_size(request, self._limits)
             job = self._queue.admit(order, client, kept=kept or bool(key), key=key, size=size)
         except Problem:
-            await let_finish(request)
+            await let_finish(request, request.stream())
             raise
         with _refusing(self._queue, job):
             most = self._limits.max_bytes

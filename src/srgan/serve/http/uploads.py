@@ -75,26 +75,29 @@ async def receive_picture(request: Request, sink: Sink, limits: Limits) -> str:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     multipart = kind == b"multipart/form-data"
     most = limits.max_bytes + (OVERHEAD if multipart else 0)
+    stream = request.stream()
     try:
         if int(request.headers.get("content-length", 0)) > most:
             raise too_many_bytes(limits.max_bytes)
+        chunks = _chunks(stream, most, limits)
         async with asyncio.timeout(limits.upload_seconds):
             if multipart:
-                return await _from_multipart(request, sink, options.get(b"boundary"), most, limits)
-            async for chunk in _chunks(request, most, limits):
+                return await _from_multipart(chunks, sink, options.get(b"boundary"))
+            async for chunk in chunks:
                 sink.write(chunk)
             return client_name(request.query_params.get("name"))
     except TimeoutError:
         raise upload_too_slow(limits.upload_seconds) from None
     except Problem as problem:
         if problem.status != 408:
-            await let_finish(request)
+            await let_finish(request, stream)
         raise
 
 
-async def _chunks(request: Request, most: int, limits: Limits) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    stream: AsyncGenerator[bytes, None], most: int, limits: Limits
+) -> AsyncGenerator[bytes, None]:
     """The body, up to `most` bytes, as long as it keeps coming."""
-    stream = aiter(request.stream())
     received = 0
     while True:
         try:
@@ -109,7 +112,7 @@ async def _chunks(request: Request, most: int, limits: Limits) -> AsyncGenerator
         yield chunk
 
 
-async def let_finish(request: Request) -> None:
+async def let_finish(request: Request, stream: AsyncGenerator[bytes, None]) -> None:
     """Discard the rest of a body: many clients read no answer before they have sent everything.
 
     A client that asked before sending (curl) waits for the answer instead.
@@ -118,7 +121,7 @@ async def let_finish(request: Request) -> None:
         return
     try:
         async with asyncio.timeout(POLITE_SECONDS):
-            while (await request.receive()).get("more_body"):
+            async for _ in stream:
                 pass
     except TimeoutError:
         pass
@@ -176,13 +179,13 @@ class _Form:
 
 
 async def _from_multipart(
-    request: Request, sink: Sink, boundary: bytes | None, most: int, limits: Limits
+    chunks: AsyncGenerator[bytes, None], sink: Sink, boundary: bytes | None
 ) -> str:
     if not boundary:
         raise _bad("it has no boundary")
     form = _Form(sink, boundary)
     try:
-        async for chunk in _chunks(request, most, limits):
+        async for chunk in chunks:
             form.parser.write(chunk)
     except ValueError as error:  # python_multipart's errors
         raise _bad(" ".join(str(error).split())[:200]) from error
