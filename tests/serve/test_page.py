@@ -156,7 +156,7 @@ def test_drop_compare_download(
     assert "27" in (page.locator(".clipped").get_attribute("style") or "")
 
     zoom(page, view, images)
-    page.get_by_label("Original").check(force=True)
+    page.get_by_role("radio", name="Original").check(force=True)
     wait_until(lambda: images.first.evaluate("e => e.naturalWidth == 120"))
     with page.expect_download() as download:
         page.locator("#download").click()

@@ -16,7 +16,7 @@ from srgan.serve.options import Limits
 from srgan.serve.orders import Order, Result, Size
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue
-from srgan.serve.store import Store, StoreError
+from srgan.serve.store import JobStore, JobStoreError
 from tests.support.server import TILE, Server, is_problem, running, wait_until
 
 Make = Callable[..., JobQueue]
@@ -61,7 +61,7 @@ def make(tmp_path: Path, work: Work) -> Iterator[Make]:
     queues: list[JobQueue] = []
 
     def make(**limits: Any) -> JobQueue:
-        queue = JobQueue(Store(tmp_path / "data"), Limits(**limits), work)
+        queue = JobQueue(JobStore(tmp_path / "data"), Limits(**limits), work)
         queues.append(queue)
         queue.restore()
         return queue
@@ -208,7 +208,7 @@ def test_a_picture_that_kills_the_server_is_given_up(
     wait_until(lambda: job.state == "running")
     queue.close()
     for _ in range(3):
-        store = Store(tmp_path / "data")
+        store = JobStore(tmp_path / "data")
         (text,) = store.load()
         kept = json.loads(text)
         kept["attempts"] += 1
@@ -221,21 +221,21 @@ def test_a_picture_that_kills_the_server_is_given_up(
 
 
 def test_a_folder_has_one_server_and_must_be_whole(tmp_path: Path) -> None:
-    store = Store(tmp_path / "data")
-    with pytest.raises(StoreError, match="another server uses this folder"):
-        Store(tmp_path / "data")
+    store = JobStore(tmp_path / "data")
+    with pytest.raises(JobStoreError, match="another server uses this folder"):
+        JobStore(tmp_path / "data")
     store.close()
     (tmp_path / "data" / "jobs" / "leftover").mkdir()
-    store = Store(tmp_path / "data")
+    store = JobStore(tmp_path / "data")
     assert store.load() == []
     assert list(store.jobs.iterdir()) == []
     store.close()
     (tmp_path / "data" / "queue.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreError, match="remove the folder"):
-        Store(tmp_path / "data")
+    with pytest.raises(JobStoreError, match="remove the folder"):
+        JobStore(tmp_path / "data")
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="--data"):
-        Store(tmp_path / "file" / "data")
+    with pytest.raises(JobStoreError, match="--data"):
+        JobStore(tmp_path / "file" / "data")
 
 
 # -- As a user runs it ----------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def post(server: Server, photo: Path) -> str:
 def test_a_dead_servers_temporary_folder_is_removed(small_model: Path, tmp_path: Path) -> None:
     options = ("--no-page", "-m", small_model)
     dead = tmp_path / "srgan-serve-dead"
-    Store(dead).close()
+    JobStore(dead).close()
     long_ago = time.time() - 1000
     os.utime(dead, (long_ago, long_ago))
     with running(*options, folder=tmp_path) as server:

@@ -29,7 +29,7 @@ from srgan.serve.problems import (
     too_large_result,
     too_much_time,
 )
-from srgan.serve.store import Store
+from srgan.serve.store import JobStore
 
 Progress = Callable[[float], None]
 
@@ -53,7 +53,7 @@ class JobQueue:
 
     def __init__(
         self,
-        store: Store,
+        store: JobStore,
         limits: Limits,
         work: Callable[[Job, Progress], Result],
         watch: Callable[[Job], None] = lambda _job: None,

@@ -27,7 +27,7 @@ from srgan.serve.log import LogRequests
 from srgan.serve.options import Access, Address, Limits
 from srgan.serve.page.page import add_docs, add_page
 from srgan.serve.queue import JobQueue
-from srgan.serve.store import Store, temporary_store_folder
+from srgan.serve.store import JobStore, temporary_store_folder
 
 GOODBYE_SECONDS = 2  # for the last answers at shutdown; connections of open pages never end
 SWEEP_SECONDS = 30  # between two removals of expired results
@@ -56,7 +56,7 @@ def serve(
 
     Raises:
         ServeError: the server cannot listen on the address.
-        StoreError: the folder of the queue cannot be used.
+        JobStoreError: the folder of the queue cannot be used.
         CheckpointError, EngineError: a model cannot be loaded.
         SystemExit: a signal stopped the server: 130 or 143.
     """
@@ -65,7 +65,7 @@ def serve(
         offered = OfferedModels(models, engine)
         kitchen = Kitchen(offered, limits.max_pixels)
         metrics = Metrics()
-        store = Store(folder)
+        store = JobStore(folder)
         queue = JobQueue(store, limits, kitchen.upscale, lambda job: _record(job, metrics))
         metrics.follow(queue)
         try:

@@ -20,18 +20,18 @@ YOUNG_SECONDS = 60  # a folder so young may belong to a server that starts
 _PREFIX = "srgan-serve-"
 
 
-class StoreError(UserError):
+class JobStoreError(UserError):
     """The folder of the queue cannot be used: one line with the reason and what to do."""
 
 
-class Store:
+class JobStore:
     """The database, and the folders of the jobs. All methods can be called from any thread."""
 
     def __init__(self, folder: Path) -> None:
         """Open the folder; make it if it does not exist, for the server's user alone.
 
         Raises:
-            StoreError: another server uses it, or it cannot be read or written.
+            JobStoreError: another server uses it, or it cannot be read or written.
         """
         self.jobs = folder / "jobs"
         self._lock = threading.Lock()
@@ -44,11 +44,13 @@ class Store:
                 reason = "another server uses this folder: choose another with --data"
             else:
                 reason = f"{error}: choose another folder with --data"
-            raise StoreError(f"{folder}: {reason}") from error
+            raise JobStoreError(f"{folder}: {reason}") from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{folder}: the queue is damaged: remove the folder") from error
+            raise JobStoreError(f"{folder}: the queue is damaged: remove the folder") from error
         except OSError as error:
-            raise StoreError(f"{folder}: {error.strerror}: choose another with --data") from error
+            raise JobStoreError(
+                f"{folder}: {error.strerror}: choose another with --data"
+            ) from error
 
     def load(self) -> list[str]:
         """All jobs, in the order of their creation; removes the files of all others."""
@@ -96,9 +98,9 @@ def _open(path: Path) -> sqlite3.Connection:
 def temporary_store_folder() -> Generator[Path]:
     """A folder for a server that keeps nothing; removes those that killed servers left."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError, StoreError):
+        with contextlib.suppress(OSError, JobStoreError):
             if time.time() - path.stat().st_mtime > YOUNG_SECONDS:
-                Store(path).close()  # fails while its server lives
+                JobStore(path).close()  # fails while its server lives
                 shutil.rmtree(path, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
         yield Path(name)

@@ -23,7 +23,7 @@ def add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return _page("index.html", PAGE_POLICY)
 
-    app.mount("/static", _Files(directory=STATIC), "static")
+    app.mount("/static", _FreshFiles(directory=STATIC), "static")
 
 
 def add_docs(app: FastAPI) -> None:
@@ -37,7 +37,7 @@ def add_docs(app: FastAPI) -> None:
     async def script() -> Response:
         return FileResponse(STATIC / "docs.js", headers={"Cache-Control": "no-cache"})
 
-    app.mount("/swagger", _Files(directory=SWAGGER), "swagger")
+    app.mount("/swagger", _FreshFiles(directory=SWAGGER), "swagger")
 
 
 def _page(name: str, policy: str) -> Response:
@@ -45,7 +45,7 @@ def _page(name: str, policy: str) -> Response:
     return FileResponse(STATIC / name, headers=headers)
 
 
-class _Files(StaticFiles):
+class _FreshFiles(StaticFiles):
     """Files that the browser may keep, but asks about each time: they change with srgan."""
 
     def file_response(self, *args: Any, **options: Any) -> Response:
