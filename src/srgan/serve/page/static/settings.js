@@ -1,6 +1,6 @@
 // The settings: for all photos, or for the one that is shown.
 
-import { RARE, make, purpose, title } from "./words.js";
+import { isRare, make, purpose, title } from "./words.js";
 
 const LOSSY = ["jpeg", "webp", "avif"];
 const NAMES = { jpeg: "JPEG", png: "PNG", webp: "WebP", tiff: "TIFF", avif: "AVIF" };
@@ -37,7 +37,7 @@ export class Settings {
     const card = (model) => make("label", { class: "model" },
       make("input", { type: "radio", name: "model", value: model.name }),
       make("span", {}, make("b", {}, title(model.name)), make("small", {}, purpose(model))));
-    const [usual, rare] = [false, true].map((is) => this.models.filter((m) => RARE.includes(m.name) === is));
+    const [usual, rare] = [false, true].map((is) => this.models.filter((m) => isRare(m.name) === is));
     const others = usual.length && rare.length
       ? [make("details", {}, make("summary", {}, "More models"), ...rare.map(card))]
       : rare.map(card);

@@ -26,24 +26,34 @@ export function found(job, ordered) {
     const signs = job.signs.join(", ").replace(/, ([^,]*)$/, " and $1");
     return `Looks ${signs}: used the model for blurry photos.`;
   }
-  if (job.model === "srgan-blurry-x4") return "Same size: used the model that sharpens.";
+  if (job.model.startsWith("srgan-blurry")) return "Same size: used the model that sharpens.";
   return "Looks clean: used the natural model.";
 }
 
 // The shipped models in plain words. Other models show their own name and description.
-const SHIPPED = {
-  auto: ["Automatic", "Picks the model for each photo"],
-  "srgan-x4": ["Natural", "Sharp, faithful"],
-  "srgan-blurry-x4": ["Blurry or noisy photos", "Old, out of focus, compressed"],
-  "srresnet-x4": ["Exact", "Softer, invents nothing"],
-  "srresnet-blurry-x4": ["Exact, for blurry photos", "Softer, invents nothing"],
+const AUTO = ["Automatic", "Picks the model for each photo"];
+const FAMILIES = {
+  srgan: ["Natural", "Sharp, faithful"],
+  "srgan-blurry": ["Blurry or noisy photos", "Old, out of focus, compressed"],
+  srresnet: ["Exact", "Softer, invents nothing"],
+  "srresnet-blurry": ["Exact, for blurry photos", "Softer, invents nothing"],
 };
+const USUAL = ["srgan-x4", "srgan-blurry-x4"];
 
-export const RARE = ["srresnet-x4", "srresnet-blurry-x4"]; // the ends of the detail slider
+function shipped(name) {
+  if (name === "auto") return AUTO;
+  const [, family, scale] = name.match(/^(.+)-x(\d+)$/) || [];
+  const words = FAMILIES[family];
+  return words && scale !== "4" ? [`${words[0]}, ${scale} times`, words[1]] : words;
+}
 
-export const title = (name) => (SHIPPED[name] ? SHIPPED[name][0] : name);
+/** Other scales, and the ends of the detail slider. */
+export const isRare = (name) =>
+  name !== "auto" && !USUAL.includes(name) && shipped(name) !== undefined;
+
+export const title = (name) => shipped(name)?.[0] || name;
 export const purpose = (model) =>
-  SHIPPED[model.name] ? SHIPPED[model.name][1] : model.description || "A model of your own";
+  shipped(model.name)?.[1] || model.description || "A model of your own";
 
 /** An element with attributes and children. Text is never HTML. */
 export function make(tag, attributes = {}, ...children) {
