@@ -86,7 +86,9 @@ def running(
         log: a file for standard error.
     """
     with tempfile.TemporaryDirectory() as name:
-        name = str(folder or name)
+        own = Path(name, "own")  # nobody else writes beside it
+        own.mkdir()
+        name = str(folder or own)
         environment = os.environ | {"TMPDIR": name} | ({"SRGAN_TOKEN": token} if token else {})
         environment |= {"PYTHONPATH": str(path)} if path else {}
         port = () if "--port" in options else ("--port", "0")
