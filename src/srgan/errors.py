@@ -23,6 +23,7 @@ _EXTRAS = {
     "cluster": ("fsspec", "pyarrow", "ray"),
     "export": ("torch", "onnx", "onnxruntime"),
     "hub": ("huggingface_hub",),
+    "video": ("av",),
 }
 
 

@@ -23,6 +23,7 @@ from srgan.cli.run import DEFAULTS, NO_EPILOGUE
 from srgan.cli.serve import SERVE_EXAMPLES, serve
 from srgan.cli.train import PREPARE_EXAMPLES, prepare, train
 from srgan.cli.upscale import UPSCALE_EXAMPLES, upscale
+from srgan.cli.video import VIDEO_EXAMPLES, video
 
 app = App(
     name="srgan",
@@ -33,6 +34,7 @@ app = App(
 )
 
 app.command(upscale, help_epilogue=UPSCALE_EXAMPLES)
+app.command(video, help_epilogue=VIDEO_EXAMPLES)
 app.command(serve, help_epilogue=SERVE_EXAMPLES)
 app.command(train)
 app.command(prepare, help_epilogue=PREPARE_EXAMPLES)

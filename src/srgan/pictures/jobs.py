@@ -231,10 +231,7 @@ def _search(root: Path, results: Path | None) -> Iterator[_Found]:
 
 
 def _target(found: _Found, folder: Path | None, options: ResultOptions, model_scale: int) -> Path:
-    tag = f"_x{options.scale or model_scale:g}"
-    if options.width or options.height:
-        sides = (("w", options.width), ("h", options.height))
-        tag = "_" + "".join(f"{side}{pixels}" for side, pixels in sides if pixels)
+    tag = size_tag(options, model_scale)
     if folder is None and found.root is not None:
         root = _upright(found.root)
         if not root.name:
@@ -248,6 +245,14 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
         suffix = options.suffix or ""
     keep = options.keep_extension
     return folder / result_name(found.path, suffix, options.format, keep_extension=keep)
+
+
+def size_tag(options: ResultOptions, model_scale: int) -> str:
+    """What the name of a result beside its source gets: its size, such as _x4 or _w800."""
+    if options.width or options.height:
+        sides = (("w", options.width), ("h", options.height))
+        return "_" + "".join(f"{side}{pixels}" for side, pixels in sides if pixels)
+    return f"_x{options.scale or model_scale:g}"
 
 
 def same_result(
@@ -296,6 +301,14 @@ def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> t
         PictureError: the size asked for is out of reach.
     """
     height, width, _ = picture.shape
+    return enlarged_size(picture.name, (height, width), options, model_scale)
+
+
+def enlarged_size(
+    name: str, size: tuple[int, int], options: ResultOptions, model_scale: int
+) -> tuple[int, int]:
+    """`result_size` of a source of (height, width) pixels; `name` is for the error."""
+    height, width = size
     scales = [float(options.scale or model_scale)]
     if options.width or options.height:
         wanted = ((options.width, width), (options.height, height))
@@ -303,7 +316,7 @@ def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> t
     scale = min(scales)
     if scale > MAX_SCALE:
         raise PictureError(
-            f"{picture.name}: enlarging {width} x {height} pixels {scale:.3g} times is not "
+            f"{name}: enlarging {width} x {height} pixels {scale:.3g} times is not "
             f"possible, at most {MAX_SCALE}: ask for a smaller --width or --height"
         )
     return max(round(height * scale), 1), max(round(width * scale), 1)

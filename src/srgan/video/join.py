@@ -1,0 +1,208 @@
+"""Joins encoded parts to one video, and copies what the source has beside its pictures.
+
+Nothing is encoded here. Sound, subtitles, chapters, fonts and metadata are copied byte by byte.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av import Packet
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition, Stream
+
+from srgan.pictures.files import write_error
+from srgan.video.source import VideoError, lacks_room, opened, picture_stream
+
+Packets = Iterator["Packet[Any]"]
+
+_FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The part of the source that the result shows, in seconds; `last` None is its end.
+
+    The result's times count from `first`.
+    """
+
+    first: Fraction = Fraction(0)
+    last: Fraction | None = None
+
+    def holds(self, packet: "Packet[Any]") -> bool:
+        """Whether a packet of sound or text belongs to it."""
+        if self == Cut() or packet.pts is None:
+            return True
+        at = packet.pts * Fraction(packet.time_base)
+        return at >= self.first and (self.last is None or at < self.last)
+
+
+def join(
+    parts: Sequence[Path],
+    source: Path,
+    target: Path,
+    name: Path,
+    time_base: Fraction,
+    cut: Cut,
+    *,
+    trial: bool = False,
+) -> list[str]:
+    """Write the parts, with all else that the source has, into one file.
+
+    Args:
+        parts: videos of the same encoding, in the order of their times.
+        target: the file to write.
+        name: its later name, whose suffix chooses the container.
+        time_base: of the source's video.
+        trial: write the header only, to see whether the container holds the streams.
+
+    Returns:
+        A note for the user on each thing that the container cannot hold.
+
+    Raises:
+        VideoError: the file cannot be written.
+    """
+    suffix = name.suffix.removeprefix(".").lower()
+    try:
+        with (
+            opened(source) as original,
+            opened(parts[0]) as first,
+            av.open(
+                f"file:{target}",
+                "w",
+                format=_FORMATS[suffix],
+                options={"movflags": "use_metadata_tags"} if suffix != "mkv" else {},
+                metadata_errors="surrogateescape",
+            ) as opened_output,
+        ):
+            output: Any = opened_output
+            pictures = picture_stream(original, source)
+            video: Any = output.add_stream_from_template(picture_stream(first, parts[0]))
+            video.time_base = time_base
+            _copy_tags(pictures, video)
+            copies, notes = _add_others(original, pictures, output)
+            output.metadata.update(original.metadata)
+            if cut == Cut():
+                output.set_chapters(original.chapters())
+            output.start_encoding()
+            if not trial:
+                encoded = _encoded(parts, video, time_base, cut)
+                for packet in _merged(encoded, _copied(original, copies, cut)):
+                    output.mux_one(packet)
+    except (FFmpegError, ValueError) as error:
+        if lacks_room(error):
+            raise VideoError(str(write_error(name, error))) from error
+        raise VideoError(
+            f"{name}: the streams of {source.name} do not fit into it ({error}): use -o with a "
+            "name that ends in .mkv"
+        ) from error
+    return notes
+
+
+def _add_others(
+    original: InputContainer, pictures: Stream, output: Any
+) -> tuple[dict[int, Stream], list[str]]:
+    """Streams of the result for those of the source by index, and notes on what is left out."""
+    copies: dict[int, Stream] = {}
+    notes: list[str] = []
+    known = output.supported_codecs
+    for stream in original.streams:
+        if stream.index == pictures.index:
+            continue
+        context: Any = stream.codec_context
+        codec = "" if context is None else context.codec.canonical_name
+        cover = bool(stream.disposition & Disposition.attached_pic)
+        fits = codec in known or (stream.type == "attachment" and "ass" in known)
+        if not fits or (stream.type == "video" and not cover):
+            if not (stream.type == "data" and original.chapters()):  # their track in MP4
+                what = " ".join(filter(None, (codec, stream.type)))
+                notes.append(f"the stream {stream.index} ({what}) is left out")
+            continue
+        copy = copies[stream.index] = output.add_stream_from_template(stream)
+        _copy_tags(stream, copy)
+    return copies, notes
+
+
+def _copy_tags(source: Stream, target: Stream) -> None:
+    target.metadata.update(source.metadata)
+    target.disposition = source.disposition
+
+
+def _copied(original: InputContainer, copies: dict[int, Stream], cut: Cut) -> Packets:
+    """The packets of the other streams, in the source's order."""
+    wanted = [each for each in original.streams if each.index in copies]
+    if not wanted:
+        return
+    for packet in original.demux(wanted):
+        if packet.dts is None or not cut.holds(packet):
+            continue
+        shift = round(cut.first / Fraction(packet.time_base))
+        packet.dts -= shift
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.stream = copies[packet.stream.index]
+        yield packet
+
+
+def _encoded(parts: Sequence[Path], video: Stream, time_base: Fraction, cut: Cut) -> Packets:
+    """The packets of all parts with exact times, and decoding times that always grow.
+
+    The decoding time of packet n is the n-th smallest time of all, `delay` packets before. That
+    is how encoders choose it; each part by itself has begun anew.
+    """
+    delay = max(map(_reordering, parts))
+    shift = round(cut.first / time_base)
+    waiting: list[int] = []
+    started, step = 0, 1
+    for part in parts:
+        with opened(part) as container:
+            stream = picture_stream(container, part)
+            packets: Packets = container.demux(stream)
+            for packet in packets:
+                if packet.pts is None:
+                    continue
+                exact = Fraction(packet.time_base) / time_base
+                pts = round(packet.pts * exact) - shift
+                duration = round((packet.duration or 0) * exact)
+                heapq.heappush(waiting, pts)
+                if started < delay:
+                    step = step if started else max(duration, 1)
+                    dts = waiting[0] - (delay - started) * step
+                    started += 1
+                else:
+                    dts = heapq.heappop(waiting)
+                packet.time_base = time_base
+                packet.pts, packet.dts, packet.duration = pts, dts, duration
+                packet.stream = video
+                yield packet
+
+
+def times_of(part: Path) -> list[Fraction]:
+    """The times of a part's packets in seconds, in decoding order."""
+    with opened(part) as container:
+        stream = picture_stream(container, part)
+        return [
+            packet.pts * Fraction(packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None
+        ]
+
+
+def _reordering(part: Path) -> int:
+    """How many packets a packet of this part comes before its turn, at most."""
+    times = times_of(part)
+    place = {time: i for i, time in enumerate(sorted(times))}
+    return max((i - place[time] for i, time in enumerate(times)), default=0)
+
+
+def _merged(video: Packets, others: Packets) -> Packets:
+    """Both by decoding time, so that no player has to look far ahead for either."""
+
+    def when(packet: "Packet[Any]") -> Fraction:
+        return (packet.dts or 0) * Fraction(packet.time_base)
+
+    return heapq.merge(video, others, key=when)

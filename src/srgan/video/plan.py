@@ -1,0 +1,103 @@
+"""Plans the job of one video: its name, size, encoding and model."""
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from srgan.errors import OptionError
+from srgan.pictures.files import make_folder
+from srgan.pictures.jobs import enlarged_size, size_tag
+from srgan.upscaling.upscaler import Upscaler
+from srgan.video.convert import Compute, VideoJob
+from srgan.video.encoder import choose_encoding
+from srgan.video.options import CONTAINERS, VideoOptions
+from srgan.video.preview import PREVIEW_SECONDS, beside_bicubic
+from srgan.video.reuse import Reuse
+from srgan.video.source import VideoError, frames_of, inspect_video
+
+
+def plan_video(
+    source: Path,
+    output: str | None,
+    options: VideoOptions,
+    model_scale: int,
+    max_pixels: int,
+    *,
+    preview: bool = False,
+) -> VideoJob:
+    """Look at a video, and decide everything about its result but the model.
+
+    Args:
+        output: the result's name, or a folder; None: beside the video.
+        preview: 3 seconds, before and after side by side.
+
+    Raises:
+        OptionError: the options contradict each other or the output's name.
+        VideoError: the video cannot be read, or its result cannot be made.
+    """
+    facts = inspect_video(source, max_pixels, options.last)
+    if preview and options.last is None:
+        options = replace(options, end=str(options.first + PREVIEW_SECONDS))
+    height, width = enlarged_size(str(source), facts.size, options.result, model_scale)
+    # 4:2:0 has no odd sizes.
+    size = height + height % 2, (width + width % 2) * (2 if preview else 1)
+    tag = size_tag(options.result, model_scale) + ("_preview" if preview else "")
+    target = _target(source, output, tag, options)
+    encoding = choose_encoding(source, facts, options, size)
+    return VideoJob(source, facts, target, encoding, options, {"preview": preview})
+
+
+def _target(source: Path, output: str | None, tag: str, options: VideoOptions) -> Path:
+    """The name of the result, in a container that holds its codec."""
+    suffix = source.suffix.lower()
+    if suffix.removeprefix(".") not in CONTAINERS:
+        suffix = ".mp4" if suffix == ".m4v" else ".mkv"
+    if (options.codec, suffix) in (("prores", ".mp4"), ("ffv1", ".mov"), ("ffv1", ".mp4")):
+        suffix = ".mov" if options.codec == "prores" else ".mkv"
+    target = source.with_name(f"{source.stem}{tag}{suffix}")
+    if output is not None:
+        if not output:
+            raise OptionError("the name after -o is empty")
+        path = Path(output)
+        folder = output.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
+        target = path / f"{source.stem}{suffix}" if folder else path
+    if target.suffix.lower().removeprefix(".") not in CONTAINERS:
+        known = ", ".join(f".{each}" for each in CONTAINERS)
+        raise OptionError(f"{target}: srgan cannot write this format: use one of {known}")
+    if target.exists() and target.samefile(source):
+        raise OptionError(f"{target}: the result would replace the video itself: choose another")
+    make_folder(target.parent)
+    return target
+
+
+def example_frame(job: VideoJob) -> np.ndarray:
+    """A frame (H, W, 3) from the middle of what is to be upscaled, to choose the model by."""
+    first = job.options.first
+    last = min(job.options.last or job.facts.end, job.facts.end)
+    for at in ((first + last) / 2, first):
+        with closing(frames_of(job.source, job.facts, at, None)) as frames:
+            for frame in frames:
+                return frame.pixels
+    raise VideoError(
+        f"{job.source}: no frame comes after {first:g} seconds: it ends at {job.facts.end:.1f}"
+    )
+
+
+def frame_upscaler(job: VideoJob, upscaler: Upscaler) -> Compute:
+    """What upscales the frames of a job, one after the other."""
+    size = job.encoding.size
+    preview = bool(job.identity["preview"])
+    if preview:
+        size = size[0], size[1] // 2
+    whole = size == upscaler.target(*job.facts.size)
+
+    def upscale(frame: np.ndarray) -> np.ndarray:
+        height, width, _ = frame.shape
+        target = upscaler.target(height, width) if whole else size
+        return np.concatenate(list(upscaler.rows(frame, size=target)))
+
+    compute = Reuse(upscale, upscaler.scale if whole else None)
+    return beside_bicubic(compute) if preview else compute
