@@ -77,9 +77,16 @@ def video(
     choice = models.choose(plan.example_frame(job), same_size=job.encoding.size == job.facts.size)
     job.identity.update(model=choice.model, detail=detail)
     upscaler = models.upscaler(choice.model)
-    with _progress(job, json) as report:
-        compute = plan.frame_upscaler(job, upscaler)
-        notes = convert.run(job, compute, report, resume=resume)
+    compute = plan.frame_upscaler(job, upscaler)
+    try:
+        with _progress(job, json) as report:
+            notes = convert.run(job, compute, report, resume=resume)
+    except BaseException:
+        folder = job.parts_folder
+        if folder.parts:
+            left = f"the finished parts are in {folder.path}: add --resume to continue"
+            print(f"srgan: {left}", file=sys.stderr)
+        raise
     _print_done(job, choice.model, [*job.facts.notes, *job.encoding.notes, *notes], json)
     return 0
 

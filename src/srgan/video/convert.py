@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
@@ -79,6 +80,11 @@ class VideoJob:
     identity: dict[str, object]
 
     @property
+    def parts_folder(self) -> PartsFolder:
+        """Where its finished parts lie until it is done."""
+        return PartsFolder(self.target, self.encoding.suffix)
+
+    @property
     def total(self) -> int:
         """How many frames there will be, about."""
         if not self.options.cut:
@@ -109,18 +115,17 @@ def run(
         OptionError: there are parts of another run.
         VideoError: the video is damaged, or the result cannot be written. Finished parts stay.
     """
-    folder = PartsFolder(job.target, job.encoding.suffix)
-    status = job.source.stat()
-    identity: dict[str, object] = {
-        "video": f"{job.source.name} of {status.st_size} bytes",
-        **job.options.settings(),
-        **job.identity,
-    }
+    folder = job.parts_folder
     with new_file(job.target, job.options.overwrite) as temporary:
         notes = _rehearse(job, temporary)
-        last_done = folder.begin(identity, resume=resume, overwrite=job.options.overwrite)
+        overwrite = job.options.overwrite
+        last_done = folder.begin(_description(job), resume=resume, overwrite=overwrite)
         frames = _Frames(job, last_done)
-        _encode(frames, compute, folder, report)
+        try:
+            _encode(frames, compute, folder, report)
+        finally:
+            if not folder.parts:
+                folder.remove()
         if not folder.parts:
             raise VideoError(
                 f"{job.source}: no frame comes after {job.options.first:g} seconds: it ends at "
@@ -130,6 +135,23 @@ def run(
         join(folder.parts, job.source, temporary, job.target, base, frames.cut)
     folder.remove()
     return notes
+
+
+def _description(job: VideoJob) -> dict[str, object]:
+    """What decides about the frames of a result."""
+    height, width = job.encoding.size
+    return {
+        "a video": f"{job.source.name} of {job.source.stat().st_size} bytes",
+        "size": f"{width} x {height}",
+        "codec": job.encoding.codec,
+        "--crf": job.encoding.options.get("crf"),
+        "--preset": job.encoding.options.get("preset"),
+        "--from": job.options.start,
+        "--to": job.options.end,
+        "--frames": job.options.frames,
+        "av": version("av"),
+        **job.identity,
+    }
 
 
 def _encode(

@@ -15,8 +15,10 @@ from srgan.errors import OptionError
 from srgan.pictures.files import write_error
 from srgan.video.colour import Colour, Converter
 from srgan.video.options import Codec, VideoOptions
+from srgan.video.order import DecodingTimes
 from srgan.video.source import Facts, Frame, VideoError, lacks_room
 
+_REORDERED = 4  # packets that may come before their turn; the encoders need at most 2
 _X_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow"),
@@ -197,6 +199,7 @@ class Encoder:
     def __init__(self, path: Path, encoding: Encoding) -> None:
         self._path, self._encoding = path, encoding
         self._converter: Converter | None = None
+        self._decoding = DecodingTimes(_REORDERED)
         coder = _CODERS[encoding.codec]
         os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 reads it: errors only
         try:
@@ -231,17 +234,22 @@ class Encoder:
             for ready in self._converter.convert(frame):
                 colour = self._encoding.colour
                 ready.color_primaries, ready.color_trc = colour.primaries, colour.transfer
-                self._container.mux(self._stream.encode(ready))
+                self._mux(self._stream.encode(ready))
         except FFmpegError as error:
             raise self._refused(error) from error
 
     def close(self) -> None:
         """Finish the file."""
         try:
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             self._container.close()
         except FFmpegError as error:
             raise self._refused(error) from error
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.dts = self._decoding.of(packet.pts, packet.duration or 0)
+            self._container.mux_one(packet)
 
     def _refused(self, error: Exception) -> VideoError:
         if lacks_room(error):

@@ -17,6 +17,7 @@ from av.error import FFmpegError
 from av.stream import Disposition, Stream
 
 from srgan.pictures.files import write_error
+from srgan.video.order import DecodingTimes
 from srgan.video.source import VideoError, lacks_room, opened, picture_stream
 
 Packets = Iterator["Packet[Any]"]
@@ -82,7 +83,9 @@ def join(
         ):
             output: Any = opened_output
             pictures = picture_stream(original, source)
-            video: Any = output.add_stream_from_template(picture_stream(first, parts[0]))
+            video: Any = output.add_stream_from_template(
+                picture_stream(first, parts[0]), opaque=True
+            )
             video.time_base = time_base
             _copy_tags(pictures, video)
             copies, notes = _add_others(original, pictures, output)
@@ -149,15 +152,9 @@ def _copied(original: InputContainer, copies: dict[int, Stream], cut: Cut) -> Pa
 
 
 def _encoded(parts: Sequence[Path], video: Stream, time_base: Fraction, cut: Cut) -> Packets:
-    """The packets of all parts with exact times, and decoding times that always grow.
-
-    The decoding time of packet n is the n-th smallest time of all, `delay` packets before. That
-    is how encoders choose it; each part by itself has begun anew.
-    """
-    delay = max(map(_reordering, parts))
+    """The packets of all parts with exact times, and decoding times that always grow."""
+    decoding = DecodingTimes(max(map(_reordering, parts)))
     shift = round(cut.first / time_base)
-    waiting: list[int] = []
-    started, step = 0, 1
     for part in parts:
         with opened(part) as container:
             stream = picture_stream(container, part)
@@ -168,15 +165,9 @@ def _encoded(parts: Sequence[Path], video: Stream, time_base: Fraction, cut: Cut
                 exact = Fraction(packet.time_base) / time_base
                 pts = round(packet.pts * exact) - shift
                 duration = round((packet.duration or 0) * exact)
-                heapq.heappush(waiting, pts)
-                if started < delay:
-                    step = step if started else max(duration, 1)
-                    dts = waiting[0] - (delay - started) * step
-                    started += 1
-                else:
-                    dts = heapq.heappop(waiting)
                 packet.time_base = time_base
-                packet.pts, packet.dts, packet.duration = pts, dts, duration
+                packet.pts, packet.dts = pts, decoding.of(pts, duration)
+                packet.duration = duration
                 packet.stream = video
                 yield packet
 

@@ -1,7 +1,7 @@
 """Options of `srgan video`. This module is cheap to import: `srgan --help` reads it."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
@@ -58,7 +58,8 @@ class VideoOptions:
             raise OptionError("--crf must be from 0 to 63")
         if self.frames is not None and self.frames < 1:
             raise OptionError("--frames must be at least 1")
-        if self.last is not None and self.last <= self.first:
+        first, last = self.first, self.last
+        if last is not None and last <= first:
             raise OptionError("--to must be later than --from")
 
     @property
@@ -80,10 +81,6 @@ class VideoOptions:
     def cut(self) -> bool:
         """Whether only a part of the video is asked for."""
         return any(value is not None for value in (self.start, self.end, self.frames))
-
-    def settings(self) -> dict[str, object]:
-        """The options that change the result, by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)[:-1]}
 
 
 def seconds(text: str, option: str) -> float:

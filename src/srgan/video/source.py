@@ -6,6 +6,7 @@ smeared pixels, which a network would sharpen.
 
 import contextlib
 import errno
+import math
 import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -162,6 +163,8 @@ def _facts(path: Path, stream: VideoStream, frame: VideoFrame, frames: int, end:
     notes: list[str] = []
     if "DYNAMIC_HDR_PLUS" in side_data or "DOVI_METADATA" in side_data:
         notes.append("HDR10+ and Dolby Vision data of single scenes are left out")
+    if frame.interlaced_frame:
+        notes.append("interlaced fields become whole frames")
     if any(each.is_alpha for each in frame.format.components) and "pal" not in frame.format.name:
         notes.append("the transparency is left out")
     return Facts(
@@ -195,12 +198,13 @@ def _orientation(path: Path, matrix: bytes | None) -> tuple[bool, int]:
     if matrix is None:
         return False, 0
     values = struct.unpack("=9i", matrix)
-    a, b, c, d = (round(value / 65536) for value in (values[0], values[1], values[3], values[4]))
+    exact = [values[at] / 65536 for at in (0, 1, 3, 4)]
+    a, b, c, d = map(round, exact)
     flipped = a * d - b * c < 0
     if flipped:
         a, b = -a, -b
     turns = _WHOLE_TURNS.get((a, b, c, d))
-    if turns is None:
+    if turns is None or any(abs(value - round(value)) > 0.01 for value in exact):
         raise VideoError(f"{path}: it is turned by a part of a quarter: turn it upright first")
     return flipped, -turns % 4  # positive angles of the matrix turn clockwise
 
@@ -246,16 +250,13 @@ def frames_of(
         VideoError: the video is damaged; the text says at which time.
     """
     reader = _Reader(path, facts)
-    for frame in _in_order(path, facts, first):
-        seconds = float((frame.pts or 0) * facts.time_base)
-        if last is not None and seconds >= last:
-            break
-        if seconds >= first:
+    for frame in _in_order(path, facts, first, last):
+        if (frame.pts or 0) * facts.time_base >= first:
             yield from reader.read(frame)
     yield from reader.read(None)
 
 
-def _in_order(path: Path, facts: Facts, first: float) -> Iterator[VideoFrame]:
+def _in_order(path: Path, facts: Facts, first: float, last: float | None) -> Iterator[VideoFrame]:
     """Decoded frames from a key frame at or before `first`, each later than the one before."""
     step = max(round(1 / (facts.rate * facts.time_base)), 1)
     previous: int | None = None
@@ -267,13 +268,15 @@ def _in_order(path: Path, facts: Facts, first: float) -> Iterator[VideoFrame]:
             for frame in container.decode(stream):
                 if frame.pts is None or (previous is not None and frame.pts <= previous):
                     frame.pts = 0 if previous is None else previous + step
+                if last is not None and frame.pts * facts.time_base >= last:
+                    return
                 previous = frame.pts
                 frame.time_base = facts.time_base
                 if frame.is_corrupt and previous * facts.time_base >= first:
                     raise InvalidDataError(1, "damaged frame")
                 yield frame
         except InvalidDataError as error:
-            at = float((previous or 0) * facts.time_base)
+            at = math.floor((previous or 0) * facts.time_base * 100) / 100
             raise VideoError(
                 f"{path}: the video is damaged after {at:.2f} seconds: get a fresh copy, or add "
                 f"--to {at:.2f}"

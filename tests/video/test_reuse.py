@@ -1,0 +1,92 @@
+"""What repeats is computed once; what is reused equals what would have been computed."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+from srgan.networks.architecture import Checkpoint
+from srgan.upscaling.upscaler import Upscaler
+from srgan.video.reuse import Box, Reuse, changed_cells, grouped
+
+
+def screen(count: int) -> list[np.ndarray]:
+    """A page of text on which a small thing moves."""
+    page = np.ascontiguousarray(np.repeat(data.page()[:160, :256, None], 3, 2))
+    frames = [page.copy() for _ in range(count)]
+    for k, frame in enumerate(frames):
+        frame[60:72, 40 + 9 * k : 48 + 9 * k] = (200, 30, 30)
+    return frames
+
+
+class Counting:
+    """Upscales, and counts the pixels."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.upscaler, self.pixels = Upscaler(checkpoint), 0
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        self.pixels += frame.shape[0] * frame.shape[1]
+        return self.upscaler(frame)
+
+
+def test_still_slides_are_computed_once_each(small_checkpoint: Checkpoint) -> None:
+    slides = [np.ascontiguousarray(np.roll(screen(1)[0], 70 * k, 1)) for k in range(3)]
+    count = Counting(small_checkpoint)
+    reuse = Reuse(count, 4)
+    results = [reuse(slides[k // 10].copy()) for k in range(30)]
+    assert count.pixels == 3 * 160 * 256
+    for k, result in enumerate(results):
+        assert np.array_equal(result, count.upscaler(slides[k // 10]))
+
+
+def test_only_what_changes_is_computed(small_checkpoint: Checkpoint) -> None:
+    frames = screen(8)
+    count = Counting(small_checkpoint)
+    reuse = Reuse(count, 4)
+    for k, frame in enumerate(frames):
+        whole = count.upscaler(frame)
+        assert np.abs(reuse(frame).astype(int) - whole).max() <= 1, k
+    assert count.pixels < 4 * 160 * 256  # of 8
+
+
+def test_a_result_that_was_handed_out_stays_as_it_is(small_checkpoint: Checkpoint) -> None:
+    reuse = Reuse(Upscaler(small_checkpoint), 4)
+    first = reuse(screen(1)[0])
+    copy = first.copy()
+    for frame in screen(3):
+        reuse(frame)
+    assert np.array_equal(first, copy)
+
+
+def test_resized_results_reuse_only_whole_frames() -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    def upscale(frame: np.ndarray) -> np.ndarray:
+        sizes.append(frame.shape)
+        return frame
+
+    reuse = Reuse(upscale, None)
+    for frame in [*screen(2), screen(2)[1]]:
+        reuse(frame)
+    assert sizes == [(160, 256, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "boxes"),
+    [
+        ({(0, 0)}, [Box(0, 0, 1, 1)]),
+        ({(0, 0), (0, 2)}, [Box(0, 0, 1, 3)]),
+        ({(0, 0), (9, 9)}, [Box(9, 9, 10, 10), Box(0, 0, 1, 1)]),
+        ({(0, 0), (2, 2), (4, 4), (9, 0)}, [Box(9, 0, 10, 1), Box(0, 0, 5, 5)]),
+    ],
+)
+def test_near_changes_are_one_box(cells: set[tuple[int, int]], boxes: list[Box]) -> None:
+    assert sorted(grouped(cells, 1)) == sorted(boxes)
+
+
+def test_changes_are_found_to_the_level() -> None:
+    frame = screen(1)[0]
+    other = frame.copy()
+    other[159, 255, 2] ^= 1
+    assert changed_cells(frame, frame.copy()) == set()
+    assert changed_cells(frame, other) == {(4, 7)}
