@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import data
 
+from srgan.pictures.animations import animation_of, frames_of_animation, write_animation
 from srgan.pictures.images import FORMATS, PictureError, encode_picture, open_picture
 
 pyvips: Any = typed_pyvips
@@ -35,6 +36,7 @@ def table() -> dict[tuple[str, str], str]:
     }
 
 
+DURATIONS = [100, 250, 40]
 CELLS = table()
 KINDS = {"kept", "converted", "noted", "refused", "-"}
 
@@ -112,7 +114,8 @@ def moving(format: str) -> bytes:
     frames = [frame.quantize(32) for frame in frames] if format == "GIF" else frames
     buffer = io.BytesIO()
     name = PIL_NAMES.get(format, format)
-    frames[0].save(buffer, name, save_all=True, append_images=frames[1:])
+    timing = {} if format == "TIFF" else {"duration": DURATIONS}
+    frames[0].save(buffer, name, save_all=True, append_images=frames[1:], **timing)
     return buffer.getvalue()
 
 
@@ -189,7 +192,8 @@ FILES: dict[str, Callable[[str], bytes]] = {
     "text": texts,
     "resolution": dense,
     "orientation": turned,
-    "animation, pages": moving,
+    "animation": moving,
+    "pages": moving,
     "gain map": gain_map,
     "extra channels": lambda _: tiff(RGBA, photometric="rgb", extrasamples=["unspecified"]),
 }
@@ -198,6 +202,11 @@ FILES: dict[str, Callable[[str], bytes]] = {
 def result(content: bytes) -> tuple[bytes, list[str], np.ndarray]:
     picture = open_picture(content)
     pixels = picture[:, :]
+    animation = animation_of(picture, picture.format)
+    if animation is not None:
+        frames = frames_of_animation(picture, animation)
+        encoded, notes = write_animation(None, frames, animation, picture, format=picture.format)
+        return encoded, [*picture.notes, *notes], pixels
     format = picture.format if picture.format in FORMATS else "png"
     encoded, notes = encode_picture(
         "x", [pixels], picture.shape, picture.dtype, format=format, quality=100, source=picture
@@ -222,8 +231,19 @@ KEPT: dict[str, Callable[[bytes], bool]] = {
     "XMP": lambda c: fields(c).get("xmp-data").startswith(XMP),
     "IPTC": lambda c: b"Photoshop 3.0" in fields(c).get("iptc-data"),
     "text": lambda c: b"tEXtCaf\xe9\0hello" in c,
+    "animation": lambda c: _durations(c) == DURATIONS,
     "resolution": lambda c: round(240 - _dpi(c)) == 0,
 }
+
+
+def _durations(content: bytes) -> list[float]:
+    with Image.open(io.BytesIO(content)) as image:
+        found: list[float] = []
+        for k in range(getattr(image, "n_frames", 1)):
+            image.seek(k)
+            image.load()
+            found.append(image.info["duration"])
+        return found
 
 
 def _dpi(content: bytes) -> float:
@@ -253,7 +273,7 @@ NOTED = {
     "XMP": "text",
     "IPTC": "IPTC",
     "text": "text|TIFF's Make",
-    "animation, pages": "only the first of 3",
+    "pages": "only the first of 3",
     "gain map": "gain map",
     "extra channels": "only the RGB of 4 channels",
 }

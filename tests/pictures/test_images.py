@@ -218,11 +218,12 @@ def test_premultiplied_tiff_becomes_straight() -> None:
     assert np.abs(picture[:, :][..., :3].astype(int) - RGB).max() <= 3
 
 
-def test_only_the_first_frame_or_page_is_used_and_said() -> None:
+def test_only_the_first_frame_or_page_is_used_and_said(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.roll(RGB, shift, 1)).quantize(32) for shift in (0, 9, 18)]
     animation = pil_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
     picture = open_picture(animation)
-    assert picture.notes == ("only the first of 3 frames is used",)
+    pixels = picture[:, :]
+    assert save(tmp_path / "x.jpg", pixels, picture)[-1] == "only the first of 3 frames is used"
     np.testing.assert_array_equal(picture[:, :][..., :3], np.asarray(frames[0].convert("RGB")))
     pages = open_picture(tiff_bytes(np.stack([RGB, RGB]), photometric="rgb"))
     assert pages.notes == ("only the first of 2 pages is used",)

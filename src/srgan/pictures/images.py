@@ -18,11 +18,12 @@ import numpy as np
 
 from srgan.pictures.codec.decode import PIXEL_TYPES, decode
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
-from srgan.pictures.codec.extras import Extras
+from srgan.pictures.codec.extras import Extras, is_animated_gif
 from srgan.pictures.codec.formats import (
     FORMATS,
     INPUT_FORMATS,
     PICTURE_SUFFIXES,
+    WRITTEN_FORMATS,
     check_output,
     formats_that_hold,
     output_format,
@@ -44,6 +45,7 @@ __all__ = [
     "FORMATS",
     "INPUT_FORMATS",
     "PICTURE_SUFFIXES",
+    "WRITTEN_FORMATS",
     "Picture",
     "PictureError",
     "StorageError",
@@ -52,6 +54,7 @@ __all__ = [
     "check_output",
     "encode_picture",
     "formats_that_hold",
+    "is_animated_gif",
     "make_folder",
     "open_picture",
     "output_format",

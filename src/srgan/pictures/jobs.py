@@ -11,8 +11,10 @@ from srgan.errors import OptionError
 from srgan.pictures.folders import picture_names
 from srgan.pictures.images import (
     FORMATS,
+    WRITTEN_FORMATS,
     Picture,
     PictureError,
+    is_animated_gif,
     output_format,
 )
 from srgan.pictures.options import MAX_SCALE, ResultOptions
@@ -145,12 +147,12 @@ def _check_output_name(
         if output.endswith(("/", os.sep)) or os.path.isdir(output) or not path.suffix:  # noqa: PTH112
             return path, None
         try:
-            output_format(path)
+            output_format(path, animated=True)
         except PictureError as error:
             if several:
                 return path, None
             raise OptionError(f"{error}; for a folder of that name, write {output}/") from error
-        if options.format and output_format(options.format) != output_format(path):
+        if options.format and output_format(options.format) != output_format(path, animated=True):
             raise OptionError(
                 f"{output} has another format than --format {options.format}: leave out --format"
             )
@@ -243,8 +245,10 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
     else:
         folder /= found.path.parent.relative_to(found.root) if found.root else ""
         suffix = options.suffix or ""
-    keep = options.keep_extension
-    return folder / result_name(found.path, suffix, options.format, keep_extension=keep)
+    keep, format = options.keep_extension, options.format
+    if format is None and not options.first_frame and is_animated_gif(found.path):
+        format = "gif"
+    return folder / result_name(found.path, suffix, format, keep_extension=keep)
 
 
 def size_tag(options: ResultOptions, model_scale: int) -> str:
@@ -285,7 +289,9 @@ def result_name(
     """
     extension = picture.suffix
     if format is not None:
-        extension = FORMATS[output_format(format)].suffixes[0]
+        extension = WRITTEN_FORMATS[output_format(format, animated=True)].suffixes[0]
+        same = extension == picture.suffix.lower()
+        extension = picture.suffix if same else extension
     elif extension.lower() not in {s for each in FORMATS.values() for s in each.suffixes}:
         extension = ".png"
     stem = picture.stem

@@ -52,6 +52,7 @@ class ResultOptions:
     suffix: str | None = None
     overwrite: bool = False
     keep_extension: bool = False
+    first_frame: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None and not 1 <= self.scale <= MAX_SCALE:

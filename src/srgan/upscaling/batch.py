@@ -6,8 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.pictures.animations import (
+    Animation,
+    animation_of,
+    frames_of_animation,
+    write_animation,
+)
 from srgan.pictures.images import (
     FORMATS,
+    WRITTEN_FORMATS,
     Picture,
     PictureError,
     check_output,
@@ -22,6 +29,7 @@ from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
 from srgan.pictures.pixels import Pixels
 from srgan.upscaling.auto import ModelChooser
 from srgan.upscaling.dither import Undithered, is_dithered
+from srgan.upscaling.reuse import Reuse
 from srgan.upscaling.upscaler import Upscaler
 
 
@@ -52,16 +60,18 @@ def inspect(
     size = result_size(picture, options, model_scale)
     format = format_of_stream(picture, options)
     if job.target != STREAM:
-        format = output_format(job.target)
+        moves = picture.extras.frames != 1 and not options.first_frame
+        format = output_format(job.target, animated=moves)
     check_output(format, size[1], size[0], str(job.target))
     return picture, size
 
 
 def format_of_stream(picture: Picture, options: ResultOptions) -> str:
-    """The format of a result without a name: --format, the picture's, or PNG; a key of FORMATS."""
+    """The format of a result without a name: --format, the picture's, or PNG."""
     if options.format is not None:
         return output_format(options.format)
-    return picture.format if picture.format in FORMATS else "png"
+    moves = picture.extras.frames != 1 and not options.first_frame
+    return picture.format if picture.format in (WRITTEN_FORMATS if moves else FORMATS) else "png"
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,12 @@ def run_to_bytes(
     Args:
         format: of the result, a key of FORMATS. The others are as in `run`.
     """
+    animation = None if options.first_frame else animation_of(picture, format)
+    if animation is not None:
+        frames = upscaled_frames(picture, animation, size, upscaler, tta, progress)
+        return write_animation(
+            None, frames, animation, picture, format=format, quality=options.quality
+        )
     pixels, notes = _continuous(picture)
     data, lost = encode_picture(
         picture.name,
@@ -162,13 +178,26 @@ def run(
             stays behind.
     """
     make_folder(target.parent)
+    format = output_format(target, animated=True)
+    animation = None if options.first_frame else animation_of(picture, format)
+    if animation is not None:
+        frames = upscaled_frames(picture, animation, size, upscaler, tta, progress)
+        return write_animation(
+            target,
+            frames,
+            animation,
+            picture,
+            format=format,
+            quality=options.quality,
+            overwrite=options.overwrite,
+        )[1]
     pixels, notes = _continuous(picture)
     lost = write_picture(
         target,
         _rows(pixels, size, upscaler, tta, progress),
         (*size, picture.shape[2]),
         picture.dtype,
-        format=output_format(target),
+        format=format,
         quality=options.quality,
         source=picture,
         overwrite=options.overwrite,
@@ -193,3 +222,32 @@ def _rows(
     return upscaler.rows(
         picture, size=size, tta=tta, progress=lambda fraction: progress(fraction * size[0])
     )
+
+
+def upscaled_frames(
+    picture: Picture,
+    animation: Animation,
+    size: tuple[int, int],
+    upscaler: Upscaler,
+    tta: bool,
+    progress: Callable[[float], None],
+) -> Iterator[np.ndarray]:
+    """The frames of an animation, upscaled; what does not change from frame to frame, once.
+
+    Args:
+        size: (height, width) of the results.
+        progress: called with the fraction of all frames that is done, times the rows of one.
+    """
+    whole = size == upscaler.target(*picture.shape[:2])
+    done = 0
+
+    def upscale(part: np.ndarray) -> np.ndarray:
+        target = upscaler.target(*part.shape[:2]) if whole else size
+        return np.concatenate(list(upscaler.rows(part, size=target, tta=tta, progress=report)))
+
+    def report(fraction: float) -> None:
+        progress((done + fraction) / animation.frames * size[0])
+
+    reuse = Reuse(upscale, upscaler.scale if whole else None)
+    for done, frame in enumerate(frames_of_animation(picture, animation)):  # noqa: B007
+        yield reuse(Undithered(frame)[:, :] if is_dithered(frame) else frame)

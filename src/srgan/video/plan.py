@@ -10,12 +10,12 @@ import numpy as np
 from srgan.errors import OptionError
 from srgan.pictures.files import make_folder
 from srgan.pictures.jobs import enlarged_size, size_tag
+from srgan.upscaling.reuse import Reuse
 from srgan.upscaling.upscaler import Upscaler
 from srgan.video.convert import Compute, VideoJob
 from srgan.video.encoder import choose_encoding
 from srgan.video.options import CONTAINERS, VideoOptions
 from srgan.video.preview import PREVIEW_SECONDS, beside_bicubic
-from srgan.video.reuse import Reuse
 from srgan.video.source import VideoError, frames_of, inspect_video
 
 

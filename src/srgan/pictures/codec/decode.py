@@ -99,6 +99,8 @@ def decode(
         extras = read_extras(file, format, header, directory)
         if image.get_typeof("xmp-data") and has_gain_map(image.get("xmp-data")):
             extras = replace(extras, gain_map=True)
+        if format != "tiff" and image.get_typeof("n-pages"):
+            extras = replace(extras, frames=max(extras.frames, image.get("n-pages")))
         image, notes = _normalise(name, image, format, directory)
         region = vips.Region.new(image)
     except DamageError as error:
@@ -241,9 +243,8 @@ def _normalise(
     """
     notes: list[str] = []
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if pages > 1:
-        unit = "pages" if format == "tiff" else "frames"
-        notes.append(f"only the first of {pages} {unit} is used")
+    if pages > 1 and format == "tiff":
+        notes.append(f"only the first of {pages} pages is used")
     image = _without_extras(image.autorot(), directory, notes)
     if directory is not None:
         image = _from_ycbcr(name, image, directory)

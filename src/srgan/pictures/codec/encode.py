@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from srgan.pictures.codec.extras import Extras
-from srgan.pictures.codec.formats import FORMATS, Format
+from srgan.pictures.codec.formats import WRITTEN_FORMATS, Format
 from srgan.pictures.codec.label import icc_profile
 from srgan.pictures.codec.png import ChunkWriter, png_target
 from srgan.pictures.codec.rowstream import EncodeError, load_vips, save_rows
@@ -104,7 +104,7 @@ def encode_file(
 
     Args:
         name: the picture's, for errors.
-        format: a key of FORMATS.
+        format: a key of WRITTEN_FORMATS.
         quality: 1 to 100, for LOSSY_FORMATS; None for the format's default.
 
     Raises:
@@ -152,7 +152,7 @@ def _encode_png(writer: ChunkWriter, name: str, rows: Rows, metadata: Metadata) 
 def _encode(
     target: Any, name: str, rows: Rows, format: str, quality: int | None, metadata: Metadata
 ) -> list[str]:
-    holder = FORMATS[format]
+    holder = WRITTEN_FORMATS[format]
     options = dict(holder.options)
     if holder.quality is not None:
         options["Q"] = holder.quality if quality is None else quality
@@ -175,7 +175,7 @@ def _encode(
 
 def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
     """A note for each property of the picture that the format cannot hold."""
-    holder = FORMATS[format]
+    holder = WRITTEN_FORMATS[format]
     notes: list[str] = []
     if rows.shape[2] in (2, 4) and not holder.alpha:
         notes.append(f"{format.upper()} has no transparency: put on white")
@@ -183,6 +183,9 @@ def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
         notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
     lost = [kind for kind in holder.lost if metadata.has(kind)]
     extras = metadata.extras
+    if extras.frames != 1:
+        count = f"of {extras.frames} frames" if extras.frames else "frame"
+        notes.append(f"only the first {count} is used")
     if extras.tags:
         lost.append(f"TIFF's {', '.join(extras.tags)}")
     if extras.text and not (format == "png" and extras.chunks):

@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from srgan.pictures.codec.jpeg_header import JpegHeader
@@ -54,13 +55,7 @@ class Extras:
     @property
     def notes(self) -> list[str]:
         """Notes for the user on what no result holds."""
-        notes: list[str] = []
-        if self.frames != 1:
-            count = f"of {self.frames} frames" if self.frames else "frame"
-            notes.append(f"only the first {count} is used")
-        if self.gain_map:
-            notes.append("the gain map (HDR) is left out")
-        return notes
+        return ["the gain map (HDR) is left out"] if self.gain_map else []
 
 
 def read_extras(
@@ -158,6 +153,40 @@ def _has_gif_text(content: bytes) -> bool:
             position += 1 + size
         position += 1
     return False
+
+
+def is_animated_gif(path: Path) -> bool:
+    """Whether a file is a GIF of several frames. One that cannot be read is none."""
+    try:
+        if path.suffix.lower() != ".gif" or not path.is_file():
+            return False
+        content = path.read_bytes()
+        return content.startswith(b"GIF8") and sum(1 for _ in _gif_frames(content)) > 1
+    except (OSError, IndexError):
+        return False
+
+
+def check_whole_gif(content: bytes) -> None:
+    """Raise ValueError if a GIF ends within a block. Many lack only their last byte."""
+    try:
+        for _ in _gif_frames(content):
+            pass
+    except IndexError as error:
+        raise ValueError("truncated") from error
+
+
+def _gif_frames(content: bytes) -> Iterator[int]:
+    """Where the frames of a GIF begin."""
+    position = 13 + _colour_table(content[10])
+    while (kind := content[position : position + 1]) in (b"!", b","):
+        if kind == b",":
+            yield position
+            position += 11 + _colour_table(content[position + 9])
+        else:
+            position += 2
+        while size := content[position]:  # sub-blocks
+            position += 1 + size
+        position += 1
 
 
 def _colour_table(flags: int) -> int:

@@ -78,6 +78,11 @@ FORMATS: dict[str, Format] = {
     ),
 }
 
+# Written for animations alone: a still picture would lose its colours.
+_GIF = Format((".gif",), "gifsave", max_side=65_535, lost=("EXIF", "XMP", "IPTC", "ICC"))
+WRITTEN_FORMATS = FORMATS | {"gif": _GIF}
+"""The formats of results: FORMATS, and GIF for animations."""
+
 LOSSY_FORMATS = tuple(name for name, each in FORMATS.items() if each.quality is not None)
 """The output formats that take a quality."""
 
@@ -122,14 +127,19 @@ def recognise(head: bytes) -> str | None:
     return None
 
 
-def output_format(path_or_name: Path | str) -> str:
+def output_format(path_or_name: Path | str, *, animated: bool = False) -> str:
     """The output format, a key of FORMATS, of a file's suffix or of a name such as "jpg" or "tiff".
+
+    Args:
+        animated: it is, or may be, an animation's result: GIF is a format, too.
 
     Raises:
         PictureError: srgan cannot write this format.
     """
     suffix = Path(path_or_name).suffix or f".{path_or_name}"
     found = _BY_SUFFIX.get(suffix.lower())
+    if animated and suffix.lower() == ".gif":
+        return "gif"
     if found is None:
         suffixes = [each.suffixes[0] for each in FORMATS.values()]
         known = ", ".join(suffixes if Path(path_or_name).suffix else FORMATS)
@@ -154,7 +164,7 @@ def check_output(format: str, width: int, height: int, name: str = "the result")
     Raises:
         PictureError: it does not fit.
     """
-    limit = FORMATS[format].max_side
+    limit = WRITTEN_FORMATS[format].max_side
     if limit is not None and max(width, height) > limit:
         raise PictureError(
             f"{name}: {width:,} x {height:,} pixels, but {format.upper()} holds at most "

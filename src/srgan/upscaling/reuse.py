@@ -1,4 +1,4 @@
-"""Frames that repeat, and parts of frames that do not change, are computed once.
+"""Frames of videos and animations that repeat, and their parts that do not change: computed once.
 
 Screen recordings, drawings and slides change little from frame to frame, or not at all.
 """

@@ -5,8 +5,8 @@ import pytest
 from skimage import data
 
 from srgan.networks.architecture import Checkpoint
+from srgan.upscaling.reuse import Box, Reuse, changed_cells, grouped
 from srgan.upscaling.upscaler import Upscaler
-from srgan.video.reuse import Box, Reuse, changed_cells, grouped
 
 
 def screen(count: int) -> list[np.ndarray]:

@@ -1,0 +1,153 @@
+"""Animations: every frame, its duration and how often they play; alpha; damage."""
+
+import io
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips as typed_pyvips
+from PIL import Image
+from skimage import data
+
+from srgan.pictures.animations import animation_of, frames_of_animation, write_animation
+from srgan.pictures.images import PictureError, open_picture
+from tests.support.command import Command
+
+pyvips: Any = typed_pyvips
+RGB = np.ascontiguousarray(data.coffee()[100:148, 150:214])
+DURATIONS = [100, 250, 40, 70]
+FRAMES = [np.ascontiguousarray(np.roll(RGB, 5 * k, 1)) for k in range(4)]
+SUFFIXES = {"GIF": ".gif", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif"}
+
+
+def animated(format: str, frames: list[np.ndarray] = FRAMES, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    if format in ("WEBP", "AVIF"):
+        options = {"quality": 95} | options
+    options = {"duration": DURATIONS[: len(frames)]} | options
+    first.save(buffer, format, save_all=True, append_images=rest, **options)
+    return buffer.getvalue()
+
+
+def shown(content: bytes) -> tuple[list[np.ndarray], list[float], int | None]:
+    """Frames as RGBA, durations, and Pillow's count of plays."""
+    with Image.open(io.BytesIO(content)) as image:
+        frames: list[np.ndarray] = []
+        durations: list[float] = []
+        for k in range(getattr(image, "n_frames", 1)):
+            image.seek(k)
+            image.load()
+            frames.append(np.asarray(image.convert("RGBA")).astype(int))
+            durations.append(image.info.get("duration", 0))
+        return frames, durations, image.info.get("loop")
+
+
+@pytest.mark.parametrize("format", SUFFIXES)
+def test_the_command_keeps_all_frames(
+    srgan: Command, tmp_path: Path, small_model: Path, format: str
+) -> None:
+    name = f"clip{SUFFIXES[format]}"
+    (tmp_path / name).write_bytes(animated(format, loop=0))
+    result = srgan("upscale", name, "-m", small_model)
+    assert (result.returncode, result.stderr) == (0, "")
+    large = f"clip_x4{SUFFIXES[format]}"
+    assert result.stdout.startswith(f"{name} -> {large}  64x48 -> 256x192")
+    assert len(result.stdout.splitlines()) == 1
+    frames, durations, plays = shown((tmp_path / large).read_bytes())
+    assert durations == DURATIONS
+    assert {frame.shape for frame in frames} == {(192, 256, 4)}
+    assert plays == (None if format == "AVIF" else 0)
+    same = srgan("upscale", name, "-m", small_model, "--first-frame")
+    still = "clip_x4.png" if format in ("GIF", "PNG") else large
+    if format == "GIF":
+        assert "only the first of 4 frames is used" in same.stdout
+        assert len(shown((tmp_path / still).read_bytes())[0]) == 1
+    else:
+        assert same.returncode == 1  # the result exists
+
+
+@pytest.mark.parametrize("source", SUFFIXES)
+@pytest.mark.parametrize("target", ["gif", "png", "webp", "avif"])
+def test_frames_look_the_same_in_every_format(source: str, target: str) -> None:
+    content = animated(source)
+    picture = open_picture(content)
+    animation = animation_of(picture, target)
+    assert animation is not None
+    assert (animation.frames, animation.bands) == (4, 3)
+    frames = frames_of_animation(picture, animation)
+    result, _ = write_animation(None, frames, animation, picture, format=target, quality=95)
+    before, after = shown(content), shown(result)
+    assert after[1] == before[1] == DURATIONS
+    for a, b in zip(before[0], after[0], strict=True):
+        assert np.abs(a - b).mean() < (12 if target == "gif" else 4)
+
+
+@pytest.mark.parametrize(
+    ("format", "loop", "plays"),
+    [("GIF", None, 1), ("GIF", 0, 0), ("GIF", 2, 3), ("PNG", 3, 3), ("WEBP", 3, 3), ("PNG", 0, 0)],
+)
+def test_how_often_it_plays(format: str, loop: int | None, plays: int) -> None:
+    options: dict[str, Any] = {} if loop is None else {"loop": loop}
+    content = animated(format, **options)
+    picture = open_picture(content)
+    animation = animation_of(picture, picture.format)
+    assert animation is not None
+    assert animation.plays == plays
+    frames = frames_of_animation(picture, animation)
+    result, notes = write_animation(None, frames, animation, picture, format=picture.format)
+    assert shown(result)[2] == loop
+    assert notes == []
+
+
+def gif_with_alpha(frames: list[np.ndarray]) -> bytes:
+    """By libvips: Pillow loses the alpha of later frames."""
+    image = pyvips.Image.new_from_array(np.concatenate(frames)).copy(interpretation="srgb")
+    image.set_type(pyvips.GValue.gint_type, "page-height", len(frames[0]))
+    image.set_type(pyvips.GValue.array_int_type, "delay", DURATIONS)
+    return image.gifsave_buffer()
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_alpha_of_frames(format: str) -> None:
+    """The first frame is opaque; transparency comes later."""
+    frames = [np.dstack([frame, np.full(RGB.shape[:2], 255, np.uint8)]) for frame in FRAMES]
+    frames[2][10:30, 20:40, 3] = 0
+    picture = open_picture(gif_with_alpha(frames) if format == "GIF" else animated(format, frames))
+    animation = animation_of(picture, picture.format)
+    assert animation is not None
+    assert animation.bands == 4
+    result, _ = write_animation(
+        None, frames_of_animation(picture, animation), animation, picture, format=picture.format
+    )
+    holes = [int((frame[..., 3] < 128).sum()) for frame in shown(result)[0]]
+    assert holes == [0, 0, 400, 0]
+
+
+def test_durations_of_a_thirtieth_of_a_second_stay_exact() -> None:
+    picture = open_picture(animated("PNG", duration=100 / 3))
+    animation = animation_of(picture, "png")
+    assert animation is not None
+    assert animation.durations == (Fraction(100, 3),) * 4
+    result, _ = write_animation(
+        None, frames_of_animation(picture, animation), animation, picture, format="png"
+    )
+    assert b"\0\1\0\x1e\0\0" in result  # 1/30
+
+
+@pytest.mark.parametrize("format", SUFFIXES)
+def test_a_damaged_frame_is_an_error(tmp_path: Path, format: str) -> None:
+    content = animated(format)
+    path = tmp_path / f"clip{SUFFIXES[format]}"
+    path.write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(PictureError, match=r"cut short|decoded"):
+        picture = open_picture(path)
+        animation_of(picture, picture.format)
+
+
+def test_a_picture_that_does_not_move_is_a_picture() -> None:
+    picture = open_picture(animated("GIF", FRAMES[:1]))
+    assert animation_of(picture, "gif") is None
+    assert animation_of(open_picture(animated("WEBP")), "jpeg") is None
