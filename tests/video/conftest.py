@@ -14,6 +14,10 @@ from srgan.video.plan import plan_video
 Convert = Callable[..., list[str]]
 
 
+def stored(_: np.ndarray, result: np.ndarray) -> np.ndarray:
+    return result
+
+
 def doubled(frame: np.ndarray) -> np.ndarray:
     return frame.repeat(2, 0).repeat(2, 1)
 
@@ -25,7 +29,7 @@ def convert(tmp_path: Path) -> Convert:
     def call(source: Path, target: str, *, resume: bool = False, **options: Any) -> list[str]:
         chosen = VideoOptions(**({"scale": 2, "preset": "superfast"} | options))
         job = plan_video(source, str(tmp_path / target), chosen, 4, 10**8)
-        notes = run(job, doubled, lambda _: None, resume=resume)
+        notes = run(job, doubled, stored, lambda _: None, resume=resume)
         return [*job.facts.notes, *job.encoding.notes, *notes]
 
     return call

@@ -18,7 +18,7 @@ from srgan.video.options import VideoOptions
 from srgan.video.plan import plan_video
 from tests.support.clips import Clip, moving, others, pictures, times, write_clip
 from tests.support.command import Command
-from tests.video.conftest import Convert, doubled
+from tests.video.conftest import Convert, doubled, stored
 
 COUNT = 30
 
@@ -47,7 +47,7 @@ def stopped(video: Path, target: Path, after: int, codec: str = "h264") -> None:
         return doubled(frame)
 
     with pytest.raises(KeyboardInterrupt):
-        run(job, compute, lambda _: None)
+        run(job, compute, stored, lambda _: None)
 
 
 @pytest.mark.usefixtures("short_parts")

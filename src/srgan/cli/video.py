@@ -61,7 +61,7 @@ def video(
             clip.mp4.
         model: As for `srgan upscale`. auto looks at one frame from the middle.
         detail: From 0 (faithful) to 1 (all the texture that the model invents), for models with a
-            partner.
+            partner. Default: 0.5.
         preview: Write 3 seconds of before and after, side by side.
         resume: Continue a run that was stopped: its finished parts are used.
         max_pixels: Refuse videos whose frames have more pixels.
@@ -72,15 +72,16 @@ def video(
     from srgan.video import convert, plan
 
     check_max_pixels(max_pixels)
+    detail = plan.detail_for(model, detail)
     models = ModelChooser(model, detail, engine)
     job = plan.plan_video(clip, output, result, models.scale, max_pixels, preview=preview)
     choice = models.choose(plan.example_frame(job), same_size=job.encoding.size == job.facts.size)
     job.identity.update(model=choice.model, detail=detail)
     upscaler = models.upscaler(choice.model)
-    compute = plan.frame_upscaler(job, upscaler)
+    compute, finish = plan.frame_upscaler(job, upscaler), plan.frame_finisher(job)
     try:
         with _progress(job, json) as report:
-            notes = convert.run(job, compute, report, resume=resume)
+            notes = convert.run(job, compute, finish, report, resume=resume)
     except BaseException:
         folder = job.parts_folder
         if folder.parts:

@@ -22,7 +22,8 @@ from srgan.video.threads import Sink, read_ahead
 
 _AHEAD = 2  # frames between two threads
 
-Compute = Callable[[np.ndarray], np.ndarray]  # a frame (H, W, 3) to its result
+Compute = Callable[[np.ndarray], np.ndarray]  # a frame (H, W, 3) to the network's result
+Finish = Callable[[np.ndarray, np.ndarray], np.ndarray]  # frame, network's result: what is stored
 
 
 @dataclass
@@ -97,6 +98,7 @@ class VideoJob:
 def run(
     job: VideoJob,
     compute: Compute,
+    finish: Finish,
     report: Callable[[VideoProgress], None],
     *,
     resume: bool = False,
@@ -105,6 +107,8 @@ def run(
 
     Args:
         compute: upscales one frame; called in the order of the frames.
+        finish: makes of a frame and its result what is stored; called in the same order, while
+            the next frame is computed.
         report: called after each encoded frame, in another thread.
         resume: use the parts that a stopped run left.
 
@@ -122,7 +126,7 @@ def run(
         last_done = folder.begin(_description(job), resume=resume, overwrite=overwrite)
         frames = _Frames(job, last_done)
         try:
-            _encode(frames, compute, folder, report)
+            _encode(frames, compute, finish, folder, report)
         finally:
             if not folder.parts:
                 folder.remove()
@@ -149,6 +153,7 @@ def _description(job: VideoJob) -> dict[str, object]:
         "--from": job.options.start,
         "--to": job.options.end,
         "--frames": job.options.frames,
+        "--steady": job.options.steady,
         "av": version("av"),
         **job.identity,
     }
@@ -157,6 +162,7 @@ def _description(job: VideoJob) -> dict[str, object]:
 def _encode(
     frames: "_Frames",
     compute: Compute,
+    finish: Finish,
     folder: PartsFolder,
     report: Callable[[VideoProgress], None],
 ) -> None:
@@ -168,12 +174,13 @@ def _encode(
         progress.earlier, progress.bytes = frames.skipped, folder.size()
         report(progress)
 
-    def consume(items: Iterator[Frame]) -> None:
-        folder.write(items, frames.job.encoding, count)
+    def consume(items: Iterator[tuple[Frame, np.ndarray]]) -> None:
+        finished = (replace(frame, pixels=finish(frame.pixels, sr)) for frame, sr in items)
+        folder.write(finished, frames.job.encoding, count)
 
     with Sink(consume, _AHEAD) as sink, closing(read_ahead(frames, _AHEAD)) as ready:
         for frame in ready:
-            sink.send(replace(frame, pixels=compute(frame.pixels)))
+            sink.send((frame, compute(frame.pixels)))
 
 
 def _rehearse(job: VideoJob, result: Path) -> list[str]:

@@ -14,6 +14,9 @@ Codec = Literal["h264", "hevc", "av1", "prores", "ffv1"]
 CONTAINERS = ("mp4", "mov", "mkv")
 """The suffixes of results, without the dot."""
 
+DEFAULT_DETAIL = 0.5
+"""Of models with a partner: what a network invents differs from frame to frame."""
+
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
 
 
@@ -31,6 +34,8 @@ class VideoOptions:
         start: Begin at this time, such as 90, 1:30 or 0:01:30.5.
         end: End at this time.
         frames: Upscale at most so many frames.
+        steady: Blend what the network adds with the frames before, along the motion, so that it
+            does not flicker.
         overwrite: Replace a result that exists, and what a stopped run left of it.
 
     Raises:
@@ -46,6 +51,7 @@ class VideoOptions:
     start: Annotated[str | None, Parameter(name="--from")] = None
     end: Annotated[str | None, Parameter(name="--to")] = None
     frames: int | None = None
+    steady: Annotated[bool, Parameter(negative_bool="no-")] = True
     overwrite: bool = False
 
     def __post_init__(self) -> None:

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from srgan.errors import OptionError
+from srgan.models.file import shipped_models
+from srgan.models.load import load_checkpoint
 from srgan.pictures.files import make_folder
 from srgan.pictures.jobs import enlarged_size, size_tag
+from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 from srgan.upscaling.reuse import Reuse
 from srgan.upscaling.upscaler import Upscaler
-from srgan.video.convert import Compute, VideoJob
+from srgan.video.convert import Compute, Finish, VideoJob
 from srgan.video.encoder import choose_encoding
-from srgan.video.options import CONTAINERS, VideoOptions
+from srgan.video.options import CONTAINERS, DEFAULT_DETAIL, VideoOptions
 from srgan.video.preview import PREVIEW_SECONDS, beside_bicubic
 from srgan.video.source import VideoError, frames_of, inspect_video
+from srgan.video.steady import Steady
 
 
 def plan_video(
@@ -86,18 +90,35 @@ def example_frame(job: VideoJob) -> np.ndarray:
     )
 
 
+def detail_for(model: str, detail: float | None) -> float | None:
+    """The value of --detail: a video's default is lower than a picture's.
+
+    Raises:
+        CheckpointError: the model does not exist, or its file is damaged.
+    """
+    if detail is None:
+        checkpoint = load_checkpoint(DEFAULT_MODEL if model == AUTO else model)
+        if checkpoint.info.get("partner") in shipped_models():
+            return DEFAULT_DETAIL
+    return detail
+
+
 def frame_upscaler(job: VideoJob, upscaler: Upscaler) -> Compute:
     """What upscales the frames of a job, one after the other."""
-    size = job.encoding.size
-    preview = bool(job.identity["preview"])
-    if preview:
-        size = size[0], size[1] // 2
+    height, width = job.encoding.size
+    size = height, width // 2 if job.identity["preview"] else width
     whole = size == upscaler.target(*job.facts.size)
 
     def upscale(frame: np.ndarray) -> np.ndarray:
-        height, width, _ = frame.shape
-        target = upscaler.target(height, width) if whole else size
+        target = upscaler.target(frame.shape[0], frame.shape[1]) if whole else size
         return np.concatenate(list(upscaler.rows(frame, size=target)))
 
-    compute = Reuse(upscale, upscaler.scale if whole else None)
-    return beside_bicubic(compute) if preview else compute
+    return Reuse(upscale, upscaler.scale if whole else None)
+
+
+def frame_finisher(job: VideoJob) -> Finish:
+    """What makes of a frame and its result what is stored."""
+    steady: Finish = Steady() if job.options.steady else lambda _, result: result
+    if not job.identity["preview"]:
+        return steady
+    return lambda frame, result: beside_bicubic(frame, steady(frame, result))

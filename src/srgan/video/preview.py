@@ -1,7 +1,5 @@
 """A video's frames enlarged by bicubic, beside the upscaled ones."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from srgan.pictures.pixels import quantise, unit_range
@@ -10,15 +8,8 @@ from srgan.pictures.resample import bicubic
 PREVIEW_SECONDS = 3
 
 
-def beside_bicubic(
-    upscale: Callable[[np.ndarray], np.ndarray],
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that puts the frame (H, W, 3) by bicubic at the left of its result."""
-
-    def both(frame: np.ndarray) -> np.ndarray:
-        after = upscale(frame)
-        before = np.empty_like(after)
-        quantise(bicubic(unit_range(frame), after.shape[0], after.shape[1]), before)
-        return np.concatenate([before, after], axis=1)
-
-    return both
+def beside_bicubic(frame: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """A frame (h, w, 3) by bicubic at the left of its result (H, W, 3)."""
+    before = np.empty_like(result)
+    quantise(bicubic(unit_range(frame), result.shape[0], result.shape[1]), before)
+    return np.concatenate([before, result], axis=1)

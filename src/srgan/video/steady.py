@@ -1,0 +1,93 @@
+"""Steadies what the network adds to a video: single frames, each by itself, would flicker.
+
+A result is the frame by bicubic, which is as steady as the video, and what the network adds to it.
+The latter is blended with that of the frames before, fetched along the motion, where the frames
+themselves agree. Elsewhere, behind what moves away and after a cut, the network's own stays.
+"""
+
+import numpy as np
+
+from srgan.pictures.pixels import quantise, unit_range
+from srgan.pictures.resample import bicubic
+from srgan.video.motion import box, flow, shifted
+
+_SHARE = 0.9  # of what was added before, where frames agree
+_TOLERANCE = 0.06  # mean difference of frames, of white, at which trust has fallen to a third
+_RADIUS = 2  # pixels around one, whose differences are averaged
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Steady:
+    """Steadies the results of a video's frames, in their order."""
+
+    def __init__(self) -> None:
+        self._network: np.ndarray | None = None  # its result
+        self._luma: np.ndarray | None = None
+        self._added: np.ndarray | None = None
+        self._steadied: np.ndarray | None = None
+
+    def __call__(self, frame: np.ndarray, result: np.ndarray) -> np.ndarray:
+        """The steadied result.
+
+        Args:
+            frame: (h, w, 3), uint8 or uint16.
+            result: what the network makes of it, (H, W, 3) of the same type.
+        """
+        if self._steadied is not None and result is self._network:
+            return self._steadied  # the frame equals the one before
+        size = result.shape[0], result.shape[1]
+        pixels = unit_range(frame)
+        base = bicubic(pixels, *size)
+        added = unit_range(result) - base
+        luma = pixels @ _LUMA
+        if self._luma is not None and self._added is not None and self._luma.shape == luma.shape:
+            motion = flow(self._luma, luma)
+            trust = agreement(self._luma, luma, motion) * np.float32(_SHARE)
+            before, share = fetched(self._added, motion, trust)
+            added += share * (before - added)
+        steadied = np.empty_like(result)
+        quantise(base + added, steadied)
+        self._luma, self._added = luma, added
+        self._network, self._steadied = result, steadied
+        return steadied
+
+
+def agreement(before: np.ndarray, after: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """How far a frame can be trusted to be the one before, moved: (h, w) from 0 to 1.
+
+    Args:
+        before, after: luma (h, w) in [0, 1].
+        motion: from `after` back to `before`, (2, h, w).
+    """
+    height, width = after.shape
+    if min(height, width) < 2:
+        return np.zeros_like(after)
+    difference = box(np.abs(shifted(before, motion) - after), _RADIUS)
+    difference /= (2 * _RADIUS + 1) ** 2 * _TOLERANCE
+    rows = motion[0] + np.arange(height, dtype=np.float32)[:, None]
+    columns = motion[1] + np.arange(width, dtype=np.float32)
+    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+    trust: np.ndarray = np.exp(-np.square(difference)) * inside
+    return trust.astype(np.float32)
+
+
+def fetched(
+    added: np.ndarray, motion: np.ndarray, trust: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What was added before (H, W, 3), fetched along the motion, and the trust (H, W, 1) in it.
+
+    Whole pixels of the result are fetched: repeated interpolation would blur.
+    """
+    height, width, _ = added.shape
+    small = np.concatenate([motion, trust[None]]).transpose(1, 2, 0)
+    large = bicubic(small, height, width)
+    down, right = height / motion.shape[1], width / motion.shape[2]
+    rows = np.rint(large[..., 0] * down).astype(np.int32)
+    columns = np.rint(large[..., 1] * right).astype(np.int32)
+    rows += np.arange(height, dtype=np.int32)[:, None]
+    columns += np.arange(width, dtype=np.int32)
+    np.clip(rows, 0, height - 1, out=rows)
+    np.clip(columns, 0, width - 1, out=columns)
+    rows *= width
+    rows += columns
+    return added.reshape(-1, 3)[rows], large[..., 2:].clip(0, 1)
