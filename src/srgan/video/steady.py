@@ -14,6 +14,7 @@ from srgan.video.motion import box, flow, shifted
 _SHARE = 0.9  # of what was added before, where frames agree
 _TOLERANCE = 0.06  # mean difference of frames, of white, at which trust has fallen to a third
 _RADIUS = 2  # pixels around one, whose differences are averaged
+_FAINT = np.float32(1 / 255)  # of what is added: below it nothing shows
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -44,6 +45,7 @@ class Steady:
             motion = flow(self._luma, luma)
             trust = agreement(self._luma, luma, motion) * np.float32(_SHARE)
             before, share = fetched(self._added, motion, trust)
+            share *= bicubic(plausibility(before, added, luma.shape), *size).clip(0, 1)
             added += share * (before - added)
         steadied = np.empty_like(result)
         quantise(base + added, steadied)
@@ -69,6 +71,22 @@ def agreement(before: np.ndarray, after: np.ndarray, motion: np.ndarray) -> np.n
     inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
     trust: np.ndarray = np.exp(-np.square(difference)) * inside
     return trust.astype(np.float32)
+
+
+def plausibility(before: np.ndarray, now: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Low (h, w, 1) where far more was added before than now: the edges of what moved away.
+
+    In smooth and dark places they differ too little from what is there for `agreement`.
+
+    Args:
+        before, now: what was added (H, W, 3).
+        shape: (h, w) of the frame.
+    """
+    then, here = (
+        box(bicubic(np.abs(each[..., 1:2]), shape[0], shape[1])[..., 0], 1) / 9
+        for each in (before, now)
+    )
+    return np.square(((here + _FAINT) / (then.clip(0) + _FAINT)).clip(0, 1))[..., None]
 
 
 def fetched(
