@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from srgan.video.container import VideoError
 from srgan.video.options import VideoOptions
 from srgan.video.plan import plan_video
-from srgan.video.source import VideoError
 from tests.support.clips import Clip, moving, write_clip
 from tests.video.conftest import Convert
 

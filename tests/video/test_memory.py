@@ -16,13 +16,13 @@ import numpy as np
 from srgan.upscaling.reuse import Reuse
 from srgan.video.convert import run
 from srgan.video.options import VideoOptions
-from srgan.video.plan import frame_finisher, plan_video
+from srgan.video.plan import plan_video
 
 source = Path(sys.argv[1])
 options = VideoOptions(preset="ultrafast")
 job = plan_video(source, f"{source.stem}_large.mp4", options, 4, 10**8)
 compute = Reuse(lambda frame: frame.repeat(4, 0).repeat(4, 1), 4)
-run(job, compute, frame_finisher(job), lambda _: None)
+run(job, compute, lambda _, result: result, lambda _: None)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -31,7 +31,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_six_times_the_frames_need_the_same_memory(tmp_path: Path) -> None:
     photo = moving(1, (48, 160))[0]
     peaks: list[int] = []
-    for count in (60, 360):
+    for count in (40, 240):
         frames = [np.ascontiguousarray(np.roll(photo, k, 1)[:, :64]) for k in range(count)]
         name = f"{count}.mp4"
         write_clip(tmp_path / name, frames, Clip(options={"preset": "ultrafast"}, tracks=["aac"]))

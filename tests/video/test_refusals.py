@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from srgan.errors import OptionError
+from srgan.video.container import VideoError
 from srgan.video.options import VideoOptions, seconds
-from srgan.video.source import VideoError
 from tests.support.clips import Clip, moving, times, write_clip
 from tests.support.command import Command
 from tests.video.conftest import Convert

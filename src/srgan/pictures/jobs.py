@@ -17,7 +17,8 @@ from srgan.pictures.images import (
     is_animated_gif,
     output_format,
 )
-from srgan.pictures.options import MAX_SCALE, ResultOptions
+from srgan.pictures.options import ResultOptions
+from srgan.pictures.sizes import enlarged_size, size_tag
 
 # A job's source or target that is standard input or output.
 STREAM = Path("-")
@@ -251,14 +252,6 @@ def _target(found: _Found, folder: Path | None, options: ResultOptions, model_sc
     return folder / result_name(found.path, suffix, format, keep_extension=keep)
 
 
-def size_tag(options: ResultOptions, model_scale: int) -> str:
-    """What the name of a result beside its source gets: its size, such as _x4 or _w800."""
-    if options.width or options.height:
-        sides = (("w", options.width), ("h", options.height))
-        return "_" + "".join(f"{side}{pixels}" for side, pixels in sides if pixels)
-    return f"_x{options.scale or model_scale:g}"
-
-
 def same_result(
     target: Path | str,
     first: Path | str,
@@ -308,21 +301,3 @@ def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> t
     """
     height, width, _ = picture.shape
     return enlarged_size(picture.name, (height, width), options, model_scale)
-
-
-def enlarged_size(
-    name: str, size: tuple[int, int], options: ResultOptions, model_scale: int
-) -> tuple[int, int]:
-    """`result_size` of a source of (height, width) pixels; `name` is for the error."""
-    height, width = size
-    scales = [float(options.scale or model_scale)]
-    if options.width or options.height:
-        wanted = ((options.width, width), (options.height, height))
-        scales = [target / side for target, side in wanted if target]
-    scale = min(scales)
-    if scale > MAX_SCALE:
-        raise PictureError(
-            f"{name}: enlarging {width} x {height} pixels {scale:.3g} times is not "
-            f"possible, at most {MAX_SCALE}: ask for a smaller --width or --height"
-        )
-    return max(round(height * scale), 1), max(round(width * scale), 1)

@@ -13,11 +13,13 @@ import numpy as np
 
 from srgan.pictures.files import new_file
 from srgan.pictures.parts import temporary_beside
+from srgan.video.container import VideoError
 from srgan.video.encoder import Encoder, Encoding
+from srgan.video.facts import Facts
 from srgan.video.join import Cut, join
 from srgan.video.options import VideoOptions
 from srgan.video.parts import PartsFolder
-from srgan.video.source import Facts, Frame, VideoError, frames_of
+from srgan.video.source import Frame, frames_of
 from srgan.video.threads import Sink, read_ahead
 
 _AHEAD = 2  # frames between two threads

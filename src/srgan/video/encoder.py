@@ -14,9 +14,11 @@ from av.error import FFmpegError
 from srgan.errors import OptionError
 from srgan.pictures.files import write_error
 from srgan.video.colour import Colour, Converter
+from srgan.video.container import VideoError, lacks_room
+from srgan.video.facts import Facts
 from srgan.video.options import Codec, VideoOptions
 from srgan.video.order import DecodingTimes
-from srgan.video.source import Facts, Frame, VideoError, lacks_room
+from srgan.video.source import Frame
 
 _REORDERED = 4  # packets that may come before their turn; the encoders need at most 2
 _X_PRESETS = (

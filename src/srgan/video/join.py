@@ -17,8 +17,8 @@ from av.error import FFmpegError
 from av.stream import Disposition, Stream
 
 from srgan.pictures.files import write_error
+from srgan.video.container import VideoError, lacks_room, opened, picture_stream
 from srgan.video.order import DecodingTimes
-from srgan.video.source import VideoError, lacks_room, opened, picture_stream
 
 Packets = Iterator["Packet[Any]"]
 

@@ -11,15 +11,17 @@ from srgan.errors import OptionError
 from srgan.models.file import shipped_models
 from srgan.models.load import load_checkpoint
 from srgan.pictures.files import make_folder
-from srgan.pictures.jobs import enlarged_size, size_tag
+from srgan.pictures.sizes import enlarged_size, size_tag
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 from srgan.upscaling.reuse import Reuse
 from srgan.upscaling.upscaler import Upscaler
+from srgan.video.container import VideoError
 from srgan.video.convert import Compute, Finish, VideoJob
 from srgan.video.encoder import choose_encoding
+from srgan.video.facts import inspect_video
 from srgan.video.options import CONTAINERS, DEFAULT_DETAIL, VideoOptions
 from srgan.video.preview import PREVIEW_SECONDS, beside_bicubic
-from srgan.video.source import VideoError, frames_of, inspect_video
+from srgan.video.source import frames_of
 from srgan.video.steady import Steady
 
 

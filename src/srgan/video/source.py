@@ -1,69 +1,22 @@
-"""Reads a video file: its facts, and its frames as upright RGB with exact timestamps.
+"""Reads the frames of a video as upright RGB, with exact times.
 
 A damaged video is an error, as a damaged picture is: FFmpeg's own repair of missing parts is
 smeared pixels, which a network would sharpen.
 """
 
-import contextlib
-import errno
 import math
-import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-import av
 import numpy as np
 from av import VideoFrame
-from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.stream import Disposition
-from av.video.stream import VideoStream
+from av.error import InvalidDataError
 
-from srgan.errors import UserError
-from srgan.pictures.files import read_error
-from srgan.video.colour import Colour, Converter, colour_of
-
-_TOLERANCE = 0.5  # seconds that a file may be shorter than its header says
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
-_WHOLE_TURNS = {(1, 0, 0, 1): 0, (0, 1, -1, 0): 1, (-1, 0, 0, -1): 2, (0, -1, 1, 0): 3}
-
-
-class VideoError(UserError):
-    """A video cannot be read or written: one line with the file, the reason, what to do."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a video is.
-
-    Attributes:
-        size: (height, width) of a frame, upright.
-        colour: of its samples.
-        rate: mean frames per second.
-        time_base: of the timestamps, in seconds.
-        pixel_aspect: width of a pixel by its height, upright.
-        frames: how many there are.
-        end: of the last frame, in seconds.
-        flipped, turns: how a frame becomes upright: mirrored first, then turned by so many
-            quarters counterclockwise.
-        light: HDR's mastering display and light levels, as FFmpeg's structures.
-        notes: for the user.
-    """
-
-    size: tuple[int, int]
-    colour: Colour
-    rate: Fraction
-    time_base: Fraction
-    pixel_aspect: Fraction
-    frames: int
-    end: float
-    flipped: bool
-    turns: int
-    light: tuple[bytes | None, bytes | None]
-    notes: tuple[str, ...]
+from srgan.video.colour import Converter
+from srgan.video.container import VideoError, opened, picture_stream
+from srgan.video.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -76,169 +29,6 @@ class Frame:
     pts: int
     duration: int
     pixels: np.ndarray
-
-
-def lacks_room(error: BaseException) -> TypeGuard[OSError]:
-    """Whether FFmpeg's error is about the disk, not about the video."""
-    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Generator[InputContainer, None, None]:
-    """Open a video file.
-
-    Raises:
-        VideoError: it cannot be read; also for FFmpeg's errors in the body.
-    """
-    try:
-        # Only this file: playlists and the like name others.
-        options = {"protocol_whitelist": "file"}
-        with av.open(
-            f"file:{path}", options=options, metadata_errors="surrogateescape"
-        ) as container:
-            yield container
-    except FFmpegError as error:
-        if lacks_room(error):
-            raise VideoError(str(read_error(str(path), error))) from error
-        reason = "it is damaged, cut short, or not a video"
-        raise VideoError(f"{path}: {reason}: get a fresh copy") from error
-
-
-def picture_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first video stream that is not a cover picture.
-
-    Raises:
-        VideoError: there is none.
-    """
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            stream.thread_type = "AUTO"
-            return stream
-    raise VideoError(f"{path}: there is no video in it, only sound or text: give a video")
-
-
-def inspect_video(path: Path, max_pixels: int, last: float | None = None) -> Facts:
-    """Read a video's first frame and the table of all its packets, without decoding them.
-
-    Args:
-        max_pixels: the limit for a frame's width x height.
-        last: seconds that matter; damage after them is no error.
-
-    Raises:
-        VideoError: it cannot be read, is damaged, or has a frame that is too large.
-    """
-    _check_is_file(path)
-    with opened(path) as container:
-        stream = picture_stream(container, path)
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > max_pixels:
-            raise VideoError(
-                f"{path}: frames of {width:,} x {height:,} pixels are more than the limit of "
-                f"{max_pixels:,}: raise it with --max-pixels"
-            )
-        frame = next(container.decode(stream), None)
-        if frame is None:
-            raise VideoError(f"{path}: there is no frame in it: get a fresh copy")
-        return _facts(path, stream, frame, *_count(path, last))
-
-
-def _facts(path: Path, stream: VideoStream, frame: VideoFrame, frames: int, end: float) -> Facts:
-    try:
-        colour = colour_of(frame)
-    except ValueError as error:
-        raise VideoError(
-            f"{path}: {error} cannot be upscaled: convert it to H.264 first"
-        ) from error
-    entries: Any = frame.side_data
-    side_data: dict[str, bytes] = {each.type.name: bytes(each) for each in entries}
-    if "DOVI_METADATA" in side_data and colour.transfer == 2:
-        raise VideoError(
-            f"{path}: Dolby Vision without an HDR10 base cannot be upscaled: export it as HDR10"
-        )
-    flipped, turns = _orientation(path, side_data.get("DISPLAYMATRIX"))
-    height, width = frame.height, frame.width
-    aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
-    if turns % 2:
-        height, width, aspect = width, height, 1 / aspect
-    notes: list[str] = []
-    if "DYNAMIC_HDR_PLUS" in side_data or "DOVI_METADATA" in side_data:
-        notes.append("HDR10+ and Dolby Vision data of single scenes are left out")
-    if frame.interlaced_frame:
-        notes.append("interlaced fields become whole frames")
-    if any(each.is_alpha for each in frame.format.components) and "pal" not in frame.format.name:
-        notes.append("the transparency is left out")
-    return Facts(
-        (height, width),
-        colour,
-        Fraction(stream.average_rate or stream.guessed_rate or 25),
-        Fraction(stream.time_base or Fraction(1, 1000)),
-        aspect,
-        frames,
-        end,
-        flipped,
-        turns,
-        (side_data.get("MASTERING_DISPLAY_METADATA"), side_data.get("CONTENT_LIGHT_LEVEL")),
-        tuple(notes),
-    )
-
-
-def _check_is_file(path: Path) -> None:
-    try:
-        if not path.is_file():
-            path.stat()
-            raise VideoError(f"{path}: it is not an ordinary file: give a video file")
-        if path.stat().st_size == 0:
-            raise VideoError(f"{path}: the file is empty: get a fresh copy")
-    except OSError as error:
-        raise VideoError(str(read_error(str(path), error))) from error
-
-
-def _orientation(path: Path, matrix: bytes | None) -> tuple[bool, int]:
-    """Whether frames are mirrored, and the quarter turns that make them upright."""
-    if matrix is None:
-        return False, 0
-    values = struct.unpack("=9i", matrix)
-    exact = [values[at] / 65536 for at in (0, 1, 3, 4)]
-    a, b, c, d = map(round, exact)
-    flipped = a * d - b * c < 0
-    if flipped:
-        a, b = -a, -b
-    turns = _WHOLE_TURNS.get((a, b, c, d))
-    if turns is None or any(abs(value - round(value)) > 0.01 for value in exact):
-        raise VideoError(f"{path}: it is turned by a part of a quarter: turn it upright first")
-    return flipped, -turns % 4  # positive angles of the matrix turn clockwise
-
-
-def _count(path: Path, last: float | None) -> tuple[int, float]:
-    """How many frames there are, and where they end, in seconds.
-
-    Raises:
-        VideoError: the file is shorter than its header says.
-    """
-    frames, end, whole_end = 0, 0.0, 0.0
-    with opened(path) as container:
-        chosen = picture_stream(container, path)
-        announced = chosen.frames
-        for packet in container.demux():
-            at = packet.pts if packet.pts is not None else packet.dts
-            stream = packet.stream
-            if at is None or stream.time_base is None:
-                continue
-            until = float((at + (packet.duration or 0)) * stream.time_base)
-            whole_end = max(whole_end, until)
-            if stream.index == chosen.index:
-                frames += not packet.is_discard
-                end = max(end, until)
-        start = max(container.start_time or 0, 0) / av.time_base
-        promised = start + (container.duration or 0) / av.time_base
-    needed = promised if last is None else min(promised, last)
-    missing = announced > 0 and frames < announced * 0.99 and end < needed - _TOLERANCE
-    if missing or whole_end < needed - max(_TOLERANCE, 0.02 * promised):
-        raise VideoError(
-            f"{path}: the file is cut short at {end:.1f} of {promised:.1f} seconds: get a fresh "
-            f"copy, or add --to {end:.1f}"
-        )
-    return frames, end
 
 
 def frames_of(
