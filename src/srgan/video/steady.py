@@ -11,7 +11,7 @@ from srgan.pictures.pixels import quantise, unit_range
 from srgan.pictures.resample import bicubic
 from srgan.video.motion import box, flow, shifted
 
-_SHARE = 0.9  # of what was added before, where frames agree
+_SHARE = np.float32(0.9)  # of what was added before, where frames agree
 _TOLERANCE = 0.06  # mean difference of frames, of white, at which trust has fallen to a third
 _RADIUS = 2  # pixels around one, whose differences are averaged
 _FAINT = np.float32(1 / 255)  # of what is added: below it nothing shows
@@ -23,9 +23,9 @@ class Steady:
 
     def __init__(self) -> None:
         self._network: np.ndarray | None = None  # its result
-        self._luma: np.ndarray | None = None
-        self._added: np.ndarray | None = None
         self._steadied: np.ndarray | None = None
+        self._luma: np.ndarray | None = None
+        self._added = self._energy = np.empty(0, np.float32)
 
     def __call__(self, frame: np.ndarray, result: np.ndarray) -> np.ndarray:
         """The steadied result.
@@ -36,22 +36,32 @@ class Steady:
         """
         if self._steadied is not None and result is self._network:
             return self._steadied  # the frame equals the one before
-        size = result.shape[0], result.shape[1]
         pixels = unit_range(frame)
-        base = bicubic(pixels, *size)
-        added = unit_range(result) - base
+        base = enlarged(pixels, result.shape[0], result.shape[1])
+        added = unit_range(result)
+        added -= base
         luma = pixels @ _LUMA
-        if self._luma is not None and self._added is not None and self._luma.shape == luma.shape:
+        now = energy(added, luma.shape)
+        if self._luma is not None and self._luma.shape == luma.shape:
             motion = flow(self._luma, luma)
-            trust = agreement(self._luma, luma, motion) * np.float32(_SHARE)
+            trust = agreement(self._luma, luma, motion)
+            trust *= plausibility(self._energy, now, motion) * _SHARE
             before, share = fetched(self._added, motion, trust)
-            share *= bicubic(plausibility(before, added, luma.shape), *size).clip(0, 1)
-            added += share * (before - added)
+            before -= added
+            before *= share
+            added += before
+            now = energy(added, luma.shape)
+        base += added
         steadied = np.empty_like(result)
-        quantise(base + added, steadied)
-        self._luma, self._added = luma, added
+        quantise(base, steadied)
+        self._luma, self._added, self._energy = luma, added, now
         self._network, self._steadied = result, steadied
         return steadied
+
+
+def enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The image (h, w, C) by bicubic, row by row in memory, as results are."""
+    return bicubic(image.swapaxes(0, 1), width, height).swapaxes(0, 1)
 
 
 def agreement(before: np.ndarray, after: np.ndarray, motion: np.ndarray) -> np.ndarray:
@@ -73,20 +83,23 @@ def agreement(before: np.ndarray, after: np.ndarray, motion: np.ndarray) -> np.n
     return trust.astype(np.float32)
 
 
-def plausibility(before: np.ndarray, now: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Low (h, w, 1) where far more was added before than now: the edges of what moved away.
+def energy(added: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """How much was added (H, W, 3) around each pixel of the frame: (h, w) of `shape`."""
+    some = np.abs(added[::2, ::2, 1])  # a quarter of it, of green, tells enough
+    return box(bicubic(some, shape[0], shape[1]), 1) / 9
+
+
+def plausibility(before: np.ndarray, now: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """Low (h, w) where far more was added before than now: the edges of what moved away.
 
     In smooth and dark places they differ too little from what is there for `agreement`.
 
     Args:
-        before, now: what was added (H, W, 3).
-        shape: (h, w) of the frame.
+        before, now: the `energy` of what was added.
+        motion: from now back to before, (2, h, w).
     """
-    then, here = (
-        box(bicubic(np.abs(each[..., 1:2]), shape[0], shape[1])[..., 0], 1) / 9
-        for each in (before, now)
-    )
-    return np.square(((here + _FAINT) / (then.clip(0) + _FAINT)).clip(0, 1))[..., None]
+    then = shifted(before, motion) if min(before.shape) > 1 else before
+    return np.square(((now + _FAINT) / (then.clip(0) + _FAINT)).clip(0, 1))
 
 
 def fetched(
@@ -98,7 +111,7 @@ def fetched(
     """
     height, width, _ = added.shape
     small = np.concatenate([motion, trust[None]]).transpose(1, 2, 0)
-    large = bicubic(small, height, width)
+    large = enlarged(small, height, width)
     down, right = height / motion.shape[1], width / motion.shape[2]
     rows = np.rint(large[..., 0] * down).astype(np.int32)
     columns = np.rint(large[..., 1] * right).astype(np.int32)
@@ -108,4 +121,5 @@ def fetched(
     np.clip(columns, 0, width - 1, out=columns)
     rows *= width
     rows += columns
-    return added.reshape(-1, 3)[rows], large[..., 2:].clip(0, 1)
+    moved = added.reshape(-1, 3).take(rows.ravel(), axis=0).reshape(added.shape)
+    return moved, large[..., 2:].clip(0, 1)
