@@ -90,7 +90,8 @@ def write_clip(path: Path, frames: Sequence[np.ndarray], clip: Clip = Clip()) ->
             container.mux(_samples(sound, seconds))
         for k, (at, text) in enumerate(clip.subtitles):
             packet = av.Packet(text.encode())
-            packet.stream, packet.time_base = texts, Fraction(1, 1000)
+            packet.time_base = Fraction(1, 1000)
+            packet.stream = texts  # type: ignore[assignment]
             packet.pts = packet.dts = round(at * 1000)
             packet.duration = 100 + k
             container.mux(packet)
@@ -136,7 +137,10 @@ def _samples(stream: Any, seconds: float) -> Iterable[Any]:
 def times(path: Path) -> list[Fraction]:
     """The times of a video's decoded frames, in seconds."""
     with av.open(str(path)) as container:
-        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+        return [
+            Fraction((frame.pts or 0) * (frame.time_base or 0))
+            for frame in container.decode(video=0)
+        ]
 
 
 def pictures(path: Path) -> list[np.ndarray]:

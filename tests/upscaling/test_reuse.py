@@ -32,7 +32,7 @@ class Counting:
 def test_still_slides_are_computed_once_each(small_checkpoint: Checkpoint) -> None:
     slides = [np.ascontiguousarray(np.roll(screen(1)[0], 70 * k, 1)) for k in range(3)]
     count = Counting(small_checkpoint)
-    reuse = Reuse(count, 4)
+    reuse = Reuse(count, 4, 16)
     results = [reuse(slides[k // 10].copy()) for k in range(30)]
     assert count.pixels == 3 * 160 * 256
     for k, result in enumerate(results):
@@ -42,7 +42,7 @@ def test_still_slides_are_computed_once_each(small_checkpoint: Checkpoint) -> No
 def test_only_what_changes_is_computed(small_checkpoint: Checkpoint) -> None:
     frames = screen(8)
     count = Counting(small_checkpoint)
-    reuse = Reuse(count, 4)
+    reuse = Reuse(count, 4, 16)
     for k, frame in enumerate(frames):
         whole = count.upscaler(frame)
         assert np.abs(reuse(frame).astype(int) - whole).max() <= 1, k
@@ -50,7 +50,7 @@ def test_only_what_changes_is_computed(small_checkpoint: Checkpoint) -> None:
 
 
 def test_a_result_that_was_handed_out_stays_as_it_is(small_checkpoint: Checkpoint) -> None:
-    reuse = Reuse(Upscaler(small_checkpoint), 4)
+    reuse = Reuse(Upscaler(small_checkpoint), 4, 16)
     first = reuse(screen(1)[0])
     copy = first.copy()
     for frame in screen(3):
@@ -65,7 +65,7 @@ def test_resized_results_reuse_only_whole_frames() -> None:
         sizes.append(frame.shape)
         return frame
 
-    reuse = Reuse(upscale, None)
+    reuse = Reuse(upscale, None, 16)
     for frame in [*screen(2), screen(2)[1]]:
         reuse(frame)
     assert sizes == [(160, 256, 3)] * 2

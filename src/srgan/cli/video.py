@@ -75,7 +75,7 @@ def video(
     detail = plan.detail_for(model, detail)
     models = ModelChooser(model, detail, engine)
     job = plan.plan_video(clip, output, result, models.scale, max_pixels, preview=preview)
-    choice = models.choose(plan.example_frame(job), same_size=job.encoding.size == job.facts.size)
+    choice = models.choose(plan.example_frame(job), plan.frame_size(job))
     job.identity.update(model=choice.model, detail=detail)
     upscaler = models.upscaler(choice.model)
     compute, finish = plan.frame_upscaler(job, upscaler), plan.frame_finisher(job)

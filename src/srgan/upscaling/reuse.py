@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from srgan.engines.base import Engine
 from srgan.upscaling.tiles import HALO
 
 _CELL = 32  # pixels a side: changes are found by cells of this size
@@ -25,6 +26,11 @@ class Box(NamedTuple):
     right: int
 
 
+def halo_of(engine: Engine) -> int:
+    """The pixels around a part of a picture that its result depends on."""
+    return HALO * engine.unshuffle
+
+
 class Reuse:
     """Upscales the frames of a video in order.
 
@@ -36,11 +42,11 @@ class Reuse:
         upscale: a frame or a part of one, (H, W, 3), to its result.
         scale: result pixels per pixel if parts can be computed by themselves: a whole number.
             None: only whole frames are reused.
-        halo: pixels around a part that its result depends on.
+        halo: see `halo_of`.
     """
 
     def __init__(
-        self, upscale: Callable[[np.ndarray], np.ndarray], scale: int | None, halo: int = HALO
+        self, upscale: Callable[[np.ndarray], np.ndarray], scale: int | None, halo: int
     ) -> None:
         self._upscale, self._scale, self._halo = upscale, scale, halo
         self._frame: np.ndarray | None = None

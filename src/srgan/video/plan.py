@@ -13,7 +13,7 @@ from srgan.models.load import load_checkpoint
 from srgan.pictures.files import make_folder
 from srgan.pictures.sizes import enlarged_size, size_tag
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
-from srgan.upscaling.reuse import Reuse
+from srgan.upscaling.reuse import Reuse, halo_of
 from srgan.upscaling.upscaler import Upscaler
 from srgan.video.container import VideoError
 from srgan.video.convert import Compute, Finish, VideoJob
@@ -92,6 +92,12 @@ def example_frame(job: VideoJob) -> np.ndarray:
     )
 
 
+def frame_size(job: VideoJob) -> tuple[int, int]:
+    """(height, width) of an upscaled frame; a preview shows two of them side by side."""
+    height, width = job.encoding.size
+    return height, width // 2 if job.identity["preview"] else width
+
+
 def detail_for(model: str, detail: float | None) -> float | None:
     """The value of --detail: a video's default is lower than a picture's.
 
@@ -107,15 +113,16 @@ def detail_for(model: str, detail: float | None) -> float | None:
 
 def frame_upscaler(job: VideoJob, upscaler: Upscaler) -> Compute:
     """What upscales the frames of a job, one after the other."""
-    height, width = job.encoding.size
-    size = height, width // 2 if job.identity["preview"] else width
+    size = frame_size(job)
     whole = size == upscaler.target(*job.facts.size)
 
     def upscale(frame: np.ndarray) -> np.ndarray:
         target = upscaler.target(frame.shape[0], frame.shape[1]) if whole else size
         return np.concatenate(list(upscaler.rows(frame, size=target)))
 
-    return Reuse(upscale, upscaler.scale if whole else None)
+    dtype = np.dtype(np.uint8 if job.facts.colour.bits <= 8 else np.uint16)
+    halo = halo_of(upscaler.engine_for(dtype))
+    return Reuse(upscale, upscaler.scale if whole else None, halo)
 
 
 def frame_finisher(job: VideoJob) -> Finish:
