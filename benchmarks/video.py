@@ -12,6 +12,7 @@ relative to the error of the same frames by bicubic: as root mean square, and as
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -111,7 +112,7 @@ def slides(clip: Path, /, *, model: str = "srgan-x4", width: int = 96) -> None:
 
 def _frames(clip: Path, start: float, count: int) -> list[np.ndarray]:
     facts = inspect_video(clip, MOST_PIXELS)
-    found = itertools.islice(frames_of(clip, facts, start, None), count)
+    found = itertools.islice(frames_of(clip, facts, Fraction(start), None), count)
     return [rgb_uint8(frame.pixels) for frame in found]
 
 

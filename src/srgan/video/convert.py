@@ -93,7 +93,7 @@ class VideoJob:
         if not self.options.cut:
             return self.facts.frames
         last = min(self.options.last or self.facts.end, self.facts.end)
-        count = max(round((last - self.options.first) * self.facts.rate), 1)
+        count = max(round(float(last - self.options.first) * self.facts.rate), 1)
         return min(count, self.options.frames or count)
 
 
@@ -133,14 +133,18 @@ def run(
             if not folder.parts:
                 folder.remove()
         if not folder.parts:
-            raise VideoError(
-                f"{job.source}: no frame comes after {job.options.first:g} seconds: it ends at "
-                f"{job.facts.end:.1f}"
-            )
+            raise no_frame(job)
         base = job.facts.time_base
         join(folder.parts, job.source, temporary, job.target, base, frames.cut)
     folder.remove()
     return notes
+
+
+def no_frame(job: VideoJob) -> VideoError:
+    """The error for a video that ends before the part that is asked for."""
+    first = float(job.options.first)
+    ends = f"it ends at {job.facts.end:.1f}"
+    return VideoError(f"{job.source}: no frame comes after {first:g} seconds: {ends}")
 
 
 def _description(job: VideoJob) -> dict[str, object]:

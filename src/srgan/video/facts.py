@@ -49,7 +49,7 @@ class Facts:
     notes: tuple[str, ...]
 
 
-def inspect_video(path: Path, max_pixels: int, last: float | None = None) -> Facts:
+def inspect_video(path: Path, max_pixels: int, last: Fraction | None = None) -> Facts:
     """Read a video's first frame and the table of all its packets, without decoding them.
 
     Args:
@@ -141,7 +141,7 @@ def _orientation(path: Path, matrix: bytes | None) -> tuple[bool, int]:
     return flipped, -turns % 4  # positive angles of the matrix turn clockwise
 
 
-def _count(path: Path, last: float | None) -> tuple[int, float]:
+def _count(path: Path, last: Fraction | None) -> tuple[int, float]:
     """How many frames there are, and where they end, in seconds.
 
     Raises:
@@ -163,7 +163,7 @@ def _count(path: Path, last: float | None) -> tuple[int, float]:
                 end = max(end, until)
         start = max(container.start_time or 0, 0) / av.time_base
         promised = start + (container.duration or 0) / av.time_base
-    needed = promised if last is None else min(promised, last)
+    needed = promised if last is None else min(promised, float(last))
     missing = announced > 0 and frames < announced * 0.99 and end < needed - _TOLERANCE
     if missing or whole_end < needed - max(_TOLERANCE, 0.02 * promised):
         raise VideoError(

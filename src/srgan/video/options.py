@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
@@ -74,12 +75,12 @@ class VideoOptions:
         return ResultOptions(scale=self.scale, width=self.width, height=self.height)
 
     @property
-    def first(self) -> float:
+    def first(self) -> Fraction:
         """Where to begin, in seconds."""
-        return 0.0 if self.start is None else seconds(self.start, "--from")
+        return Fraction(0) if self.start is None else seconds(self.start, "--from")
 
     @property
-    def last(self) -> float | None:
+    def last(self) -> Fraction | None:
         """Where to end, in seconds; None for the end of the video."""
         return None if self.end is None else seconds(self.end, "--to")
 
@@ -89,7 +90,7 @@ class VideoOptions:
         return any(value is not None for value in (self.start, self.end, self.frames))
 
 
-def seconds(text: str, option: str) -> float:
+def seconds(text: str, option: str) -> Fraction:
     """A time such as 90, 1:30 or 0:01:30.5 in seconds.
 
     Args:
@@ -102,4 +103,4 @@ def seconds(text: str, option: str) -> float:
     if found is None:
         raise OptionError(f"{option} {text}: not a time; write seconds, or 1:30, or 0:01:30.5")
     hours, minutes, rest = found.groups(default="0")
-    return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(rest)

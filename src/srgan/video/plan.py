@@ -3,6 +3,7 @@
 import os
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ from srgan.pictures.sizes import enlarged_size, size_tag
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
 from srgan.upscaling.reuse import Reuse, halo_of
 from srgan.upscaling.upscaler import Upscaler
-from srgan.video.container import VideoError
-from srgan.video.convert import Compute, Finish, VideoJob
+from srgan.video.convert import Compute, Finish, VideoJob, no_frame
 from srgan.video.encoder import choose_encoding
 from srgan.video.facts import inspect_video
 from srgan.video.options import CONTAINERS, DEFAULT_DETAIL, VideoOptions
@@ -46,7 +46,7 @@ def plan_video(
     """
     facts = inspect_video(source, max_pixels, options.last)
     if preview and options.last is None:
-        options = replace(options, end=str(options.first + PREVIEW_SECONDS))
+        options = replace(options, end=str(float(options.first + PREVIEW_SECONDS)))
     height, width = enlarged_size(str(source), facts.size, options.result, model_scale)
     # 4:2:0 has no odd sizes.
     size = height + height % 2, (width + width % 2) * (2 if preview else 1)
@@ -83,13 +83,11 @@ def example_frame(job: VideoJob) -> np.ndarray:
     """A frame (H, W, 3) from the middle of what is to be upscaled, to choose the model by."""
     first = job.options.first
     last = min(job.options.last or job.facts.end, job.facts.end)
-    for at in ((first + last) / 2, first):
+    for at in (Fraction(first + last) / 2, first):
         with closing(frames_of(job.source, job.facts, at, None)) as frames:
             for frame in frames:
                 return frame.pixels
-    raise VideoError(
-        f"{job.source}: no frame comes after {first:g} seconds: it ends at {job.facts.end:.1f}"
-    )
+    raise no_frame(job)
 
 
 def frame_size(job: VideoJob) -> tuple[int, int]:

@@ -7,6 +7,7 @@ smeared pixels, which a network would sharpen.
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Frame:
 
 
 def frames_of(
-    path: Path, facts: Facts, first: float, last: float | None
+    path: Path, facts: Facts, first: Fraction, last: Fraction | None
 ) -> Generator[Frame, None, None]:
     """The frames from `first` to before `last`, in seconds, in the order of their times.
 
@@ -46,7 +47,9 @@ def frames_of(
     yield from reader.read(None)
 
 
-def _in_order(path: Path, facts: Facts, first: float, last: float | None) -> Iterator[VideoFrame]:
+def _in_order(
+    path: Path, facts: Facts, first: Fraction, last: Fraction | None
+) -> Iterator[VideoFrame]:
     """Decoded frames from a key frame at or before `first`, each later than the one before."""
     step = max(round(1 / (facts.rate * facts.time_base)), 1)
     previous: int | None = None
