@@ -29,7 +29,7 @@ from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
 from srgan.pictures.pixels import Pixels
 from srgan.upscaling.auto import ModelChooser
 from srgan.upscaling.dither import Undithered, is_dithered
-from srgan.upscaling.reuse import Reuse, halo_of
+from srgan.upscaling.reuse import reuse_for
 from srgan.upscaling.upscaler import Upscaler
 
 
@@ -248,7 +248,6 @@ def upscaled_frames(
     def report(fraction: float) -> None:
         progress((done + fraction) / animation.frames * size[0])
 
-    halo = halo_of(upscaler.engine_for(np.dtype(np.uint8)))
-    reuse = Reuse(upscale, upscaler.scale if whole else None, halo)
+    reuse = reuse_for(upscale, upscaler.engine_for(np.dtype(np.uint8)), resized=not whole)
     for done, frame in enumerate(frames_of_animation(picture, animation)):  # noqa: B007
         yield reuse(Undithered(frame)[:, :] if is_dithered(frame) else frame)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.engines.base import Engine
-from srgan.upscaling.tiles import HALO
 
 _CELL = 32  # pixels a side: changes are found by cells of this size
 _MOST = 0.5  # of a frame: where more would be computed again, the whole frame is
@@ -26,11 +25,6 @@ class Box(NamedTuple):
     right: int
 
 
-def halo_of(engine: Engine) -> int:
-    """The pixels around a part of a picture that its result depends on."""
-    return HALO * engine.unshuffle
-
-
 class Reuse:
     """Upscales the frames of a video in order.
 
@@ -42,7 +36,7 @@ class Reuse:
         upscale: a frame or a part of one, (H, W, 3), to its result.
         scale: result pixels per pixel if parts can be computed by themselves: a whole number.
             None: only whole frames are reused.
-        halo: see `halo_of`.
+        halo: pixels around a part that its result depends on.
     """
 
     def __init__(
@@ -82,6 +76,20 @@ class Reuse:
             target = renewed[box.top * scale : box.bottom * scale]
             target[:, box.left * scale : box.right * scale] = part[rows, columns]
         return renewed
+
+
+def reuse_for(
+    upscale: Callable[[np.ndarray], np.ndarray], engine: Engine, *, resized: bool
+) -> Reuse:
+    """A `Reuse` that computes changed parts by themselves, if the engine's network can.
+
+    Args:
+        resized: results have another scale than the engine.
+    """
+    tiling = engine.tiling
+    local = tiling.multiple == 1 and tiling.fixed is None and not tiling.blend
+    scale = engine.scale if local and not resized else None
+    return Reuse(upscale, scale, tiling.halo * engine.unshuffle)
 
 
 def changed_cells(before: np.ndarray, after: np.ndarray) -> set[Cell]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from srgan.errors import OptionError
 from srgan.models.file import shipped_models
-from srgan.models.load import load_checkpoint
+from srgan.models.load import load_model
+from srgan.networks.architecture import Checkpoint
 from srgan.pictures.files import make_folder
 from srgan.pictures.sizes import enlarged_size, size_tag
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
-from srgan.upscaling.reuse import Reuse, halo_of
+from srgan.upscaling.reuse import reuse_for
 from srgan.upscaling.upscaler import Upscaler
 from srgan.video.convert import Compute, Finish, VideoJob, no_frame
 from srgan.video.encoder import choose_encoding
@@ -103,8 +104,8 @@ def detail_for(model: str, detail: float | None) -> float | None:
         CheckpointError: the model does not exist, or its file is damaged.
     """
     if detail is None:
-        checkpoint = load_checkpoint(DEFAULT_MODEL if model == AUTO else model)
-        if checkpoint.info.get("partner") in shipped_models():
+        loaded = load_model(DEFAULT_MODEL if model == AUTO else model)
+        if isinstance(loaded, Checkpoint) and loaded.info.get("partner") in shipped_models():
             return DEFAULT_DETAIL
     return detail
 
@@ -119,8 +120,7 @@ def frame_upscaler(job: VideoJob, upscaler: Upscaler) -> Compute:
         return np.concatenate(list(upscaler.rows(frame, size=target)))
 
     dtype = np.dtype(np.uint8 if job.facts.colour.bits <= 8 else np.uint16)
-    halo = halo_of(upscaler.engine_for(dtype))
-    return Reuse(upscale, upscaler.scale if whole else None, halo)
+    return reuse_for(upscale, upscaler.engine_for(dtype), resized=not whole)
 
 
 def frame_finisher(job: VideoJob) -> Finish:
