@@ -14,7 +14,8 @@ from srgan.models.file import save_checkpoint
 from srgan.models.load import load_checkpoint
 from srgan.models.mix import interpolate, mix, with_detail
 from srgan.networks.architecture import Architecture, Checkpoint
-from srgan.networks.folding import fold, without_bn
+from srgan.networks.batch_norm import without_bn
+from srgan.networks.folding import fold
 from srgan.upscaling.upscaler import Upscaler
 from tests.support.command import Command
 from tests.support.networks import random_checkpoint

@@ -78,14 +78,12 @@ def evaluate(
     Args:
         benchmark: Folders with HR/ and maybe LRx4/, or folders of HR pictures.
         model: Same values as in srgan upscale. Default: srgan-x4, or none with --results.
-        detail: Values from 0 (faithful) to 1 (vivid) to measure each model at. Only for models
-            whose file names a partner.
+        detail: Values from 0 (faithful) to 1 (vivid), for models whose file names a partner.
         results: NAME=DIR: another program's SR pictures in DIR or DIR/SET, named like HR's.
         metrics: Metrics to compute, with spaces or commas between them. Default: psnr_y, ssim_y
             and lpips_alex. all computes all.
         lpips_weights: Folder with the weights of LPIPS. Default: downloaded once.
-        scale: Scale of the benchmark. Default: the models'. The result of a model of another
-            scale is resized.
+        scale: Scale of the benchmark. Default: the models'. Other models' results are resized.
         per_image: Print a row for every picture, too.
         json: Write all values as JSON.
         csv: Write one line per picture and method.

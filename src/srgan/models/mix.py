@@ -17,7 +17,7 @@ from srgan.errors import OptionError
 from srgan.models.file import shipped_models
 from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Checkpoint
-from srgan.networks.folding import with_deviations_of, without_bn
+from srgan.networks.batch_norm import with_deviations_of, without_bn
 from srgan.networks.foreign import ForeignNetwork, Model
 
 SMALLEST_TOTAL = 1e-6  # of shares; smaller sums cannot be divided by

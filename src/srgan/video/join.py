@@ -68,20 +68,12 @@ def join(
     Raises:
         VideoError: the file cannot be written.
     """
-    suffix = name.suffix.removeprefix(".").lower()
     try:
         with (
             opened(source) as original,
             opened(parts[0]) as first,
-            av.open(
-                f"file:{target}",
-                "w",
-                format=_FORMATS[suffix],
-                options={"movflags": "use_metadata_tags"} if suffix != "mkv" else {},
-                metadata_errors="surrogateescape",
-            ) as opened_output,
+            _created(target, name.suffix.removeprefix(".").lower()) as output,
         ):
-            output: Any = opened_output
             pictures = picture_stream(original, source)
             video: Any = output.add_stream_from_template(
                 picture_stream(first, parts[0]), opaque=True
@@ -105,6 +97,16 @@ def join(
             "name that ends in .mkv"
         ) from error
     return notes
+
+
+def _created(target: Path, suffix: str) -> Any:
+    return av.open(
+        f"file:{target}",
+        "w",
+        format=_FORMATS[suffix],
+        options={"movflags": "use_metadata_tags"} if suffix != "mkv" else {},
+        metadata_errors="surrogateescape",
+    )
 
 
 def _add_others(
