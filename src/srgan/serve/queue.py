@@ -8,34 +8,21 @@ import logging
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from math import ceil
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
+from srgan.serve import problems
 from srgan.serve.jobs import Cancelled, Job, State
 from srgan.serve.options import Limits, is_loopback
 from srgan.serve.orders import Order, Result
-from srgan.serve.problems import (
-    Problem,
-    draining,
-    expired,
-    internal_error,
-    no_such_job,
-    queue_full,
-    share_used,
-    storage_full,
-    too_large_result,
-    too_much_time,
-)
+from srgan.serve.pace import Pace
+from srgan.serve.problems import Problem
 from srgan.serve.store import JobStore
 
 Progress = Callable[[float], None]
 
 MOST_ATTEMPTS = 3  # a picture that kills the server shall not do so for ever
 REMEMBER_SECONDS = 86_400  # how long an expired job is told from one that never was
-LONGEST_RETRY = 300  # seconds
 LEAST_BYTES = 4096  # disk space of a job without any
 
 log = logging.getLogger("srgan")
@@ -48,7 +35,7 @@ class _Stopped(Exception):  # noqa: N818
 class JobQueue:
     """A bounded queue with one worker thread: two threads must not use a model at once.
 
-    All methods can be called from any thread.
+    All methods can be called from any thread. `worker` takes other work with the models, too.
     """
 
     def __init__(
@@ -71,9 +58,8 @@ class JobQueue:
         self._watch = watch
         self._jobs: dict[str, Job] = {}  # in the order of their admission
         self._lock = threading.RLock()
-        self._worker = ThreadPoolExecutor(1, "srgan-worker")
-        self._recent: deque[float] = deque([1.0], maxlen=20)  # seconds of the last pictures
-        self._promised = 0.0  # when the last client that was refused finds a slot
+        self.worker = ThreadPoolExecutor(1, "srgan-worker")
+        self._pace = Pace(limits.queue)
         self._stopping = False
         self.draining = False
 
@@ -84,11 +70,7 @@ class JobQueue:
                 job = Job.from_json(text, self._store.jobs)
                 self._jobs[job.id] = job
                 if job.state == "queued":
-                    self._worker.submit(self._run, job)
-
-    def call(self, function: Callable[[], Any]) -> Future[Any]:
-        """Run `function` in the worker's thread, after the work that waits there."""
-        return self._worker.submit(function)
+                    self.worker.submit(self._run, job)
 
     def admit(
         self, order: Order, client: str, *, kept: bool, key: str | None = None, size: int = 0
@@ -105,12 +87,12 @@ class JobQueue:
         with self._lock:
             self.sweep()
             if self.draining:
-                raise draining()
+                raise problems.draining()
             if self.open_jobs >= self._limits.queue:
-                raise queue_full(self._promise())
+                raise problems.queue_full(self._pace.promise())
             mine = sum(job.is_open and job.client == client for job in self._jobs.values())
             if mine >= max(self._share(client) * self._limits.queue, 1):
-                raise share_used("queue", self._promise())
+                raise problems.share_used("queue", self._pace.promise())
             job = Job(order, client, self._store.jobs, kept=kept, key=key)
             self.reserve(job, max(size, LEAST_BYTES))
             job.folder.mkdir(mode=0o700)
@@ -118,22 +100,18 @@ class JobQueue:
             return job
 
     def reserve(self, job: Job, size: int) -> None:
-        """Make the job's disk space at least `size` bytes.
-
-        Raises:
-            Problem: so much is not free.
-        """
+        """Make the job's disk space at least `size` bytes; raises Problem if they are not free."""
         with self._lock:
             most, extra = self._limits.keep_bytes, size - job.bytes
             if extra <= 0:
                 return
             if size > most:
-                raise too_large_result(size, most)
+                raise problems.too_large_result(size, most)
             if not self._make_room(extra, new=not job.bytes):
-                raise storage_full(self._seconds_to_room(job))
+                raise problems.storage_full(self._seconds_to_room(job))
             mine = sum(each.bytes for each in self._jobs.values() if each.client == job.client)
             if mine + extra > self._share(job.client) * most:
-                raise share_used("storage", self._seconds_to_room(job))
+                raise problems.share_used("storage", self._seconds_to_room(job))
             job.bytes = size
 
     def start(self, job: Job, fingerprint: str, size: int) -> None:
@@ -147,11 +125,11 @@ class JobQueue:
         """
         with self._lock:
             if job.state != "receiving" or self._stopping:
-                raise draining()
+                raise problems.draining()
             self.reserve(job, size)
             job.state, job.queued, job.fingerprint = "queued", time.time(), fingerprint
             self._save(job)
-        self._worker.submit(self._run, job)
+        self.worker.submit(self._run, job)
 
     def get(self, identifier: str) -> Job:
         """The kept job with this id.
@@ -161,9 +139,9 @@ class JobQueue:
         """
         job = self.find(identifier)
         if job is None:
-            raise no_such_job()
+            raise problems.no_such_job()
         if job.state == "expired":
-            raise expired()
+            raise problems.expired()
         return job
 
     def find(self, identifier: str) -> Job | None:
@@ -175,10 +153,9 @@ class JobQueue:
 
     def repeated(self, client: str, key: str) -> Job | None:
         """The client's job with this Idempotency-Key, if there is one."""
-        with self._lock:
+        with self._lock:  # an expired job has no key
             jobs = self._jobs.values()
-            found = (each for each in jobs if each.key == key and each.client == client)
-            return next((each for each in found if each.state != "expired"), None)
+            return next((job for job in jobs if (job.key, job.client) == (key, client)), None)
 
     def position(self, job: Job) -> int:
         """Number of jobs before this one, the running one included."""
@@ -230,20 +207,18 @@ class JobQueue:
                     self.remove(job)
                 elif job.is_open:
                     job.settle(Cancelled("the server is shutting down"))
-        self._worker.shutdown(cancel_futures=True)
+        self.worker.shutdown(cancel_futures=True)
         self._store.close()
 
     @property
     def open_jobs(self) -> int:
         """Number of jobs that hold a slot."""
-        with self._lock:
-            return sum(job.is_open for job in self._jobs.values())
+        return sum(job.is_open for job in list(self._jobs.values()))
 
     @property
     def stored(self) -> int:
         """Bytes on disk that jobs take or have reserved."""
-        with self._lock:
-            return sum(job.bytes for job in self._jobs.values())
+        return sum(job.bytes for job in list(self._jobs.values()))
 
     @property
     def is_idle(self) -> bool:
@@ -261,7 +236,7 @@ class JobQueue:
             self._save(job)
         try:
             if job.attempts > MOST_ATTEMPTS:
-                raise internal_error()
+                raise problems.internal_error()
             result = self._work(job, lambda fraction: self._progress(job, fraction))
         except _Stopped:
             with self._lock:
@@ -270,10 +245,10 @@ class JobQueue:
         except Exception as error:
             if not isinstance(error, Problem | Cancelled):
                 log.error("a picture failed", exc_info=error)
-                error = internal_error()
+                error = problems.internal_error()
             self._finish(job, "failed", error)
         else:
-            self._recent.append(time.time() - job.started)
+            self._pace.note(time.time() - job.started)
             self._finish(job, "done", result)
         finally:
             if job.id not in self._jobs:  # cancelled: the work may have written since
@@ -286,7 +261,7 @@ class JobQueue:
         if self._stopping:
             raise _Stopped
         if time.time() - job.started > self._limits.max_seconds:
-            raise too_much_time(self._limits.max_seconds)
+            raise problems.too_much_time(self._limits.max_seconds)
         self.reserve(job, job.files_bytes())
         job.fraction = min(fraction, 1.0)
 
@@ -341,24 +316,6 @@ class JobQueue:
             excess -= 1
         return self.stored + extra <= self._limits.keep_bytes and excess <= 0
 
-    @property
-    def _seconds_each(self) -> float:
-        return sum(self._recent) / len(self._recent)
-
-    def _promise(self) -> int:
-        """Seconds after which a slot is free for one more client, at the measured rate.
-
-        Clients that are refused meanwhile get later times, as in a queue before the door.
-        """
-        now = time.time()
-        latest = now + min(LONGEST_RETRY, 4 * self._limits.queue * self._seconds_each)
-        self._promised = min(max(self._promised, now) + self._seconds_each, latest)
-        return max(ceil(self._promised - now), 1)
-
     def _seconds_to_room(self, job: Job) -> int:
-        """Seconds after which disk space is free: with the next result, or the oldest's end."""
         others = [each for each in self._jobs.values() if each.bytes and each is not job]
-        if not others or any(each.is_open for each in others):
-            return min(ceil(self._seconds_each) + 1, LONGEST_RETRY)
-        end = min(each.finished for each in others) + self._limits.keep_seconds
-        return max(ceil(end - time.time()), 1)
+        return self._pace.seconds_to_room(others, self._limits.keep_seconds)

@@ -69,7 +69,9 @@ def serve(
         queue = JobQueue(store, limits, kitchen.upscale, lambda job: _record(job, metrics))
         metrics.follow(queue)
         try:
-            loading = queue.call(offered[offered.default].upscaler)  # during the start of the rest
+            loading = queue.worker.submit(
+                offered[offered.default].upscaler
+            )  # during the start of the rest
             queue.restore()
             service = make_service(kitchen, queue, limits, metrics, secured=bool(access.token))
             add_docs(service)
