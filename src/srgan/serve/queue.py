@@ -28,8 +28,8 @@ LEAST_BYTES = 4096  # disk space of a job without any
 log = logging.getLogger("srgan")
 
 
-class _Stopped(Exception):  # noqa: N818
-    """The server stops: the job goes back into the queue, for the next start."""
+class _Stopped(Exception):  # noqa: N818 - the job goes back into the queue, for the next start
+    """The server stops."""
 
 
 class JobQueue:
@@ -305,8 +305,7 @@ class JobQueue:
         Args:
             new: they are for one job more, which may be too many, too.
         """
-        ended = [job for job in self._jobs.values() if job.kept and not job.is_open]
-        ended = [job for job in ended if job.state != "expired"]
+        ended = [job for job in self._jobs.values() if job.state in ("done", "failed")]
         excess = len(ended) + 1 - self._limits.keep_jobs if new else 0
         old = [job for job in ended if job.fetched and not job.readers]
         for job in sorted(old, key=lambda each: each.fetched):
