@@ -13,7 +13,13 @@ from srgan.serve.clients import client_of
 from srgan.serve.http import schema
 from srgan.serve.http.parameters import ordered, reading
 from srgan.serve.http.results import add_results, delivery
-from srgan.serve.http.uploads import Sink, declared_size, disconnected, let_finish, receive_picture
+from srgan.serve.http.uploads import (
+    ReceivedFile,
+    declared_size,
+    disconnected,
+    let_finish,
+    receive_picture,
+)
 from srgan.serve.jobs import Cancelled, Job
 from srgan.serve.kitchen import Kitchen
 from srgan.serve.options import Limits
@@ -72,10 +78,12 @@ class _Intake:
             raise
         with _refusing(self._queue, job):
             most = self._limits.max_bytes
-            with Sink(job.upload, most, lambda size: self._queue.reserve(job, size)) as sink:
-                name = await receive_picture(request, sink, self._limits)
+            with ReceivedFile(
+                job.upload, most, lambda size: self._queue.reserve(job, size)
+            ) as received:
+                name = await receive_picture(request, received, self._limits)
             job.order = order.model_copy(update={"name": name})
-            await self._plan(job, _fingerprint(job.order, sink), sink.size)
+            await self._plan(job, _fingerprint(job.order, received), received.size)
         request.state.job = job.id
         return job
 
@@ -106,11 +114,11 @@ class _Intake:
         self._queue.start(job, fingerprint, size + plan.bytes)
 
     async def _again(self, request: Request, order: Order, job: Job) -> Job:
-        with Sink(None, self._limits.max_bytes, lambda _: None) as sink:
-            name = await receive_picture(request, sink, self._limits)
+        with ReceivedFile(None, self._limits.max_bytes, lambda _: None) as received:
+            name = await receive_picture(request, received, self._limits)
         if job.state == "receiving":
             raise Problem(409, "not-received", "the first request has not ended", 1)
-        if job.fingerprint != _fingerprint(order.model_copy(update={"name": name}), sink):
+        if job.fingerprint != _fingerprint(order.model_copy(update={"name": name}), received):
             detail = "another request had this Idempotency-Key"
             raise Problem(422, "idempotency-key-used", detail)
         request.state.job = job.id
@@ -130,8 +138,8 @@ def _refusing(queue: JobQueue, job: Job) -> Generator[None]:
         raise
 
 
-def _fingerprint(order: Order, sink: Sink) -> str:
-    return f"{sink.digest.hexdigest()} {order.model_dump_json()}"
+def _fingerprint(order: Order, received: ReceivedFile) -> str:
+    return f"{received.digest.hexdigest()} {order.model_dump_json()}"
 
 
 def _add_upscale(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any) -> None:
@@ -208,12 +216,9 @@ def _add_jobs(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any) -
         found = (queue.find(each) for each in id)
         return [schema.status_of(job, queue) for job in found if job is not None]
 
-    @reading(
-        app,
-        "/v1/jobs/{id}",
-        summary="The status of a job",
-        responses=schema.problem_responses(401, 404, 410, 422),
-    )
+    of_one = schema.problem_responses(401, 404, 410, 422)
+
+    @reading(app, "/v1/jobs/{id}", summary="The status of a job", responses=of_one)
     async def job_status(id: str) -> schema.JobStatus:
         return schema.status_of(queue.get(id), queue)
 
@@ -221,7 +226,7 @@ def _add_jobs(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any) -
         "/v1/jobs/{id}",
         status_code=204,
         summary="Cancel a job, or discard its result",
-        responses=schema.problem_responses(401, 404, 410, 422),
+        responses=of_one,
     )
     async def delete_job(id: str) -> None:
         queue.remove(queue.get(id))

@@ -18,11 +18,11 @@ POLITE_SECONDS = 5  # for a client to finish sending a refused upload, so that i
 STEP = 1_000_000  # disk space is reserved in such steps, if the length is not known
 
 
-class Sink:
+class ReceivedFile:
     """A file that an upload fills, and its digest. Without a path it takes the digest alone."""
 
     def __init__(self, path: Path | None, most: int, reserve: Callable[[int], None]) -> None:
-        """Make a sink.
+        """Create the file.
 
         Args:
             most: bytes that it takes.
@@ -35,7 +35,7 @@ class Sink:
         self._reserve = reserve
         self._reserved = 0
 
-    def __enter__(self) -> "Sink":
+    def __enter__(self) -> "ReceivedFile":
         self._file = self._path.open("wb") if self._path else None
         return self
 
@@ -62,8 +62,8 @@ def declared_size(request: Request, limits: Limits) -> int:
     return min(int(length), limits.max_bytes) if length.isdecimal() else 0
 
 
-async def receive_picture(request: Request, sink: Sink, limits: Limits) -> str:
-    """Receive an uploaded picture into the sink.
+async def receive_picture(request: Request, received: ReceivedFile, limits: Limits) -> str:
+    """Receive an uploaded picture into a file.
 
     Returns:
         The client's name for it.
@@ -82,9 +82,9 @@ async def receive_picture(request: Request, sink: Sink, limits: Limits) -> str:
         chunks = _chunks(stream, most, limits)
         async with asyncio.timeout(limits.upload_seconds):
             if multipart:
-                return await _from_multipart(chunks, sink, options.get(b"boundary"))
+                return await _from_multipart(chunks, received, options.get(b"boundary"))
             async for chunk in chunks:
-                sink.write(chunk)
+                received.write(chunk)
             return client_name(request.query_params.get("name"))
     except TimeoutError:
         raise upload_too_slow(limits.upload_seconds) from None
@@ -128,13 +128,13 @@ async def let_finish(request: Request, stream: AsyncGenerator[bytes, None]) -> N
 
 
 class _Form:
-    """Reads the first file of a multipart form into a sink, and refuses fields."""
+    """Reads the first file of a multipart form into a file, and refuses fields."""
 
-    def __init__(self, sink: Sink, boundary: bytes) -> None:
+    def __init__(self, received: ReceivedFile, boundary: bytes) -> None:
         self.name: str | None = None
-        self._sink = sink
+        self._received = received
         self._header, self._value, self._disposition = b"", b"", b""
-        self._is_wanted = False  # the bytes of this part go into the sink
+        self._is_wanted = False  # the bytes of this part go into the file
         self.is_whole = False
         callbacks: Any = {
             "on_part_begin": self._begin,
@@ -172,18 +172,18 @@ class _Form:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._is_wanted:
-            self._sink.write(data[start:end])
+            self._received.write(data[start:end])
 
     def _end(self) -> None:
         self.is_whole = True
 
 
 async def _from_multipart(
-    chunks: AsyncGenerator[bytes, None], sink: Sink, boundary: bytes | None
+    chunks: AsyncGenerator[bytes, None], received: ReceivedFile, boundary: bytes | None
 ) -> str:
     if not boundary:
         raise _bad("it has no boundary")
-    form = _Form(sink, boundary)
+    form = _Form(received, boundary)
     try:
         async for chunk in chunks:
             form.parser.write(chunk)
