@@ -106,8 +106,8 @@ def _depth(difference: np.ndarray, scale: int) -> int:
 
 
 def _as_halo(depth: int, side: int) -> int | None:
-    """A depth rounded up; None if it is nearly half the side, so that nothing settled."""
-    return max(-(-depth // 4) * 4, 4) if depth < side // 2 - 2 else None
+    """A depth rounded up; None if too little of the middle has settled to rely on it."""
+    return max(-(-depth // 4) * 4, 4) if depth <= 3 * side // 8 else None
 
 
 def bytes_per_pixel(run: Run, scale: int, sizes: Sizes) -> int:
