@@ -41,6 +41,15 @@ def test_presets_hold_known_options_only() -> None:
         assert set(tomllib.loads(path.read_text())) <= known
 
 
+def test_presets_are_listed_with_a_line_each(srgan: Command) -> None:
+    lines = srgan("train", "presets").stdout.splitlines()
+    listed = [line.split(maxsplit=1) for line in lines if line.startswith(" ")]
+    files = [path.stem.split("-", 1)[1] for path in sorted(PRESETS.glob("*.toml"))]
+    assert sorted(name for name, _ in listed) == sorted(["fast", "fast", *files])
+    assert all(len(purpose) > 20 and "#" not in purpose for _, purpose in listed)
+    assert max(map(len, lines)) <= 100
+
+
 def test_option_names_are_unique_over_all_parts() -> None:
     for parts in PARTS.values():
         names = [field.name for part in parts for field in fields(part)]

@@ -12,7 +12,15 @@ from cyclopts.config import Toml
 from srgan.cli.run import NO_EPILOGUE
 from srgan.engines.processor import wait_passively
 from srgan.errors import OptionError, need
-from srgan.training.config import TrainingConfig, check_resumed, parse_config, preset_file
+from srgan.training.config import (
+    FAST,
+    METHODS,
+    TrainingConfig,
+    check_resumed,
+    parse_config,
+    preset_file,
+    presets,
+)
 from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
@@ -71,7 +79,7 @@ def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
             folder = _given(arguments, "--run-folder")
             path = existing_folder(method, Path(folder) if folder else None) / CONFIG
         else:
-            path = preset_file(method, _given(arguments, "--preset") or "fast")
+            path = preset_file(method, _given(arguments, "--preset") or FAST)
         if path is not None:
             _OptionsFile(path, use_commands_as_keys=False)(app, commands, arguments)
 
@@ -102,7 +110,7 @@ def srresnet(
     schedule: Annotated[ScheduleOptions, SCHEDULE] = ScheduleOptions(),
     optimizer: Annotated[OptimizerOptions, SCHEDULE] = OptimizerOptions(),
     run: Annotated[RunOptions, RUN] = RunOptions(),
-    preset: str = "fast",  # noqa: ARG001 (fill_in reads it)
+    preset: str = FAST,  # noqa: ARG001 (fill_in reads it)
     run_folder: Path | None = None,
     resume: bool = False,
 ) -> None:
@@ -127,7 +135,7 @@ def srgan(
     schedule: Annotated[SRGANSchedule, SCHEDULE] = SRGANSchedule(),
     optimizer: Annotated[SRGANOptimizer, SCHEDULE] = SRGANOptimizer(),
     run: Annotated[RunOptions, RUN] = RunOptions(),
-    preset: str = "fast",  # noqa: ARG001 (fill_in reads it)
+    preset: str = FAST,  # noqa: ARG001 (fill_in reads it)
     run_folder: Path | None = None,
     resume: bool = False,
 ) -> None:
@@ -186,6 +194,17 @@ def plot(
     from srgan.training.run.plot import plot_runs
 
     print(plot_runs(runs, output))
+
+
+@train.command(name="presets")
+def list_presets() -> None:
+    """List the values that --preset takes, with one line each."""
+    for method in METHODS:
+        print(f"srgan train {method} --preset")
+        found = presets(method)
+        width = max(map(len, found))
+        for name, purpose in found.items():
+            print(f"  {name:<{width}}  {purpose}")
 
 
 def prepare(

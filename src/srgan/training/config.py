@@ -21,6 +21,8 @@ from srgan.training.options import (
 )
 
 PRESETS = Path(__file__).parent / "presets"
+FAST = "fast"  # the defaults of the options: it has no file
+METHODS = ("srresnet", "srgan")
 # A resumed run cannot change these: they decide its networks and its samples.
 FIXED = (
     "blocks",
@@ -77,18 +79,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def presets(method: str) -> dict[str, str]:
+    """The names of a method's presets, and what each is for: the first line of its file."""
+    found = {FAST: "Our method, the default; --help-all shows its values."}
+    for path in sorted(PRESETS.glob(f"{method}-*.toml")):
+        first, *_ = path.read_text(encoding="utf-8").splitlines()
+        found[path.stem.removeprefix(f"{method}-")] = first.removeprefix("# ")
+    return found
+
+
 def preset_file(method: str, preset: str) -> Path | None:
     """The TOML file of a preset; None for "fast", which is the defaults.
 
     Raises:
         OptionError: there is no such preset and no such file.
     """
-    if preset == "fast":
+    if preset == FAST:
         return None
     for path in (PRESETS / f"{method}-{preset}.toml", Path(preset)):
         if path.is_file():
             return path
-    raise OptionError(f"--preset must be fast, paper, blurry or a TOML file, not {preset}")
+    known = ", ".join(presets(method))
+    raise OptionError(f"--preset must be a TOML file or one of {known}; not {preset}")
 
 
 def parse_config(path: Path) -> dict[str, Any]:
