@@ -13,7 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from srgan.errors import OptionError
 from srgan.models.load import load_checkpoint
+from srgan.training import validation as validation_module
 from srgan.training.config import TrainingConfig
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, changes, digests, find_pictures
@@ -295,6 +297,36 @@ def test_a_model_below_bicubic_is_never_recommended(
     assert said.count("(best)") == better
     assert ("best.safetensors" in said) == better
     assert ("trained, but validation is no better than bicubic" in said) != better
+
+
+def test_a_run_without_a_new_best_ends_early(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    """Values 20, 30, 29, nan at iterations 3, 6, 9, 12: two in a row are no better than 30."""
+    values = iter([20.0, 30.0, 29.0, float("nan"), 28.0, 31.0, 30.0])
+
+    def validate(*_: object) -> tuple[dict[str, float], np.ndarray]:
+        return {"psnr_y": next(values)}, np.zeros((8, 8, 3), np.uint8)
+
+    def iteration(patience: int, resume: bool) -> int:
+        config = small_config(pictures, iterations=30, patience=patience)
+        train(config, tmp_path / "run", resume=resume)
+        return load_state(tmp_path / "run")["iteration"]
+
+    monkeypatch.setattr(validation_module, "validate", validate)
+    assert iteration(2, resume=False) == 12
+    assert "stopped at iteration 12: no new best in 2 validations" in capsys.readouterr().err
+    assert iteration(2, resume=True) == 12  # resumed as it was: it ends at once
+    with pytest.raises(StopIteration):  # 28: the third; 31: a new best; 30; no more values
+        iteration(4, resume=True)
+    best = load_checkpoint(tmp_path / "run" / "best.safetensors").info["metrics"]
+    assert (best["psnr_y"], best["iteration"]) == (31, 18)
+
+
+def test_patience_needs_validation_pictures(tmp_path: Path) -> None:
+    alone = noise(tmp_path / "alone", 1)
+    with pytest.raises(OptionError, match="--patience needs pictures to validate on"):
+        train(small_config(alone, iterations=3, patience=1), tmp_path / "run", resume=False)
 
 
 def test_bicubic_is_that_of_the_benchmarks(pictures: Path, tmp_path: Path) -> None:

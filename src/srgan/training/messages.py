@@ -34,6 +34,14 @@ def farewell(folder: Path, validation: Validation) -> str:
     return f"trained: srgan upscale photo.jpg --model {path}"
 
 
+def stopped_early(waited: int, iteration: int) -> str:
+    """Why the run ends before its schedule."""
+    return (
+        f"stopped at iteration {iteration}: no new best in {waited} validations (--patience); "
+        "--resume with a larger --patience continues"
+    )
+
+
 def stopped(method: str, folder: Path, iteration: int) -> str:
     """How to resume a run that a signal has stopped."""
     return (

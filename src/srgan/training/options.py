@@ -94,6 +94,7 @@ class ScheduleOptions:
         epochs: Instead of iterations: passes over the training pictures. One pass is 16 crops of
             each picture.
         batch_size: Crops per iteration, over all processes.
+        patience: Stop after this many validations in a row without a new best model.
         warmup: Iterations in which the rates rise, at most a tenth of the run.
         schedule: Learning-rate schedule after the warm-up: cosine and wsd fall to 1 %, step falls
             to 10 % at half-time, constant keeps it.
@@ -103,11 +104,12 @@ class ScheduleOptions:
     iterations: int = 100_000
     epochs: int | None = None
     batch_size: int = 16
+    patience: int | None = None
     warmup: Annotated[int, MORE] = 100
     schedule: Annotated[Schedule, MORE] = "cosine"
 
     def __post_init__(self) -> None:
-        _positive(self, "iterations", "epochs", "minutes", "batch_size")
+        _positive(self, "iterations", "epochs", "minutes", "batch_size", "patience")
         if self.warmup < 0:
             raise OptionError("--warmup must be 0 or more")
 

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
+from srgan.degradation.degrade import make_degrade
 from srgan.degradation.ranges import BICUBIC, presets
 from srgan.errors import OptionError
 from srgan.models.load import load_checkpoint
@@ -26,6 +27,7 @@ from srgan.networks.transfer import TransferError, transfer
 from srgan.training.adversarial_step import AdversarialStep
 from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import CROPS_PER_PICTURE, split
+from srgan.training.data.loader import CropLoader, open_loader
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
 from srgan.training.options import DataOptions, SRResNetOptions
@@ -34,6 +36,7 @@ from srgan.training.precision import fastest_precision
 from srgan.training.process import keep_freed_memory, set_threads
 from srgan.training.run.folder import RUNS
 from srgan.training.step import Step
+from srgan.training.validation import Validation, read_pairs
 
 # If DDP imports torch._dynamo first, its process group is never released.
 importlib.import_module("torch._dynamo")
@@ -78,6 +81,36 @@ def micro_batch(config: TrainingConfig, accelerator: Accelerator) -> int:
             "(processes x --accumulate)"
         )
     return batch_size // parts
+
+
+def lanes(config: TrainingConfig, accelerator: Accelerator) -> range:
+    """Numbers of this process's micro-batches among those of an iteration."""
+    parts = config.run.accumulate
+    first = accelerator.process_index * parts
+    return range(first, first + parts)
+
+
+def open_batches(
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    pictures: Pictures | ShardStream,
+    first_batch: int,
+    first_shard: int,
+) -> CropLoader:
+    """This process's batches, from the first one that the run has not seen; see `open_loader`."""
+    data, own = config.data, lanes(config, accelerator)
+    return open_loader(
+        pictures,
+        crop=data.crop,
+        candidates=data.candidates,
+        batch_size=micro_batch(config, accelerator),
+        seed=data.seed,
+        lanes=accelerator.num_processes * len(own),
+        own=own,
+        workers=data.workers,
+        first_batch=first_batch,
+        first_shard=first_shard,
+    )
 
 
 def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStream, Pictures]:
@@ -155,6 +188,25 @@ def make_step(
     else:
         generator = Generator.from_checkpoint(load_checkpoint(method.srresnet))
     return AdversarialStep(generator, method, config.optimizer, accelerator)
+
+
+def make_validation(
+    config: TrainingConfig, accelerator: Accelerator, step: Step, held_out: Pictures
+) -> Validation:
+    """The validations of a run. Only the main process validates: the others get no pictures.
+
+    Raises:
+        OptionError: there are no pictures for --patience.
+    """
+    if not accelerator.is_main_process:
+        return Validation([], step, accelerator.device)
+    degrade = make_degrade(config.data.degradation, whole=True)
+    pairs = read_pairs(held_out, step.generator.architecture.scale, degrade)
+    if not pairs and config.schedule.patience is not None:
+        raise OptionError("--patience needs pictures to validate on: give --validation-folder")
+    if not pairs:
+        log.warning("there are no pictures to validate on: there will be no best model")
+    return Validation(pairs, step, accelerator.device)
 
 
 def trained_checkpoint(

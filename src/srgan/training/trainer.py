@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from srgan.degradation.bicubic import unit
@@ -17,8 +18,8 @@ from srgan.degradation.degrade import make_degrade, training_rng
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.training import messages
 from srgan.training.config import TrainingConfig
-from srgan.training.data.loader import CropLoader, open_loader
-from srgan.training.data.stored import Digests, Pictures, digests
+from srgan.training.data.loader import CropLoader
+from srgan.training.data.stored import Digests, digests
 from srgan.training.ema import EMA
 from srgan.training.process import StopSignals
 from srgan.training.run import folder as run_folder
@@ -28,13 +29,15 @@ from srgan.training.schedule import rate_factor
 from srgan.training.start import (
     check_data,
     find_data,
+    lanes,
     make_step,
+    make_validation,
     micro_batch,
+    open_batches,
     trained_checkpoint,
     with_iterations,
 )
 from srgan.training.step import Batch
-from srgan.training.validation import Validation, read_pairs
 
 BAD_IN_A_ROW = 5  # updates in a row with a gradient that is not finite, before the run stops
 FP16_BAD_IN_A_ROW = 50  # the same in fp16, which finds its loss scale by such updates
@@ -62,6 +65,7 @@ class Trainer:
     ) -> None:
         self._folder, self._accelerator = folder, accelerator
         self._micro_batch = micro_batch(config, accelerator)
+        self._lanes = lanes(config, accelerator)
         self._files, held_out = find_data(config.data, folder)
         self.config = with_iterations(config, self._files)
         self._digests: Digests = digests(self._files) if self._main else {}
@@ -70,7 +74,7 @@ class Trainer:
         self._architecture = self._step.generator.architecture
         check_data(config.data, self._architecture)
         self._degrade = make_degrade(config.data.degradation)
-        self._validation = self._make_validation(held_out)
+        self._validation = make_validation(config, accelerator, self._step, held_out)
         self._ema = EMA(self._step.generator, config.optimizer.ema)
         self._iteration = 0  # updates done
         self._shard = 0  # of a stream: the one being read
@@ -78,22 +82,13 @@ class Trainer:
         self._bad = 0  # skipped updates in a row
         self._warned = False  # the step warned at the last log; it warns
         self._stop = 0  # the signal at which all processes have agreed to stop
+        self._impatient = False  # all processes have agreed that nothing improves any more
         if state is not None:
             self._load(state)
 
     @property
     def _main(self) -> bool:
         return self._accelerator.is_main_process
-
-    def _make_validation(self, held_out: Pictures) -> Validation:
-        """Only the main process validates: the others get no pictures."""
-        if not self._main:
-            return Validation([], self._step, self._accelerator.device)
-        degrade = make_degrade(self.config.data.degradation, whole=True)
-        pairs = read_pairs(held_out, self._architecture.scale, degrade)
-        if not pairs:
-            log.warning("there are no pictures to validate on: there will be no best model")
-        return Validation(pairs, self._step, self._accelerator.device)
 
     def run(self, signals: StopSignals) -> int:
         """Train until the schedule ends or a signal arrives, and save.
@@ -109,7 +104,7 @@ class Trainer:
             interval = Interval()
             self._validate_if_due(report, signals)
             # After a skipped update the run goes on to the next good one: only that is saved.
-            while self._bad or not (self._stop or self._progress() >= 1):
+            while self._bad or not (self._stop or self._impatient or self._progress() >= 1):
                 hr = interval.next(batches)
                 self._shard = loader.shard
                 interval.add(self.update(hr))
@@ -124,6 +119,8 @@ class Trainer:
                     self._save()
                     saved = self._elapsed
             self._save(final=True)
+            if self._impatient:
+                report.message(messages.stopped_early(self._validation.waited, self._iteration))
             report.message(self._last_words())
         return self._stop
 
@@ -147,25 +144,9 @@ class Trainer:
 
     def loader(self) -> CropLoader:
         """Batches of this process, from the first one that the run has not seen."""
-        data, lanes = self.config.data, self._lanes()
-        return open_loader(
-            self._files,
-            crop=data.crop,
-            candidates=data.candidates,
-            batch_size=self._micro_batch,
-            seed=data.seed,
-            lanes=self._accelerator.num_processes * len(lanes),
-            own=lanes,
-            workers=data.workers,
-            first_batch=self._iteration,
-            first_shard=self._shard,
+        return open_batches(
+            self.config, self._accelerator, self._files, self._iteration, self._shard
         )
-
-    def _lanes(self) -> range:
-        """Numbers of this process's micro-batches among those of an iteration."""
-        parts = self.config.run.accumulate
-        first = self._accelerator.process_index * parts
-        return range(first, first + parts)
 
     def update(self, hr: Tensor) -> dict[str, Tensor]:
         """Run one iteration.
@@ -179,7 +160,7 @@ class Trainer:
         hr = hr.to(self._accelerator.device, non_blocking=True)
         parts: Sequence[Tensor] = torch.split(hr, self._micro_batch)
         batches: list[Batch] = []
-        for lane, part in zip(self._lanes(), parts, strict=True):
+        for lane, part in zip(self._lanes, parts, strict=True):
             rng = training_rng(self.config.data.seed, self._iteration, lane)
             lr = self._degrade(part, self._architecture.scale, rng)
             batches.append(Batch(lr, unit(part)))
@@ -232,10 +213,17 @@ class Trainer:
 
     def _validate_if_due(self, report: Report, signals: StopSignals) -> None:
         """Validate at intervals and at the end. A resumed run catches up on a missed validation."""
-        validation = self._validation
         due = self._iteration % self.config.run.validate_every == 0 or self._progress() >= 1
-        if not validation.pairs or not due or self._bad or validation.iteration == self._iteration:
+        if not due or self._bad:
             return
+        if self._validation.pairs and self._validation.iteration != self._iteration:
+            self._validate(report, signals)
+        if (patience := self.config.schedule.patience) is not None:
+            (waited,) = cast(list[int], broadcast_object_list([self._validation.waited]))
+            self._impatient = waited >= patience
+
+    def _validate(self, report: Report, signals: StopSignals) -> None:
+        validation = self._validation
         grid = validation.run(self._checkpoint(), self._iteration, lambda: signals.received > 0)
         if grid is None:
             return

@@ -115,6 +115,7 @@ class Validation:
         pairs: the pictures; there may be none.
         iteration: iteration of the last validation.
         values: the last values, by metric.
+        waited: validations in a row that were no better than the best one before them.
 
     Args:
         step: says which metric selects the best model, and computes the method's own.
@@ -123,6 +124,7 @@ class Validation:
     def __init__(self, pairs: Sequence[ValidationPair], step: Step, device: torch.device) -> None:
         self.iteration = 0
         self.values: dict[str, float] = {}
+        self.waited = 0
         # Negated where lower is better, so that higher is better for every metric.
         self._best: float | None = None
         self.pairs = pairs
@@ -172,6 +174,7 @@ class Validation:
             return None
         self.values, grid = found
         self.iteration = iteration
+        self.waited = 0 if self.is_best else self.waited + 1
         return grid
 
     def keep_best(self) -> None:
@@ -181,6 +184,7 @@ class Validation:
     def forget_best(self) -> None:
         """The best model does not exist any more."""
         self._best = None
+        self.waited = 0
 
     def _score(self, values: Mapping[str, float]) -> float:
         """The value that selects the best model; higher is better."""
@@ -201,6 +205,7 @@ class Validation:
             "validated": self.iteration,
             "figures": self.values,
             "best": self._best,
+            "waited": self.waited,
             "validation_pictures": self._digest,
         }
 
@@ -215,6 +220,7 @@ class Validation:
             return True
         self.iteration, self.values = state["validated"], state["figures"]
         self._best = state["best"]
+        self.waited = state.get("waited", 0)
         return False
 
 
