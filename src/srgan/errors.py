@@ -24,6 +24,7 @@ _EXTRAS = {
     "export": ("torch", "onnx", "onnxruntime"),
     "hub": ("huggingface_hub",),
     "video": ("av",),
+    "wandb": ("wandb",),
 }
 
 

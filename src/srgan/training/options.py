@@ -156,6 +156,7 @@ class RunOptions:
         accumulate: Number of parts to split a batch into, to save memory.
         save_every: Maximum iterations between saves of the training state.
         save_minutes: Maximum minutes between saves of the training state.
+        log: Also log to wandb (Weights & Biases), with WANDB_MODE=offline to a folder only.
         log_every: Iterations between lines of the log.
         keep: Number of newest training states to keep.
     """
@@ -163,6 +164,7 @@ class RunOptions:
     precision: TrainingPrecision = "auto"
     threads: int | None = None
     validate_every: int = 1000
+    log: Literal["wandb"] | None = None
     accumulate: Annotated[int, MORE] = 1
     save_every: Annotated[int, MORE] = 1000
     save_minutes: Annotated[float, MORE] = 5.0

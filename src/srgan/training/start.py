@@ -222,17 +222,22 @@ def trained_checkpoint(
         training: the run's progress, added to its options.
         metrics: the values of the last validation, by metric.
     """
-    options = {name: value for name, value in config.table().items() if name not in PRIVATE}
-    if not {BICUBIC, *presets()}.issuperset(config.data.degradation.split(",")):
-        options["degradation"] = "of a file"
     info = {
         "name": config.name,
         "description": f"{config.name} x{architecture.scale}, by srgan train",
-        "training": {**options, **training},
+        "training": {**public_options(config), **training},
         "metrics": {"protocol": "PSNR-Y and SSIM-Y on held-out pictures", **metrics},
     }
     tensors = {name: tensor.float().cpu().numpy() for name, tensor in weights.items()}
     return Checkpoint(architecture, tensors, info)
+
+
+def public_options(config: TrainingConfig) -> dict[str, Any]:
+    """The options of a run by name, without the names of the user's files."""
+    options = {name: value for name, value in config.table().items() if name not in PRIVATE}
+    if not {BICUBIC, *presets()}.issuperset(config.data.degradation.split(",")):
+        options["degradation"] = "of a file"
+    return options
 
 
 def check_data(options: DataOptions, architecture: Architecture) -> None:

@@ -9,6 +9,7 @@ from typing import cast
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from srgan.errors import need
 from srgan.pictures.parts import remove_parts
 from srgan.training.config import TrainingConfig
 from srgan.training.data.sources import with_hub_prefix
@@ -31,6 +32,8 @@ def train(config: TrainingConfig, folder: Path | None, *, resume: bool) -> None:
         DataError, RunError, CheckpointError, FeaturesError, OptionError: the run cannot start or
             cannot continue.
     """
+    if config.run.log == "wandb":
+        need("wandb", "--log wandb")
     accelerator = make_accelerator(config)
     with _claimed(config.name, folder, resume, accelerator) as claimed:
         state = run_folder.load_state(claimed) if resume else None

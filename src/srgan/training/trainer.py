@@ -34,6 +34,7 @@ from srgan.training.start import (
     make_validation,
     micro_batch,
     open_batches,
+    public_options,
     trained_checkpoint,
     with_iterations,
 )
@@ -132,7 +133,8 @@ class Trainer:
     def _report(self) -> Report:
         title = f"{self.config.name} in {self._folder}"
         total = None if self.config.schedule.minutes else self.config.schedule.iterations
-        return Report(self._folder, title, self._iteration, total, self._main)
+        options = public_options(self.config) if self.config.run.log == "wandb" else None
+        return Report(self._folder, title, self._iteration, total, self._main, options)
 
     def _progress(self) -> float:
         """The part of the run that is done, 0 to 1."""

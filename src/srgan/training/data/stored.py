@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from srgan.errors import UserError
 from srgan.pictures.folders import picture_names
 from srgan.pictures.images import Picture, open_picture
-from srgan.training.run.files import CURVES, METRICS, SAMPLES
+from srgan.training.run.files import CURVES, METRICS, SAMPLES, WANDB
 
 
 class DataError(UserError):
@@ -56,6 +57,9 @@ def without_drawn(names: Iterable[str], exists: Callable[[str], bool]) -> Iterat
         folder, file = os.path.split(name)
         above, own = os.path.split(folder)
         drawn = (file == CURVES and is_run(folder)) or (own == SAMPLES and is_run(above))
+        if WANDB in folder:
+            above, *inside = re.split(rf"[/\\]{WANDB}[/\\]", name)
+            drawn = drawn or (bool(inside) and is_run(above))
         if not drawn:
             yield name
 

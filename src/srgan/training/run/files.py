@@ -3,3 +3,4 @@
 METRICS = "metrics.jsonl"
 SAMPLES = "samples"
 CURVES = "curves.png"
+WANDB = "wandb"  # the folder that wandb makes

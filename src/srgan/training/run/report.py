@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from srgan.training.run.display import TrainingDisplay
 from srgan.training.run.logbook import Logbook
+from srgan.training.run.wandb_log import WandbLog
 
 
 class Interval:
@@ -67,16 +69,32 @@ class Report:
         iteration: the one after which the run continues; 0 for a new run.
         total: iterations, or None if the run ends after a time.
         main: this is the main process.
+        options: of the run, for wandb; None if it does not log there.
+
+    Raises:
+        RunError: the log cannot be opened.
     """
 
     def __init__(
-        self, folder: Path, title: str, iteration: int, total: int | None, main: bool
+        self,
+        folder: Path,
+        title: str,
+        iteration: int,
+        total: int | None,
+        main: bool,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._stack = ExitStack()
         self._display: TrainingDisplay | None = None
-        if main:
-            self._logbook = self._stack.enter_context(Logbook(folder, iteration))
-            self._display = self._stack.enter_context(TrainingDisplay(title, total=total))
+        self._logs: list[Logbook | WandbLog] = []
+        with ExitStack() as stack:
+            if main:
+                self._logs.append(stack.enter_context(Logbook(folder, iteration)))
+            if main and options is not None:
+                wandb = stack.enter_context(closing(WandbLog(folder, iteration, options)))
+                self._logs.append(wandb)
+            if main:
+                self._display = stack.enter_context(TrainingDisplay(title, total=total))
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> "Report":
         return self
@@ -92,7 +110,8 @@ class Report:
     def values(self, iteration: int, progress: float, values: Mapping[str, float]) -> None:
         """Log and show the values of an interval or of a validation."""
         if self._display:
-            self._logbook.write(iteration, values)
+            for log in self._logs:
+                log.write(iteration, values)
             self._display.update(iteration, progress, values)
             self._display.line(iteration, progress, values)
 
@@ -104,4 +123,5 @@ class Report:
     def picture(self, iteration: int, image: np.ndarray) -> None:
         """Log the sample grid, RGB uint8 (H, W, 3)."""
         if self._display:
-            self._logbook.picture(iteration, "samples", image)
+            for log in self._logs:
+                log.picture(iteration, "samples", image)
