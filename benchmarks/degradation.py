@@ -24,6 +24,7 @@ from srgan.cli.run import run_script
 from srgan.degradation.degrade import make_degrade, training_rng
 from srgan.degradation.jpeg import jpeg
 from srgan.degradation.ranges import BICUBIC, presets
+from srgan.training.data.loader import CropBatch
 from srgan.training.start import make_accelerator
 from srgan.training.trainer import Trainer
 
@@ -40,13 +41,13 @@ def main(folder: Annotated[Path, Parameter(required=True)], /, *, rounds: int = 
     config = srresnet(folder)
     trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config))
     loader = trainer.loader()
-    hr = next(iter(loader)).clone()
+    hr = next(iter(loader)).hr.clone()
     loader.close()
     lr = make_degrade(BICUBIC)(hr, 4, training_rng(0, 0, 0))
     canvas = torch.nn.functional.pad(lr, (0, 8, 0, 8), mode="replicate")
     quality, full_chroma = np.full(16, 75), np.arange(16) < 4
     work: dict[str, Callable[[int], object]] = {
-        "the step, on bicubic LR": lambda _: trainer.update(hr)
+        "the step, on bicubic LR": lambda _: trainer.update(CropBatch(hr, None))
     }
     for name in (BICUBIC, *presets(), ",".join(presets())):
         degrade = make_degrade(name)

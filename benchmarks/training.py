@@ -20,6 +20,7 @@ from turns import Maker, Work, take_turns
 from srgan.cli.info import describe
 from srgan.cli.run import run_script
 from srgan.training.config import TrainingConfig
+from srgan.training.data.loader import CropBatch
 from srgan.training.options import (
     DataOptions,
     OptimizerOptions,
@@ -109,14 +110,14 @@ def ours(config: TrainingConfig, loading: bool) -> Work:
     trainer = Trainer(config, Path(tempfile.mkdtemp()), make_accelerator(config))
     loader = trainer.loader()
     batches = iter(loader)
-    fixed = next(batches).clone()
+    fixed = CropBatch(next(batches).hr.clone(), None)
     if not loading:
         loader.close()
 
     def iteration() -> int:
-        hr = next(batches) if loading else fixed
-        trainer.update(hr)
-        return len(hr)
+        crops = next(batches) if loading else fixed
+        trainer.update(crops)
+        return len(crops.hr)
 
     return iteration
 

@@ -17,6 +17,7 @@ from srgan.errors import OptionError
 from srgan.models.load import load_checkpoint
 from srgan.training import validation as validation_module
 from srgan.training.config import TrainingConfig
+from srgan.training.data.loader import CropBatch
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, changes, digests, find_pictures
 from srgan.training.process import StopSignals
@@ -185,10 +186,10 @@ def test_the_first_best_model_comes_with_a_state(
     """A run that is killed before its first regular save can be resumed."""
     update = Trainer.update
 
-    def killed(self: Trainer, hr: torch.Tensor) -> dict[str, torch.Tensor]:
+    def killed(self: Trainer, crops: CropBatch) -> dict[str, torch.Tensor]:
         if self._iteration == 4:
             raise KeyboardInterrupt
-        return update(self, hr)
+        return update(self, crops)
 
     monkeypatch.setattr(Trainer, "update", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -334,7 +335,7 @@ def test_bicubic_is_that_of_the_benchmarks(pictures: Path, tmp_path: Path) -> No
     from srgan.evaluation.metrics import psnr_y
 
     config = small_config(pictures, iterations=1)
-    validation = Trainer(config, tmp_path, make_accelerator(config))._validation
+    validation = Trainer(config, tmp_path, make_accelerator(config)).validation
     expected = [psnr_y(upscale_bicubic(lr, 4), hr, 4) for lr, hr in validation.pairs]
     assert validation.bicubic == {"psnr_y": pytest.approx(np.mean(expected))}
 

@@ -24,6 +24,7 @@ from srgan.degradation.degrade import make_degrade
 from srgan.models.load import load_checkpoint
 from srgan.networks import winograd
 from srgan.training.data.crops import split
+from srgan.training.data.loader import CropBatch
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import find_pictures
 from srgan.training.options import (
@@ -327,10 +328,10 @@ def test_a_stop_where_validation_is_due_makes_up_for_it(
     config = small_config(pictures, iterations=6)
     update = Trainer.update
 
-    def stopping(self: Trainer, hr: torch.Tensor) -> dict[str, torch.Tensor]:
+    def stopping(self: Trainer, crops: CropBatch) -> dict[str, torch.Tensor]:
         if self._iteration + 1 == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return update(self, hr)
+        return update(self, crops)
 
     monkeypatch.setattr(Trainer, "update", stopping)
     with pytest.raises(SystemExit) as stopped:

@@ -1,7 +1,7 @@
 """Benchmark sets: which HR, LR and SR files belong together."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -149,20 +149,28 @@ def read_pair(path: Path, lr_folder: Path | None, scale: int) -> ScoredPair:
     return ScoredPair(cropped, lr, scale)
 
 
-def find_lr(folder: Path, hr: Path, scale: int) -> Path:
+def find_lr(folder: Path, hr: Path, scale: int, present: Mapping[str, Path] | None = None) -> Path:
     """The LR file of an HR file: of the same name, but for the suffix and the usual endings.
 
     The name of HR may end in _HR, _GT, x4 or _x4, that of LR in x4, _x4, _LR, _LR4, _LRx4 or _LQ.
     Upper and lower case are alike.
 
+    Args:
+        present: the folder's `listing`, for a caller that asks for many pictures.
+
     Raises:
         EvaluationError: there is none.
     """
     endings = ("", f"x{scale}", f"_x{scale}", "_LR", f"_LR{scale}", f"_LRx{scale}", "_LQ")
-    found = _same_stem(folder, hr, endings, without=hr)
+    found = _same_stem(folder, hr, endings, without=hr, present=present)
     if found is None:
         raise EvaluationError(f"{hr}: no LR picture of that name in {folder}")
     return found
+
+
+def listing(folder: Path) -> dict[str, Path]:
+    """The picture files in a folder by their names in lower case."""
+    return {path.name.casefold(): path for path in sorted(_pictures(folder))}
 
 
 def find_result(folder: Path, set: str, hr: Path, scale: int) -> Path:
@@ -182,7 +190,11 @@ def find_result(folder: Path, set: str, hr: Path, scale: int) -> Path:
 
 
 def _same_stem(
-    folder: Path, hr: Path, endings: Sequence[str], without: Path | None = None
+    folder: Path,
+    hr: Path,
+    endings: Sequence[str],
+    without: Path | None = None,
+    present: Mapping[str, Path] | None = None,
 ) -> Path | None:
     """The picture in a folder that has the name of `hr`, but for its suffix and an ending.
 
@@ -197,13 +209,13 @@ def _same_stem(
     if not folder.is_dir():
         return None
     stems = dict.fromkeys((hr.stem, _HR_ENDING.sub("", hr.stem), _SCALE_ENDING.sub("", hr.stem)))
-    present = {p.name.casefold(): p for p in sorted(_pictures(folder)) if p != without}
+    present = listing(folder) if present is None else present
     for stem in stems:
         # Beside img_HR.png, img.png may be anything: img_LR.png goes first.
         for ending in endings if stem == hr.stem else (*endings[1:], ""):
             for suffix in suffixes:
                 path = present.get(f"{stem}{ending}{suffix}".casefold())
-                if path is not None and path.is_file():
+                if path is not None and path != without and path.is_file():
                     return path
     return None
 

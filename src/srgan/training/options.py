@@ -56,6 +56,9 @@ class DataOptions:
             a dataset on the Hugging Face hub.
         validation_folder: Pictures to validate on, in any of these forms. Default: some training
             pictures are held out.
+        lr_folder: LR of your own, instead of LR made from HR: pictures with the names of HR's, or
+            those of benchmarks, such as 0001x4.png. --degradation then applies to them, at their
+            own size.
         degradation: How LR is made: bicubic, blurry (out of focus, noisy, saved as JPEG),
             blurry-light, or a TOML file of ranges. With several names, separated by spaces or
             commas, each crop gets one of them.
@@ -69,6 +72,7 @@ class DataOptions:
 
     data_folder: str | Path | None = None
     validation_folder: str | Path | None = None
+    lr_folder: Path | None = None
     degradation: Annotated[str, JOINED] = BICUBIC
     crop: int = 96
     seed: int = 0
@@ -81,6 +85,8 @@ class DataOptions:
         _positive(self, "validation_pictures", "crop", "candidates")
         if self.workers is not None and self.workers < 0:
             raise OptionError("--workers must be 0 or more")
+        if self.lr_folder is not None and self.stream:
+            raise OptionError("--lr-folder is for folders of picture files: it excludes --stream")
 
 
 @dataclass(frozen=True, kw_only=True)

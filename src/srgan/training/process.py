@@ -1,14 +1,17 @@
-"""The training process: stop signals, and memory that stays allocated."""
+"""The training process: stop signals, threads, memory."""
 
 import ctypes
 import logging
 import os
 import platform
+import re
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from srgan.engines.processor import busy_cores, usable_cores
 
@@ -49,6 +52,33 @@ class StopSignals:
 
     def __exit__(self, *_: object) -> None:
         self._restore()
+
+
+def agree(accelerator: Accelerator, signals: StopSignals, elapsed: float) -> tuple[int, float]:
+    """Make all processes stop in the same iteration and use the main one's clock.
+
+    Returns:
+        The signal at which all stop, or 0, and the main process's elapsed seconds.
+    """
+    if accelerator.num_processes == 1:
+        return signals.received, elapsed
+    mine = torch.tensor([[signals.received, elapsed]], device=accelerator.device)
+    gathered: torch.Tensor = accelerator.gather(mine)
+    return int(gathered[:, 0].max()), float(gathered[0, 1])
+
+
+def peak_memory(pid: int | None = None) -> int:
+    """The most memory that a process has used so far, in bytes; 0 where Linux does not tell.
+
+    Args:
+        pid: None for this process.
+    """
+    try:
+        status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def set_threads(threads: int | None) -> None:

@@ -28,6 +28,7 @@ from srgan.training.adversarial_step import AdversarialStep
 from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import CROPS_PER_PICTURE, split
 from srgan.training.data.loader import CropLoader, open_loader
+from srgan.training.data.pairs import Pairs, find_pairs
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
 from srgan.training.options import DataOptions, SRResNetOptions
@@ -44,7 +45,7 @@ importlib.import_module("torch._dynamo")
 log = logging.getLogger("srgan")
 
 # Options with names of the user's files: a model file must not reveal them.
-PRIVATE = ("data_folder", "validation_folder", "features", "srresnet", "init")
+PRIVATE = ("data_folder", "validation_folder", "lr_folder", "features", "srresnet", "init")
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
@@ -94,6 +95,7 @@ def open_batches(
     config: TrainingConfig,
     accelerator: Accelerator,
     pictures: Pictures | ShardStream,
+    pairs: Pairs | None,
     first_batch: int,
     first_shard: int,
 ) -> CropLoader:
@@ -110,6 +112,7 @@ def open_batches(
         workers=data.workers,
         first_batch=first_batch,
         first_shard=first_shard,
+        pairs=pairs,
     )
 
 
@@ -130,6 +133,10 @@ def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStrea
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     count = options.validation_pictures
     without = [folder, RUNS]
+    if options.lr_folder is not None:
+        if options.lr_folder.resolve() == Path(options.data_folder).resolve():
+            raise OptionError("--lr-folder and --data-folder are the same: separate HR and LR")
+        without.append(options.lr_folder)
     if options.stream:
         stream = open_stream(str(options.data_folder))
         return stream, _validation_pictures(options) if options.validation_folder else []
@@ -142,6 +149,22 @@ def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStrea
 def _validation_pictures(options: DataOptions) -> Pictures:
     found = find_source(str(options.validation_folder))
     return [found[index] for index in range(min(options.validation_pictures, len(found)))]
+
+
+def pair_up(
+    options: DataOptions, scale: int, pictures: Pictures | ShardStream, held_out: Pictures
+) -> Pairs | None:
+    """The LR files of the pictures and of the held-out ones; None without --lr-folder.
+
+    Raises:
+        DataError: a picture has none.
+    """
+    if options.lr_folder is None or isinstance(pictures, ShardStream):
+        return None
+    training = Path(options.data_folder or "")
+    validation = Path(options.validation_folder or training)
+    sources = [(training, pictures), (validation, held_out)]
+    return find_pairs(options.lr_folder, scale, sources)
 
 
 def with_iterations(config: TrainingConfig, pictures: Pictures | ShardStream) -> TrainingConfig:
@@ -191,7 +214,11 @@ def make_step(
 
 
 def make_validation(
-    config: TrainingConfig, accelerator: Accelerator, step: Step, held_out: Pictures
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    step: Step,
+    held_out: Pictures,
+    pairs: Pairs | None,
 ) -> Validation:
     """The validations of a run. Only the main process validates: the others get no pictures.
 
@@ -201,12 +228,12 @@ def make_validation(
     if not accelerator.is_main_process:
         return Validation([], step, accelerator.device)
     degrade = make_degrade(config.data.degradation, whole=True)
-    pairs = read_pairs(held_out, step.generator.architecture.scale, degrade)
-    if not pairs and config.schedule.patience is not None:
+    scored = read_pairs(held_out, step.generator.architecture.scale, degrade, pairs)
+    if not scored and config.schedule.patience is not None:
         raise OptionError("--patience needs pictures to validate on: give --validation-folder")
-    if not pairs:
+    if not scored:
         log.warning("there are no pictures to validate on: there will be no best model")
-    return Validation(pairs, step, accelerator.device)
+    return Validation(scored, step, accelerator.device)
 
 
 def trained_checkpoint(
@@ -244,10 +271,10 @@ def check_data(options: DataOptions, architecture: Architecture) -> None:
     """Check that the data suit the network. Raises OptionError."""
     if options.crop % architecture.cell:
         raise OptionError(f"--crop must be a multiple of {architecture.cell}")
-    if architecture.scale == 1 and options.degradation == BICUBIC:
+    if architecture.scale == 1 and options.degradation == BICUBIC and options.lr_folder is None:
         raise OptionError(
             "scale 1 has nothing to learn from --degradation bicubic, which leaves the picture as "
-            "it is: add --degradation blurry"
+            "it is: add --degradation blurry or --lr-folder"
         )
 
 

@@ -18,10 +18,11 @@ from srgan.degradation.degrade import make_degrade, training_rng
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.training import messages
 from srgan.training.config import TrainingConfig
-from srgan.training.data.loader import CropLoader
+from srgan.training.data.loader import CropBatch, CropLoader
+from srgan.training.data.pairs import with_lr
 from srgan.training.data.stored import Digests, digests
 from srgan.training.ema import EMA
-from srgan.training.process import StopSignals
+from srgan.training.process import StopSignals, agree
 from srgan.training.run import folder as run_folder
 from srgan.training.run.logbook import RunError
 from srgan.training.run.report import Interval, Report
@@ -34,6 +35,7 @@ from srgan.training.start import (
     make_validation,
     micro_batch,
     open_batches,
+    pair_up,
     public_options,
     trained_checkpoint,
     with_iterations,
@@ -53,6 +55,11 @@ class Trainer:
     Args:
         state: training state from which to resume.
 
+    Attributes:
+        config: of the run, with epochs as iterations.
+        files: the training pictures.
+        validation: on the held-out pictures.
+
     Raises:
         DataError, RunError, CheckpointError, FeaturesError, OptionError: the run cannot start.
     """
@@ -67,15 +74,16 @@ class Trainer:
         self._folder, self._accelerator = folder, accelerator
         self._micro_batch = micro_batch(config, accelerator)
         self._lanes = lanes(config, accelerator)
-        self._files, held_out = find_data(config.data, folder)
-        self.config = with_iterations(config, self._files)
-        self._digests: Digests = digests(self._files) if self._main else {}
+        self.files, held_out = find_data(config.data, folder)
+        self.config = with_iterations(config, self.files)
         saved = Architecture(**state["architecture"]) if state is not None else None
         self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
         check_data(config.data, self._architecture)
+        self._pairs = pair_up(config.data, self._architecture.scale, self.files, held_out)
+        self._digests: Digests = digests(with_lr(self.files, self._pairs)) if self._main else {}
         self._degrade = make_degrade(config.data.degradation)
-        self._validation = make_validation(config, accelerator, self._step, held_out)
+        self.validation = make_validation(config, accelerator, self._step, held_out, self._pairs)
         self._ema = EMA(self._step.generator, config.optimizer.ema)
         self._iteration = 0  # updates done
         self._shard = 0  # of a stream: the one being read
@@ -106,10 +114,11 @@ class Trainer:
             self._validate_if_due(report, signals)
             # After a skipped update the run goes on to the next good one: only that is saved.
             while self._bad or not (self._stop or self._impatient or self._progress() >= 1):
-                hr = interval.next(batches)
+                crops = interval.next(batches)
                 self._shard = loader.shard
-                interval.add(self.update(hr))
-                self._elapsed = self._agree(signals, time.monotonic() - start)
+                interval.add(self.update(crops))
+                elapsed = time.monotonic() - start
+                self._stop, self._elapsed = agree(self._accelerator, signals, elapsed)
                 report.tick(self._iteration, self._progress())
                 if self._iteration % options.log_every == 0:
                     self._log(interval, report)
@@ -121,14 +130,14 @@ class Trainer:
                     saved = self._elapsed
             self._save(final=True)
             if self._impatient:
-                report.message(messages.stopped_early(self._validation.waited, self._iteration))
+                report.message(messages.stopped_early(self.validation.waited, self._iteration))
             report.message(self._last_words())
         return self._stop
 
     def _last_words(self) -> str:
         if self._stop:
             return messages.stopped(self.config.name, self._folder, self._iteration)
-        return messages.farewell(self._folder, self._validation)
+        return messages.farewell(self._folder, self.validation)
 
     def _report(self) -> Report:
         title = f"{self.config.name} in {self._folder}"
@@ -147,25 +156,30 @@ class Trainer:
     def loader(self) -> CropLoader:
         """Batches of this process, from the first one that the run has not seen."""
         return open_batches(
-            self.config, self._accelerator, self._files, self._iteration, self._shard
+            self.config,
+            self._accelerator,
+            self.files,
+            self._pairs,
+            self._iteration,
+            self._shard,
         )
 
-    def update(self, hr: Tensor) -> dict[str, Tensor]:
+    def update(self, crops: CropBatch) -> dict[str, Tensor]:
         """Run one iteration.
 
         Args:
-            hr: uint8 HR crops, (accumulate * micro-batch) x 3 x crop x crop.
+            crops: accumulate * micro-batch of them.
 
         Returns:
             The step's values, scalars by name.
         """
-        hr = hr.to(self._accelerator.device, non_blocking=True)
-        parts: Sequence[Tensor] = torch.split(hr, self._micro_batch)
         batches: list[Batch] = []
-        for lane, part in zip(self._lanes, parts, strict=True):
+        given = [None] * len(self._lanes) if crops.lr is None else self._parts(crops.lr)
+        for lane, hr, lr in zip(self._lanes, self._parts(crops.hr), given, strict=True):
             rng = training_rng(self.config.data.seed, self._iteration, lane)
-            lr = self._degrade(part, self._architecture.scale, rng)
-            batches.append(Batch(lr, unit(part)))
+            # LR that is given is degraded at its own size: bicubic leaves it as it is.
+            source, scale = (hr, self._architecture.scale) if lr is None else (lr, 1)
+            batches.append(Batch(self._degrade(source, scale, rng), unit(hr)))
         schedule = self.config.schedule
         self._step.scale_rates(rate_factor(schedule, self._iteration, self._progress()))
         values = self._step(batches)
@@ -173,6 +187,10 @@ class Trainer:
         self._check(bool(values["finite"]))
         self._ema.update(self._iteration)
         return values
+
+    def _parts(self, crops: Tensor) -> Sequence[Tensor]:
+        """Crops on the device, a micro-batch each."""
+        return torch.split(crops.to(self._accelerator.device, non_blocking=True), self._micro_batch)
 
     def _check(self, finite: bool) -> None:
         """Count updates that were skipped in a row; too many stop the run.
@@ -189,20 +207,6 @@ class Trainer:
         if self._main and not scaler:
             log.warning("iteration %d: a gradient is not finite; skipped", self._iteration)
 
-    def _agree(self, signals: StopSignals, elapsed: float) -> float:
-        """Make all processes stop in the same iteration and use the main one's clock.
-
-        Returns:
-            The main process's elapsed seconds.
-        """
-        if self._accelerator.num_processes == 1:
-            self._stop = signals.received
-            return elapsed
-        mine = torch.tensor([[signals.received, elapsed]], device=self._accelerator.device)
-        gathered: Tensor = self._accelerator.gather(mine)
-        self._stop = int(gathered[:, 0].max())
-        return float(gathered[0, 1])
-
     def _log(self, interval: Interval, report: Report) -> None:
         schedule = self.config.schedule
         values = interval.means(self._accelerator, schedule.batch_size)
@@ -218,15 +222,15 @@ class Trainer:
         due = self._iteration % self.config.run.validate_every == 0 or self._progress() >= 1
         if not due or self._bad:
             return
-        if self._validation.pairs and self._validation.iteration != self._iteration:
+        if self.validation.pairs and self.validation.iteration != self._iteration:
             self._validate(report, signals)
         if (patience := self.config.schedule.patience) is not None:
-            (waited,) = cast(list[int], broadcast_object_list([self._validation.waited]))
+            (waited,) = cast(list[int], broadcast_object_list([self.validation.waited]))
             self._impatient = waited >= patience
 
     def _validate(self, report: Report, signals: StopSignals) -> None:
-        validation = self._validation
-        grid = validation.run(self._checkpoint(), self._iteration, lambda: signals.received > 0)
+        validation = self.validation
+        grid = validation.run(self.checkpoint(), self._iteration, lambda: signals.received > 0)
         if grid is None:
             return
         report.message(messages.validation_line(validation, self._keep_if_best()))
@@ -239,47 +243,50 @@ class Trainer:
 
     def _keep_if_best(self) -> bool:
         """Write the model if it is the best so far. It counts as the best once it is written."""
-        if not self._validation.is_best:
+        if not self.validation.is_best:
             return False
         with run_folder.surviving_a_full_disk(self._folder):
-            run_folder.save_model(self._folder, run_folder.BEST, self._checkpoint())
-            self._validation.keep_best()
+            run_folder.save_model(self._folder, run_folder.BEST, self.checkpoint())
+            self.validation.keep_best()
             if not run_folder.has_state(self._folder):
                 self._save()  # a folder with a model can be resumed
             return True
         return False
 
-    def _checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         """The averaged weights as a model file."""
         return trained_checkpoint(
             self._architecture,
             self._ema.state_dict(),
             self.config,
             {"iterations": self._iteration, "minutes": round(self._elapsed / 60, 1)},
-            {**self._validation.values, "iteration": self._validation.iteration},
+            {**self.validation.values, "iteration": self.validation.iteration},
         )
 
     def _save(self, *, final: bool = False) -> None:
         """Write the training state and the last model."""
         if not self._main or self._bad:  # keep the state from before bad updates
             return
+        with run_folder.surviving_a_full_disk(self._folder, final=final):
+            if not run_folder.has_state(self._folder):
+                run_folder.write_config(self._folder, self.config.table())
+            run_folder.save_state(self._folder, self._iteration, self.state(), self.config.run.keep)
+            run_folder.save_model(self._folder, run_folder.LAST, self.checkpoint())
+
+    def state(self) -> dict[str, Any]:
+        """The training state: everything from which the run resumes."""
         scaler = self._accelerator.scaler
-        state: dict[str, Any] = {
+        return {
             "architecture": asdict(self._architecture),
             "files": self._digests,
             "iteration": self._iteration,
             "shard": self._shard,
             "elapsed": self._elapsed,
-            **self._validation.state_dict(),
+            **self.validation.state_dict(),
             "step": self._step.state_dict(),
             "ema": self._ema.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
         }
-        with run_folder.surviving_a_full_disk(self._folder, final=final):
-            if not run_folder.has_state(self._folder):
-                run_folder.write_config(self._folder, self.config.table())
-            run_folder.save_state(self._folder, self._iteration, state, self.config.run.keep)
-            run_folder.save_model(self._folder, run_folder.LAST, self._checkpoint())
 
     def _load(self, state: dict[str, Any]) -> None:
         """Resume from a training state. Raises RunError if it is that of another method."""
@@ -293,10 +300,10 @@ class Trainer:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._iteration, self._elapsed = state["iteration"], state["elapsed"]
         self._shard = state.get("shard", 0)
-        changed = self._validation.load_state_dict(state)
+        changed = self.validation.load_state_dict(state)
         if not self._main:
             return
-        for warning in messages.data_warnings(self._files, state["files"], self._digests):
+        for warning in messages.data_warnings(self.files, state["files"], self._digests):
             log.warning(warning)
         if changed:
             aside = run_folder.set_best_aside(self._folder, self._iteration)
@@ -305,4 +312,4 @@ class Trainer:
                 f"; the one before is {aside}" if aside else "",
             )
         if not run_folder.has_best(self._folder):
-            self._validation.forget_best()
+            self.validation.forget_best()

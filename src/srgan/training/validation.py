@@ -21,6 +21,7 @@ from srgan.evaluation.metrics import psnr_y, ssim_y
 from srgan.networks.architecture import Checkpoint
 from srgan.pictures.images import PictureError
 from srgan.pictures.pixels import rgb_uint8
+from srgan.training.data.pairs import Pairs, Pixels
 from srgan.training.data.stored import Pictures, StoredPicture, open_training_picture
 from srgan.training.samples import SampleRow, sample_grid
 from srgan.training.step import Step
@@ -44,8 +45,10 @@ class ValidationPair(NamedTuple):
     hr: np.ndarray
 
 
-def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[ValidationPair]:
-    """HR pictures, or their middles, and their LR.
+def read_pairs(
+    files: Pictures, scale: int, degrade: Degrade, given: Pairs | None = None
+) -> list[ValidationPair]:
+    """HR pictures, or their middles, and their LR: made from HR, or from the LR that is given.
 
     The LR of a picture is the same in every run: its name decides the random numbers. A picture
     that cannot be read or is too small is left out with a warning. So is, without one, a picture
@@ -54,7 +57,7 @@ def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[Validation
     pairs: list[ValidationPair] = []
     for path in files:
         try:
-            hr = _middle(path, scale)
+            hr, lr = _middle(path, scale, given)
         except PictureError as error:
             log.warning("%s; left out of validation", error)
             continue
@@ -62,18 +65,30 @@ def read_pairs(files: Pictures, scale: int, degrade: Degrade) -> list[Validation
         if min(height, width) < SMALLEST:
             log.warning("%s: under %d pixels; left out of validation", path, SMALLEST)
             continue
-        lr = degrade_picture(degrade, hr, scale, fixed_rng(0, path.name))
+        rng = fixed_rng(0, path.name)
+        if lr is None:
+            lr = degrade_picture(degrade, hr, scale, rng)
+        else:
+            lr = degrade_picture(degrade, lr, 1, rng)
         if np.array_equal(lr, hr):  # at scale 1, undamaged: its PSNR would be infinite
             continue
         pairs.append(ValidationPair(lr, hr))
     return pairs
 
 
-def _middle(picture: Path | StoredPicture, scale: int) -> np.ndarray:
+def _middle(picture: Path | StoredPicture, scale: int, given: Pairs | None) -> Pixels:
     opened = open_training_picture(picture)
     height, width = (min(side, LARGEST) // scale * scale for side in opened.shape[:2])
     top, left = (opened.shape[0] - height) // 2, (opened.shape[1] - width) // 2
-    return rgb_uint8(opened[top : top + height, left : left + width])
+    if given is None:
+        return Pixels(rgb_uint8(opened[top : top + height, left : left + width]))
+    whole = rgb_uint8(opened[:, :])
+    lr = given.lr_of(picture, whole)
+    first, start = top // scale, left // scale
+    rows = slice(first, first + height // scale)
+    columns = slice(start, start + width // scale)
+    top, left = first * scale, start * scale
+    return Pixels(whole[top : top + height, left : left + width], lr[rows, columns])
 
 
 def validate(

@@ -68,7 +68,7 @@ def first(
         first_batch=first_batch,
     )
     try:
-        return torch.stack(list(itertools.islice(loader, count)))
+        return torch.stack([batch.hr for batch in itertools.islice(loader, count)])
     finally:
         loader.close()
 
@@ -108,10 +108,10 @@ def test_split() -> None:
 def test_batches(folder: Path) -> None:
     files = find_pictures(folder)
     loader = open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)
-    batch = next(iter(loader))
+    batch = next(iter(loader)).hr
     assert batch.shape == (5, 3, CROP, CROP) and batch.dtype == torch.uint8
     assert batch.is_contiguous(memory_format=torch.channels_last)
-    second = next(iter(loader))
+    second = next(iter(loader)).hr
     assert torch.equal(torch.stack([batch, second]), first(files, 2))
     assert not torch.equal(first(files, 2, seed=1), first(files, 2))
 
@@ -179,7 +179,7 @@ def test_the_first_batch_does_not_wait_for_its_round(
     files = [path for path in find_pictures(folder) if path.stem.isdigit()]
     loader = open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)
     assert read == []
-    batches = [next(iter(loader)) for _ in range(12)]
+    batches = [next(iter(loader)).hr for _ in range(12)]
     assert len(read) == 60  # each picture of both rounds once
     read.clear()
     next(iter(open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)))

@@ -20,7 +20,7 @@ from srgan.pictures.stores import open_store
 from srgan.training.data import crops as data
 from srgan.training.data import streams
 from srgan.training.data.crops import split
-from srgan.training.data.loader import open_loader
+from srgan.training.data.loader import CropBatch, open_loader
 from srgan.training.data.prepare import prepare
 from srgan.training.data.sources import find_source, open_stream, with_hub_prefix
 from srgan.training.data.stored import DataError, Pictures, digests, find_pictures
@@ -61,7 +61,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(pictures: Pictures, count: int, **options: Any) -> Tensor:
     loader = open_loader(pictures, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
     try:
-        return torch.stack(list(itertools.islice(loader, count)))
+        return torch.stack([batch.hr for batch in itertools.islice(loader, count)])
     finally:
         loader.close()
 
@@ -171,7 +171,7 @@ def streamed(prepared: Path, count: int, **options: Any) -> tuple[Tensor, list[i
     loader = open_loader(source, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
     shards, batches = [], []
     for batch in itertools.islice(loader, count):
-        batches.append(batch)
+        batches.append(batch.hr)
         shards.append(loader.shard)
     loader.close()
     return torch.stack(batches), shards
@@ -227,10 +227,10 @@ def test_training_from_shards_stops_and_resumes(
     config = replace(config, data=options, run=replace(config.run, validate_every=100))
     update = Trainer.update
 
-    def stopping(self: Trainer, hr: Tensor) -> dict[str, Tensor]:
+    def stopping(self: Trainer, crops: CropBatch) -> dict[str, Tensor]:
         if self._iteration == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return update(self, hr)
+        return update(self, crops)
 
     monkeypatch.setattr(Trainer, "update", stopping)
     with pytest.raises(SystemExit):

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from srgan.pictures.images import PictureError, TooManyPixelsError
 from srgan.pictures.pixels import rgb_uint8
 from srgan.pictures.stores import StoreError
+from srgan.training.data.pairs import Pairs, Pixels
 from srgan.training.data.stored import (
     DataError,
     Pictures,
@@ -85,11 +86,13 @@ class Round(NamedTuple):
         unusable: the reason for each picture that was skipped, by its name. The key ""
             holds the error of the store itself.
         shard: for a stream, the visit of a shard that the round ends in; see streams.py.
+        lr: of pairs, (n, crop / scale, crop / scale, 3) RGB uint8.
     """
 
     crops: Tensor
     unusable: dict[str, str]
     shard: int = 0
+    lr: Tensor | None = None
 
 
 class Rounds:
@@ -99,9 +102,19 @@ class Rounds:
         crop: side of the crops in pixels.
         batch_size: crops in a (micro-)batch; a round consists of whole batches.
         candidates: random places for each crop; the one with the most detail is taken.
+        pairs: the LR files of the pictures, if there are any.
     """
 
-    def __init__(self, *, crop: int, batch_size: int, seed: int, candidates: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        crop: int,
+        batch_size: int,
+        seed: int,
+        candidates: int = 1,
+        pairs: Pairs | None = None,
+    ) -> None:
+        self.pairs = pairs
         self.crop = crop
         self.candidates = candidates
         self.seed = seed
@@ -109,7 +122,8 @@ class Rounds:
         self.batches_per_round = max(1, crops // batch_size)
         self.crops_per_round = self.batches_per_round * batch_size
         self.crops_per_picture = CROPS_PER_PICTURE
-        self.round_bytes = self.crops_per_round * crop * crop * 3
+        self.lr_crop = crop // pairs.scale if pairs is not None else 0
+        self.round_bytes = self.crops_per_round * (crop**2 + self.lr_crop**2) * 3
 
 
 class Crops(Rounds, Dataset[Round]):
@@ -124,11 +138,20 @@ class Crops(Rounds, Dataset[Round]):
     """
 
     def __init__(
-        self, pictures: Pictures, *, crop: int, batch_size: int, seed: int, candidates: int = 1
+        self,
+        pictures: Pictures,
+        *,
+        crop: int,
+        batch_size: int,
+        seed: int,
+        candidates: int = 1,
+        pairs: Pairs | None = None,
     ) -> None:
         if not pictures:
             raise DataError("there are no pictures to train on: give another folder")
-        super().__init__(crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
+        super().__init__(
+            crop=crop, batch_size=batch_size, seed=seed, candidates=candidates, pairs=pairs
+        )
         self.pictures = pictures  # sent to each worker once
         self._bad: dict[int, tuple[str, str]] = {}  # name and reason, by index
 
@@ -137,7 +160,7 @@ class Crops(Rounds, Dataset[Round]):
         growing = GrowingRound(self, index)
         return growing.with_crops(0, self.crops_per_round)
 
-    def picture(self, position: int, bad: dict[str, str]) -> np.ndarray | None:
+    def picture(self, position: int, bad: dict[str, str]) -> Pixels | None:
         """The first usable picture in the endless order from `position` on, if there is any."""
         count = len(self.pictures)
         for step in range(position, position + 2 * count):  # contains every picture
@@ -146,7 +169,8 @@ class Crops(Rounds, Dataset[Round]):
             if index not in self._bad:
                 picture = self.pictures[index]
                 try:
-                    return read_rgb(picture, at_least=self.crop)
+                    hr = read_rgb(picture, at_least=self.crop)
+                    return Pixels(hr, self.pairs.lr_of(picture, hr) if self.pairs else None)
                 except PictureError as error:
                     self._bad[index] = str(picture), reason(error, picture)
                 except StoreError as error:
@@ -168,7 +192,8 @@ class GrowingRound:
     def __init__(self, crops: Crops, index: int) -> None:
         self._crops, self._index = crops, index
         count = crops.crops_per_round
-        self._cut = np.empty((count, crops.crop, crops.crop, 3), np.uint8)
+        lr = _crops(count, crops.lr_crop) if crops.lr_crop else None
+        self._cut = Pixels(_crops(count, crops.crop), lr)
         self._places = np.random.default_rng((crops.seed, SHUFFLE, index)).permutation(count)
         # Which picture of the round each place gets its crop from.
         self._pictures = np.argsort(self._places) // crops.crops_per_picture
@@ -181,9 +206,10 @@ class GrowingRound:
             if position in self._done:
                 continue
             if not self._cut_from(position, bad):
-                return Round(torch.as_tensor(self._cut[:0]), bad)
+                return Round(torch.as_tensor(self._cut.hr[:0]), bad)
             self._done.add(position)
-        return Round(torch.as_tensor(self._cut), bad)
+        lr = None if self._cut.lr is None else torch.as_tensor(self._cut.lr)
+        return Round(torch.as_tensor(self._cut.hr), bad, lr=lr)
 
     def _cut_from(self, position: int, bad: dict[str, str]) -> bool:
         crops, each = self._crops, self._crops.crops_per_picture
@@ -197,26 +223,43 @@ class GrowingRound:
         return True
 
 
+def _crops(count: int, side: int) -> np.ndarray:
+    return np.empty((count, side, side, 3), np.uint8)
+
+
 def cut_crops(
-    picture: np.ndarray,
+    picture: Pixels,
     rng: np.random.Generator,
-    crops: np.ndarray,
+    crops: Pixels,
     places: np.ndarray,
     candidates: int,
 ) -> None:
-    """Fill `places` of `crops`, (n, crop, crop, 3), with random crops of `picture`."""
-    height, width, _ = picture.shape
-    crop = crops.shape[1]
-    tops = rng.integers(height - crop + 1, size=(len(places), candidates))
-    lefts = rng.integers(width - crop + 1, size=(len(places), candidates))
+    """Fill `places` of `crops` with random crops of `picture`; those of LR show what HR's show."""
+    height, width, _ = picture.hr.shape
+    crop, step = crops.hr.shape[1], 1
+    if picture.lr is not None and crops.lr is not None:  # at pixels of LR, as far as it reaches
+        step = crop // crops.lr.shape[1]
+        height, width = (step * side for side in picture.lr.shape[:2])
+    tops = step * rng.integers((height - crop) // step + 1, size=(len(places), candidates))
+    lefts = step * rng.integers((width - crop) // step + 1, size=(len(places), candidates))
     turns = rng.integers(8, size=len(places))
+
+    def window(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
+        return pixels[top : top + side, left : left + side]
+
     for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
-        windows = [
-            picture[top : top + crop, left : left + crop]
-            for top, left in zip(*corners, strict=True)
-        ]
-        window = max(windows, key=_detail) if candidates > 1 else windows[0]
-        crops[place] = np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
+        windows = [window(picture.hr, top, left, crop) for top, left in zip(*corners, strict=True)]
+        best = max(range(candidates), key=lambda i: _detail(windows[i])) if candidates > 1 else 0
+        top, left = (int(each[best]) for each in corners)
+        crops.hr[place] = _turned(windows[best], turn)
+        if picture.lr is not None and crops.lr is not None:
+            small = window(picture.lr, top // step, left // step, crop // step)
+            crops.lr[place] = _turned(small, turn)
+
+
+def _turned(window: np.ndarray, turn: int) -> np.ndarray:
+    """One of the 8 ways to flip and rotate a picture, (H, W, 3)."""
+    return np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
 
 
 def _detail(window: np.ndarray) -> float:

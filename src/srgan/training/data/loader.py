@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from srgan.engines.processor import usable_cores
 from srgan.training.data.crops import Crops, GrowingRound, Round
+from srgan.training.data.pairs import Pairs
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, Pictures
 from srgan.training.data.streams import StreamedCrops
@@ -38,6 +39,7 @@ def open_loader(
     workers: int | None = None,
     first_batch: int = 0,
     first_shard: int = 0,
+    pairs: Pairs | None = None,
 ) -> "CropLoader":
     """Start to load this process's batches.
 
@@ -55,6 +57,7 @@ def open_loader(
             to 8. A `ShardStream` has at most one, since its shards are read one at a time.
         first_batch: batches that earlier parts of the run have seen. A `ShardStream` ignores it.
         first_shard: for a `ShardStream`, the visit of a shard that each lane begins with.
+        pairs: the LR files of the pictures, if there are any; not for a `ShardStream`.
 
     Raises:
         DataError: there are no pictures; while iterating: no picture can be used.
@@ -72,7 +75,9 @@ def open_loader(
         )
         workers = 1 if workers is None else min(workers, 1)
         return CropLoader(streamed, None, batch_size, len(own), workers)
-    crops = Crops(pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
+    crops = Crops(
+        pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates, pairs=pairs
+    )
     first, skipped = divmod(first_batch, crops.batches_per_round)
     numbers = (number * lanes + c for number in itertools.count(first) for c in own)
     if workers is None:
@@ -80,11 +85,23 @@ def open_loader(
     return CropLoader(crops, numbers, batch_size, len(own), workers, skipped)
 
 
+class CropBatch(NamedTuple):
+    """Crops of a batch, RGB uint8 in channels_last memory.
+
+    Attributes:
+        hr: N x 3 x crop x crop.
+        lr: of pairs, N x 3 x crop / scale x crop / scale.
+    """
+
+    hr: Tensor
+    lr: Tensor | None
+
+
 class CropLoader:
     """Endless batches of crops.
 
-    Iterating yields uint8 RGB, (lanes * batch_size) x 3 x crop x crop in channels_last memory,
-    and raises DataError if no picture can be used.
+    Iterating yields `CropBatch`es of lanes * batch_size crops, and raises DataError if no picture
+    can be used.
 
     Args:
         dataset: makes the rounds.
@@ -125,7 +142,7 @@ class CropLoader:
             self._rounds = map(dataset.__getitem__, numbers or ())
         self._batches = self._read(batch_size, lanes, skipped)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[CropBatch]:
         """The batches that were not yielded yet: a second loop continues where the first ended."""
         return self._batches
 
@@ -169,26 +186,30 @@ class CropLoader:
         self._at_exit = Finalize(None, self.close, exitpriority=10)
         return made
 
-    def _read(self, batch_size: int, lanes: int, skipped: int) -> Iterator[Tensor]:
+    def _read(self, batch_size: int, lanes: int, skipped: int) -> Iterator[CropBatch]:
         end = self._dataset.batches_per_round * batch_size
         while True:
             rounds = [self._next_round() for _ in range(lanes)]
             for first in range(skipped * batch_size, end, batch_size):
                 parts = [crops(first, first + batch_size) for crops in rounds]
-                batch = parts[0] if len(parts) == 1 else torch.cat(parts)
-                yield batch.permute(0, 3, 1, 2)
+                smaller = [part.lr for part in parts if part.lr is not None]
+                hr = _joined([part.hr for part in parts])
+                yield CropBatch(hr, _joined(smaller) if smaller else None)
             skipped = 0
 
-    def _next_round(self) -> Callable[[int, int], Tensor]:
+    def _next_round(self) -> Callable[[int, int], CropBatch]:
         """The next round's crops, from one place up to another."""
         if self._first:
             growing = self._first.pop(0)
-            return lambda start, stop: self._checked(growing.with_crops(start, stop))[start:stop]
+            return lambda start, stop: _part(
+                self._checked(growing.with_crops(start, stop)), start, stop
+            )
         crops = self._checked(next(self._rounds))
-        return lambda start, stop: crops[start:stop]
+        return lambda start, stop: _part(crops, start, stop)
 
-    def _checked(self, made: Round) -> Tensor:
-        crops, unusable, self.shard = made
+    def _checked(self, made: Round) -> CropBatch:
+        """A round's crops, (n, crop, crop, 3)."""
+        crops, unusable, self.shard, lr = made
         if not len(crops):
             name, why = next(iter(unusable.items()))
             if not name or not isinstance(self._dataset, Crops):
@@ -199,7 +220,17 @@ class CropLoader:
             if name not in self._warned:
                 log.warning("%s: %s; skipped", name, why)
                 self._warned.add(name)
-        return torch.as_tensor(crops)
+        return CropBatch(torch.as_tensor(crops), None if lr is None else torch.as_tensor(lr))
+
+
+def _part(crops: CropBatch, start: int, stop: int) -> CropBatch:
+    return CropBatch(crops.hr[start:stop], None if crops.lr is None else crops.lr[start:stop])
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Crops (n, H, W, 3) of some lanes as one batch, N x 3 x H x W."""
+    batch = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+    return batch.permute(0, 3, 1, 2)
 
 
 def _start_worker(lifeline: Connection, _worker: int) -> None:
@@ -221,5 +252,6 @@ def _as_is(item: Round) -> Round:
     return item
 
 
-def _with_array(item: Round) -> tuple[np.ndarray, dict[str, str], int]:
-    return item.crops.numpy(), item.unusable, item.shard
+def _with_array(item: Round) -> tuple[np.ndarray, dict[str, str], int, np.ndarray | None]:
+    lr = None if item.lr is None else item.lr.numpy()
+    return item.crops.numpy(), item.unusable, item.shard, lr

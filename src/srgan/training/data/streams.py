@@ -25,6 +25,7 @@ from srgan.training.data.crops import (
     read_rgb,
     reason,
 )
+from srgan.training.data.pairs import Pixels
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, StoredPicture
 
@@ -94,7 +95,11 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
                 order = np.random.default_rng((*key, SHUFFLE)).permutation(len(crops))
             rng = np.random.default_rng((*key, CROPS))
             cut_crops(
-                pixels, rng, crops, order[first : first + self.crops_per_picture], self.candidates
+                Pixels(pixels),
+                rng,
+                Pixels(crops),
+                order[first : first + self.crops_per_picture],
+                self.candidates,
             )
         return Round(torch.as_tensor(crops), bad, visit)
 

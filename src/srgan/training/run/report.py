@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 from srgan.training.run.display import TrainingDisplay
 from srgan.training.run.logbook import Logbook
 from srgan.training.run.wandb_log import WandbLog
+
+Batch = TypeVar("Batch")
 
 
 class Interval:
@@ -25,7 +27,7 @@ class Interval:
         self._waited = 0.0
         self._start = time.monotonic()
 
-    def next(self, batches: Iterator[Tensor]) -> Tensor:
+    def next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch. The time that it takes counts as waiting for data."""
         start = time.monotonic()
         batch = next(batches)
