@@ -52,6 +52,16 @@ stop; --resume continues exactly.
 
 Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
 """
+PLAN_EXAMPLES = """\
+Examples:
+
+  srgan train plan --data-folder photos/
+
+  srgan train plan srgan --data-folder photos/ --srresnet srresnet-x4 --minutes 600
+
+It takes the options of srgan train srresnet or srgan train srgan, and measures a few iterations,
+a validation and a save.
+"""
 PREPARE_EXAMPLES = """\
 Examples:
 
@@ -94,12 +104,20 @@ class _OptionsFile(Toml):
 
 
 def _given(arguments: ArgumentCollection, name: str) -> str | None:
-    tokens = arguments[name].tokens
+    tokens = arguments[name].tokens if name in arguments else ()
     return tokens[0].value if tokens else None
 
 
 SRRESNET_CONFIG = _fill_in("srresnet")
 SRGAN_CONFIG = _fill_in("srgan")
+
+plan = App(
+    name="plan",
+    help="Say what a run would take on this machine: time, memory, disk. Nothing is trained.",
+    help_epilogue=PLAN_EXAMPLES,
+    config=SRRESNET_CONFIG,
+)
+train.command(plan)
 
 
 @train.command(config=SRRESNET_CONFIG, help_epilogue=RUN_FOLDER)
@@ -148,10 +166,16 @@ def srgan(
         resume: Continue the newest run, or the run in --run-folder, with its saved options.
             Options on the command line override them.
     """
-    if method.srresnet is None and not method.from_scratch and not resume:
-        method = replace(method, srresnet=_newest_srresnet())
+    method = method if resume else _started(method)
     config = TrainingConfig(data, schedule, optimizer, run, method)
     _train(config, run_folder, resume)
+
+
+def _started(method: SRGANOptions) -> SRGANOptions:
+    """The options of a new SRGAN, which say where it starts."""
+    if method.srresnet is not None or method.from_scratch:
+        return method
+    return replace(method, srresnet=_newest_srresnet())
 
 
 def _newest_srresnet() -> str:
@@ -168,17 +192,65 @@ def _newest_srresnet() -> str:
     return str(model)
 
 
-def _train(config: TrainingConfig, folder: Path | None, resume: bool) -> None:
+def _check_ready(config: TrainingConfig) -> None:
     if config.data.data_folder is None:
         raise OptionError("--data-folder is missing: give a folder of training pictures")
     need("train", "training")
     wait_passively()
+
+
+def _train(config: TrainingConfig, folder: Path | None, resume: bool) -> None:
+    _check_ready(config)
     from srgan.training.run.folder import existing_folder, read_config
     from srgan.training.train import train
 
     if resume:
         check_resumed(read_config(existing_folder(config.name, folder)), config)
     train(config, folder, resume=resume)
+
+
+@plan.default
+@plan.command(name="srresnet")
+def plan_srresnet(
+    *,
+    method: Annotated[SRResNetOptions, MODEL] = SRResNetOptions(),
+    data: Annotated[DataOptions, DATA] = DataOptions(),
+    schedule: Annotated[ScheduleOptions, SCHEDULE] = ScheduleOptions(),
+    optimizer: Annotated[OptimizerOptions, SCHEDULE] = OptimizerOptions(),
+    run: Annotated[RunOptions, RUN] = RunOptions(),
+    preset: str = FAST,  # noqa: ARG001 (fill_in reads it)
+) -> None:
+    """What training an SRResNet would take: srgan train plan --data-folder photos/
+
+    Args:
+        preset: As in srgan train srresnet; srgan train presets lists them.
+    """
+    _plan(TrainingConfig(data, schedule, optimizer, run, method))
+
+
+@plan.command(name="srgan", config=SRGAN_CONFIG)
+def plan_srgan(
+    *,
+    method: Annotated[SRGANOptions, MODEL] = SRGANOptions(),
+    data: Annotated[SRGANData, DATA] = SRGANData(),
+    schedule: Annotated[SRGANSchedule, SCHEDULE] = SRGANSchedule(),
+    optimizer: Annotated[SRGANOptimizer, SCHEDULE] = SRGANOptimizer(),
+    run: Annotated[RunOptions, RUN] = RunOptions(),
+    preset: str = FAST,  # noqa: ARG001 (fill_in reads it)
+) -> None:
+    """What training an SRGAN would take: srgan train plan srgan --data-folder photos/
+
+    Args:
+        preset: As in srgan train srgan; srgan train presets lists them.
+    """
+    _plan(TrainingConfig(data, schedule, optimizer, run, _started(method)))
+
+
+def _plan(config: TrainingConfig) -> None:
+    _check_ready(config)
+    from srgan.training.plan import make_plan
+
+    print(make_plan(config).text())
 
 
 @train.command
