@@ -17,7 +17,7 @@ from srgan.training.options import (
     ScheduleOptions,
     SRResNetOptions,
 )
-from srgan.training.plan import Costs, Plan, make_plan
+from srgan.training.plan import Costs, RunPlan, make_plan
 from srgan.training.train import train
 from tests.support.training import small_config
 
@@ -36,11 +36,11 @@ COSTS = Costs(
 )
 
 
-def of_a_run(pictures: int | None = 1000, held_out: int = 16, **schedule: float) -> Plan:
+def of_a_run(pictures: int | None = 1000, held_out: int = 16, **schedule: float) -> RunPlan:
     options = ScheduleOptions(**{"iterations": 10_000, **schedule})  # type: ignore[arg-type]
     run = RunOptions(save_minutes=1000, keep=3)
     config = TrainingConfig(DataOptions(), options, OptimizerOptions(), run, SRResNetOptions())
-    return Plan(config, pictures, held_out, COSTS)
+    return RunPlan(config, pictures, held_out, COSTS)
 
 
 def test_the_sums_of_a_plan() -> None:

@@ -46,7 +46,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What a run would take.
 
     Attributes:
@@ -153,7 +153,7 @@ class Plan:
         return f"{_size(self.disk())} in the run folder at the end"
 
 
-def make_plan(config: TrainingConfig) -> Plan:
+def make_plan(config: TrainingConfig) -> RunPlan:
     """Start a run, measure a few iterations, a validation and a save, and keep nothing.
 
     Raises:
@@ -168,7 +168,7 @@ def make_plan(config: TrainingConfig) -> Plan:
         iteration, measured = _time_iterations(trainer, iter(loader))
         costs = _other_costs(trainer, start, iteration, measured)
     pictures = None if isinstance(files, ShardStream) else len(files)
-    return Plan(trainer.config, pictures, len(trainer.validation.pairs), costs)
+    return RunPlan(trainer.config, pictures, len(trainer.validation.pairs), costs)
 
 
 def _time_iterations(trainer: Trainer, batches: Iterator[CropBatch]) -> tuple[float, int]:

@@ -21,7 +21,7 @@ from srgan.evaluation.metrics import psnr_y, ssim_y
 from srgan.networks.architecture import Checkpoint
 from srgan.pictures.images import PictureError
 from srgan.pictures.pixels import rgb_uint8
-from srgan.training.data.pairs import Pairs, Pixels
+from srgan.training.data.pairs import BothSizes, Pairs
 from srgan.training.data.stored import Pictures, StoredPicture, open_training_picture
 from srgan.training.samples import SampleRow, sample_grid
 from srgan.training.step import Step
@@ -76,19 +76,19 @@ def read_pairs(
     return pairs
 
 
-def _middle(picture: Path | StoredPicture, scale: int, given: Pairs | None) -> Pixels:
+def _middle(picture: Path | StoredPicture, scale: int, given: Pairs | None) -> BothSizes:
     opened = open_training_picture(picture)
     height, width = (min(side, LARGEST) // scale * scale for side in opened.shape[:2])
     top, left = (opened.shape[0] - height) // 2, (opened.shape[1] - width) // 2
     if given is None:
-        return Pixels(rgb_uint8(opened[top : top + height, left : left + width]))
+        return BothSizes(rgb_uint8(opened[top : top + height, left : left + width]))
     whole = rgb_uint8(opened[:, :])
     lr = given.lr_of(picture, whole)
     first, start = top // scale, left // scale
     rows = slice(first, first + height // scale)
     columns = slice(start, start + width // scale)
     top, left = first * scale, start * scale
-    return Pixels(whole[top : top + height, left : left + width], lr[rows, columns])
+    return BothSizes(whole[top : top + height, left : left + width], lr[rows, columns])
 
 
 def validate(

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from srgan.pictures.images import PictureError, TooManyPixelsError
 from srgan.pictures.pixels import rgb_uint8
 from srgan.pictures.stores import StoreError
-from srgan.training.data.pairs import Pairs, Pixels
+from srgan.training.data.pairs import BothSizes, Pairs
 from srgan.training.data.stored import (
     DataError,
     Pictures,
@@ -160,7 +160,7 @@ class Crops(Rounds, Dataset[Round]):
         growing = GrowingRound(self, index)
         return growing.with_crops(0, self.crops_per_round)
 
-    def picture(self, position: int, bad: dict[str, str]) -> Pixels | None:
+    def picture(self, position: int, bad: dict[str, str]) -> BothSizes | None:
         """The first usable picture in the endless order from `position` on, if there is any."""
         count = len(self.pictures)
         for step in range(position, position + 2 * count):  # contains every picture
@@ -170,7 +170,7 @@ class Crops(Rounds, Dataset[Round]):
                 picture = self.pictures[index]
                 try:
                     hr = read_rgb(picture, at_least=self.crop)
-                    return Pixels(hr, self.pairs.lr_of(picture, hr) if self.pairs else None)
+                    return BothSizes(hr, self.pairs.lr_of(picture, hr) if self.pairs else None)
                 except PictureError as error:
                     self._bad[index] = str(picture), reason(error, picture)
                 except StoreError as error:
@@ -193,7 +193,7 @@ class GrowingRound:
         self._crops, self._index = crops, index
         count = crops.crops_per_round
         lr = _crops(count, crops.lr_crop) if crops.lr_crop else None
-        self._cut = Pixels(_crops(count, crops.crop), lr)
+        self._cut = BothSizes(_crops(count, crops.crop), lr)
         self._places = np.random.default_rng((crops.seed, SHUFFLE, index)).permutation(count)
         # Which picture of the round each place gets its crop from.
         self._pictures = np.argsort(self._places) // crops.crops_per_picture
@@ -228,9 +228,9 @@ def _crops(count: int, side: int) -> np.ndarray:
 
 
 def cut_crops(
-    picture: Pixels,
+    picture: BothSizes,
     rng: np.random.Generator,
-    crops: Pixels,
+    crops: BothSizes,
     places: np.ndarray,
     candidates: int,
 ) -> None:

@@ -26,7 +26,7 @@ RELATED = 0.5  # correlation of both pictures' values; other pictures have less
 FLAT = 2.0  # standard deviation, 8-bit levels, under which pictures cannot be compared
 
 
-class Pixels(NamedTuple):
+class BothSizes(NamedTuple):
     """HR, and LR where it is given: of one picture (H, W, 3), or of crops (n, H, W, 3); uint8."""
 
     hr: np.ndarray

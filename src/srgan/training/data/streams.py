@@ -25,7 +25,7 @@ from srgan.training.data.crops import (
     read_rgb,
     reason,
 )
-from srgan.training.data.pairs import Pixels
+from srgan.training.data.pairs import BothSizes
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, StoredPicture
 
@@ -95,9 +95,9 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
                 order = np.random.default_rng((*key, SHUFFLE)).permutation(len(crops))
             rng = np.random.default_rng((*key, CROPS))
             cut_crops(
-                Pixels(pixels),
+                BothSizes(pixels),
                 rng,
-                Pixels(crops),
+                BothSizes(crops),
                 order[first : first + self.crops_per_picture],
                 self.candidates,
             )
