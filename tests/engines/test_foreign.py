@@ -19,6 +19,9 @@ from tests.support.architectures import SMALL, small_state
 
 LIMIT = 1e-3
 SLOW = ("CRAFT", "GRL", "IPT")
+# Levels between tiled and whole where tiles are blended. OmniSR's channel attention means over the
+# whole picture: neither a larger halo nor larger tiles lower its 6 (the mean is 0.3).
+BLENDED, BLENDED_OMNISR = 4, 6
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +61,11 @@ def test_every_architecture(name: str, tmp_path: Path) -> None:
     lr = rng.random((1, 3, side, side), np.float32)
     expected = spandrels(tmp_path / f"{name}.pth", lr)
     assert np.abs(engine(lr) - expected).max() <= LIMIT
-    check_tiles(upscaler, rng)
+    check_tiles(upscaler, rng, BLENDED_OMNISR if name == "OmniSR" else BLENDED)
 
 
-def check_tiles(upscaler: Upscaler, rng: np.random.Generator) -> None:
-    """Tiled against whole: a level, or four where the tiles are blended."""
+def check_tiles(upscaler: Upscaler, rng: np.random.Generator, blended: int) -> None:
+    """Tiled against whole: a level, or `blended` where the tiles are blended."""
     engine = upscaler.engine_for(np.dtype(np.float32))
     tiling = engine.tiling
     if tiling.fixed:
@@ -77,7 +80,7 @@ def check_tiles(upscaler: Upscaler, rng: np.random.Generator) -> None:
         np.concatenate(list(run.rows(tile, nothing))).astype(int) for tile in (isqrt(pixels), 1000)
     )
     difference = np.abs(tiled - whole)
-    assert difference.max() <= (4 if tiling.blend else 1), (tiling, difference.max())
+    assert difference.max() <= (blended if tiling.blend else 1), (tiling, difference.max())
 
 
 def nothing(_: float) -> None:
