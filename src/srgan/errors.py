@@ -77,11 +77,16 @@ class MessageHandler(logging.Handler):
         self._show(f"warning: {record.getMessage()}")
 
 
+def reason_of(error: BaseException) -> str:
+    """The text of another library's error without line breaks; it may be empty."""
+    return " ".join(str(error).split())
+
+
 def one_line(error: BaseException) -> str:
     """An error in one line for the user; an unforeseen one is named and points to --debug."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory even with the smallest tiles; try --precision bf16"
-    text = " ".join(str(error).split()) or "no message"
+    text = reason_of(error) or "no message"
     return f"{type(error).__name__}: {text} (add --debug for the traceback)"

@@ -49,7 +49,7 @@ def serve(
     """
     need("serve", "srgan serve")
     from srgan.models.file import shipped_models
-    from srgan.models.folder import offered_models
+    from srgan.models.folder import found_models
     from srgan.serve.log import start_log
     from srgan.serve.run import serve
     from srgan.upscaling.options import AUTO, DEFAULT_MODEL
@@ -59,5 +59,5 @@ def serve(
     others = (name for name in shipped_models() if name != DEFAULT_MODEL)
     offered = model or [AUTO, DEFAULT_MODEL, *others]
     if models:
-        offered = [*offered, *offered_models()]
+        offered = [*offered, *found_models()]
     serve(offered, engine, address, access, limits, page=not no_page)

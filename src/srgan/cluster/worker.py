@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from srgan.cluster.plan import PARQUET, SourcePicture, is_parquet
-from srgan.errors import one_line
+from srgan.errors import one_line, reason_of
 from srgan.pictures.images import PictureError, output_format
 from srgan.pictures.options import ResultOptions
 from srgan.pictures.shards import Member, ParquetPictures, parquet_bytes
@@ -201,5 +201,5 @@ class Worker:
             parquet = ParquetPictures(self._job.source.open(file), self._job.column)
             return list(parquet.read(group, rows))
         except Exception as error:
-            name, reason = self._job.source.full_name(file), " ".join(str(error).split())
+            name, reason = self._job.source.full_name(file), reason_of(error)
             raise PictureError(f"{name}: it cannot be read ({reason})") from error

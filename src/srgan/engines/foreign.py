@@ -11,6 +11,7 @@ from srgan.engines.base import Tiling
 from srgan.engines.figures import Figures
 from srgan.engines.options import Precision
 from srgan.networks.foreign import ForeignNetwork
+from srgan.pictures.colour import LUMA_WEIGHTS
 from srgan.pictures.resample import bicubic
 
 TILE_BYTES = 1_100_000_000  # of the memory for one tile
@@ -19,8 +20,6 @@ ENDLESS_HALO = 48  # of networks whose influence never ends
 BORDER = 8  # at least; see `Tiling`
 BLEND = 24  # over which their tiles are blended; less than the halo
 ENDLESS = ("ATD",)  # it attends to the whole picture, too weakly to be measured on a tile
-# Weights of red, green and blue in the luma of ITU-R BT.601.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32).reshape(3, 1, 1)
 
 log = logging.getLogger("srgan")
 
@@ -83,7 +82,7 @@ class ForeignEngine:
         if self._network.channels == 3:
             return self._padded(runner, lr)
         # Gray networks get the luma; the colours are enlarged by bicubic.
-        luma = (LUMA * lr).sum(1, keepdims=True)
+        luma = (LUMA_WEIGHTS.reshape(3, 1, 1) * lr).sum(1, keepdims=True)
         plain = self._enlarged(np.concatenate((lr, luma), 1))
         sharp = self._padded(runner, luma)
         return (plain[:, :3] + (sharp - plain[:, 3:])).clip(0, 1)

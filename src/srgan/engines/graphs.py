@@ -1,8 +1,9 @@
 """Networks of other projects as openvino graphs: ONNX files, and torch modules that it converts."""
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from math import lcm, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -17,7 +18,7 @@ from srgan.engines.figures import Figures
 from srgan.engines.openvino import device_settings, infer, native_precision, resolve, shared_core
 from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.processor import quota_cores
-from srgan.errors import need
+from srgan.errors import need, reason_of
 from srgan.networks.foreign import ForeignNetwork, Sizes, torch_module
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ def _least_bytes(graph: Graph, network: ForeignNetwork) -> int:
     operations: Any = model.get_ordered_ops()
     outputs = [output for operation in operations for output in operation.outputs()]
     known = [out.get_shape() for out in outputs if out.get_partial_shape().is_static]
-    largest = max(prod(shape) for shape in known if len(shape) > 3 or prod(shape) > 1)
-    return 2 * 4 * largest // (height * width)
+    return 2 * 4 * max(map(prod, known)) // (height * width)
 
 
 # From a module, its channels and sizes; of these, only whether they are fixed must be kept.
@@ -126,7 +126,7 @@ def agreeing(network: ForeignNetwork, module: "nn.Module", convert: Convert) -> 
         try:
             model = convert(module, network.channels, candidates[-1])
         except Exception as error:  # openvino and torch raise many kinds
-            problem = " ".join(str(error).split())[:200]
+            problem = reason_of(error)[:200]
             continue
         runner = OpenVINORunner(model, "fp32", None)
         for sizes in candidates:
@@ -162,7 +162,7 @@ def _difference(
                 expected = module(torch.as_tensor(lr)).numpy()
             sr = runner(lr)
         except Exception as error:  # reshapes to the example's size
-            return " ".join(str(error).split())[:200]
+            return reason_of(error)[:200]
         if sr.shape != expected.shape:
             return f"{sr.shape} instead of {expected.shape}"
         difference = np.abs(sr - expected)
@@ -185,15 +185,15 @@ def _convert(module: "nn.Module", channels: int, sizes: Sizes) -> openvino.Model
         return convert(traced, input=shape)
 
 
-class _quiet:  # noqa: N801 - used like a function
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
     """No messages of openvino's and torch's converters below errors."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self._level)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 def read_onnx(data: bytes) -> openvino.Model:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.engines.processor import peak_memory
 from srgan.networks.foreign import Sizes
 
 Run = Callable[[np.ndarray], np.ndarray]  # LR (1, 3, H, W) to SR, any height and width
@@ -18,7 +19,7 @@ SIDES = (64, 128, 208)  # of the tiles, until one settles
 WINDOW = 16  # most networks divide pictures into windows whose sides divide it
 MORE = 1 / 4  # surroundings of a tile on each side, of its side
 MOST_DIFFERENCE = 2 * LEVEL  # mean over a tile, of a lower precision from fp32
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+CLEAR = Path("/proc/self/clear_refs")
 
 
 @functools.cache
@@ -123,7 +124,7 @@ def bytes_per_pixel(run: Run, scale: int, sizes: Sizes) -> int:
         if not _reset_peak():
             return unknown
         run(tile)
-        peaks.append(_status("VmHWM") or 0)
+        peaks.append(peak_memory())
     more = large[0] * large[1] - small[0] * small[1]
     return max((peaks[1] - peaks[0]) // more, 400) if more and all(peaks) else unknown
 
@@ -133,17 +134,6 @@ def mean_difference(first: Run, second: Run, sizes: Sizes) -> float:
     tile = real_tile(*(sizes.fixed or sizes.padded(64, 64)))
     difference = float(np.abs(first(tile) - second(tile)).mean())
     return difference if np.isfinite(difference) else float("inf")
-
-
-def _status(name: str) -> int | None:
-    """An entry of this process in bytes, on Linux."""
-    try:
-        lines = STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    entries = (line.partition(":") for line in lines)
-    values = [value for key, _, value in entries if key == name]
-    return int(values[0].split()[0]) * 1024 if values else None
 
 
 def _reset_peak() -> bool:

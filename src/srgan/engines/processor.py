@@ -1,7 +1,8 @@
-"""Features of the processor and the cores to use. Those read from Linux are unknown elsewhere."""
+"""The processor's features, cores and memory. What is read from Linux is unknown elsewhere."""
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +123,17 @@ def _entry(name: str) -> str:
         return ""
     entries = (line.partition(":") for line in lines)
     return next((value.strip() for key, _, value in entries if key.strip() == name), "")
+
+
+def peak_memory(pid: int | None = None) -> int:
+    """The most memory that a process has used so far, in bytes; 0 where Linux does not tell.
+
+    Args:
+        pid: None for this process.
+    """
+    try:
+        status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from srgan.errors import UserError, need
+from srgan.errors import UserError, need, reason_of
 from srgan.evaluation.metrics import check_pair
 from srgan.networks.tensors import TensorFileError, read_safetensors
 
@@ -186,7 +186,7 @@ def _torchvision_features(backbone: _Backbone) -> "dict[str, Tensor]":
     try:
         return source.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise LPIPSError(
             f"torchvision could not download {backbone.title}'s weights ({reason}); "
             f"{backbone.advice}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from srgan.errors import MissingExtraError, OptionError, UserError
+from srgan.errors import MissingExtraError, OptionError, UserError, reason_of
 from srgan.evaluation import metrics
 from srgan.pictures.pixels import rgb_uint8
 
@@ -193,7 +193,7 @@ def _pyiqa(name: str) -> Metric:
         try:
             metric: Any = pyiqa.create_metric(own_name, device="cpu")
         except Exception as error:  # an unknown name, or weights that cannot be downloaded
-            raise UnavailableError(f"pyiqa: {' '.join(str(error).split())}") from error
+            raise UnavailableError(f"pyiqa: {reason_of(error)}") from error
 
         def function(sr: np.ndarray, hr: np.ndarray, _: np.ndarray, __: int) -> float:
             tensors = [
@@ -203,7 +203,7 @@ def _pyiqa(name: str) -> Metric:
                 with torch.inference_mode():
                     return float(metric(*tensors[: 2 if metric.metric_mode == "FR" else 1]))
             except Exception as error:  # of pictures that are too small, for example
-                raise ValueError(f"pyiqa: {' '.join(str(error).split())}") from error
+                raise ValueError(f"pyiqa: {reason_of(error)}") from error
 
         return function
 

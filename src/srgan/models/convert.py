@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from srgan.errors import need
+from srgan.errors import need, reason_of
 from srgan.models.file import CheckpointError, fitting, read_tensors
 from srgan.models.foreign import CONVERT, spandrel_network
 from srgan.models.layouts import LayoutError, recognise
@@ -129,7 +129,7 @@ def _read(path: Path) -> Any:
             "state_dict() where it was trained"
         ) from error
     except Exception as error:  # a damaged file can raise nearly any exception
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)[:200]
         raise CheckpointError(f"{path}: not a readable PyTorch file ({reason})") from error
 
 

@@ -25,8 +25,3 @@ def found_models() -> dict[str, Path]:
     known = [path for path in files if path.suffix in SUFFIXES and path.is_file()]
     known.sort(key=lambda path: SUFFIXES.index(path.suffix), reverse=True)
     return dict(sorted((path.stem, path) for path in known))
-
-
-def offered_models() -> list[str]:
-    """The names of the models folder, for services that offer them."""
-    return list(found_models())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from srgan.errors import need
+from srgan.errors import need, reason_of
 from srgan.models.file import CheckpointError
 from srgan.networks.architecture import Tensors
 from srgan.networks.foreign import ForeignNetwork, Sizes
@@ -55,7 +55,7 @@ def spandrel_network(path: Path, tensors: Tensors, info: dict[str, Any]) -> Fore
     except spandrel.UnsupportedModelError:
         return None
     except Exception as error:  # damaged tensors can raise nearly any exception
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)[:200]
         raise CheckpointError(f"{path}: damaged ({reason}); download it again") from error
     name = str(descriptor.architecture.id)
     if name == OURS:

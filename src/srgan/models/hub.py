@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from srgan.errors import UserError, need
+from srgan.errors import UserError, need, reason_of
 from srgan.models.file import WEIGHTS, save_checkpoint
 from srgan.networks.architecture import Checkpoint, parameters
 
@@ -113,7 +113,7 @@ def _unreachable(hub: Any) -> str:
     try:
         hub.get_session().head(_endpoint(), timeout=TIMEOUT)
     except Exception as error:  # the session's library depends on huggingface_hub's version
-        return f"the hub cannot be reached ({' '.join(str(error).split())[:200]})"
+        return f"the hub cannot be reached ({reason_of(error)[:200]})"
     return ""
 
 
@@ -127,7 +127,7 @@ def _reason(error: Exception, file: str) -> str:
         return "no such repository, or a private one; log in with: hf auth login"
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"the repository has no {file}; name another file with hf:USER/NAME/FILE"
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    return (reason_of(error) or type(error).__name__)[:300]
 
 
 def _write_example(upscale: Callable[[Image.Image], Image.Image], folder: Path) -> None:

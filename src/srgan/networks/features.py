@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from srgan.errors import UserError, need
+from srgan.errors import UserError, need, reason_of
 from srgan.networks.tensors import TensorFileError, read_safetensors
 
 # Convolutions in each block. A max pooling between two blocks halves both sides.
@@ -159,7 +159,7 @@ def _torchvision_vgg19() -> Mapping[str, Any]:
     try:
         return VGG19_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise FeaturesError(
             f"vgg19: torchvision could not download its weights ({reason}); {ADVICE}"
         ) from error

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from srgan.errors import UserError
+from srgan.errors import UserError, reason_of
 
 
 class TensorFileError(UserError):
@@ -38,5 +38,5 @@ def read_safetensors(
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     # safetensors raises TypeError for bfloat16 in NumPy, and AttributeError for float8.
     except (SafetensorError, OSError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise TensorFileError(f"{path}: not a readable safetensors file ({reason})") from error

@@ -4,6 +4,8 @@ import numpy as np
 
 PEAK = 255
 
+# Y of BT.601 in full range, as in JPEG, for R, G and B of the same range as Y.
+LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 # Y - 16 of BT.601, for R, G and B in [0, 1].
 LUMA_OF_RGB = np.array([65.481, 128.553, 24.966])
 # XYZ of linear RGB in [0, 1] with BT.709's primaries, and of the white D65 (2 degrees).

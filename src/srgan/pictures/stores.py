@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from srgan.errors import UserError
+from srgan.errors import UserError, reason_of
 from srgan.pictures.files import new_file
 from srgan.pictures.images import PictureError, make_folder, read_error
 
@@ -139,4 +139,4 @@ def _hidden(name: str) -> bool:
 
 
 def _text(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason_of(error) or type(error).__name__

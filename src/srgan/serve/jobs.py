@@ -8,7 +8,9 @@ The first three hold one of the queue's slots. A client can cancel a job in each
 import json
 import secrets
 import time
+from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,6 +103,15 @@ class Job:
         if self.state != "running" or not self.fraction:
             return None
         return self.seconds_computed * (1 - self.fraction) / self.fraction
+
+    @contextmanager
+    def being_read(self) -> Generator[None]:
+        """A context in which the job does not expire."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
 
     def settle(self, outcome: "Result | Exception") -> None:
         """Tell all who wait for the outcome."""

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import logging
-import os
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from platformdirs import user_state_path
 
 from srgan.engines.options import EngineOptions
 from srgan.errors import UserError
@@ -69,9 +69,8 @@ def serve(
         queue = JobQueue(store, limits, kitchen.upscale, lambda job: _record(job, metrics))
         metrics.follow(queue)
         try:
-            loading = queue.worker.submit(
-                offered[offered.default].upscaler
-            )  # during the start of the rest
+            default = offered[offered.default]
+            loading = queue.worker.submit(default.upscaler)  # during the start of the rest
             queue.restore()
             service = make_service(kitchen, queue, limits, metrics, secured=bool(access.token))
             add_docs(service)
@@ -94,8 +93,7 @@ def _data_folder(address: Address) -> Generator[Path]:
         with temporary_store_folder() as folder:
             yield folder
     else:
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        yield Path(state) / "srgan" / f"serve-{address.port}"
+        yield user_state_path("srgan") / f"serve-{address.port}"
 
 
 def listen(address: Address) -> socket.socket:

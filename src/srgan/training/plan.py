@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from srgan.engines.processor import peak_memory
 from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import CROPS_PER_PICTURE
 from srgan.training.data.loader import CropBatch
 from srgan.training.data.sources import ShardStream
-from srgan.training.process import peak_memory
 from srgan.training.run import folder as run_folder
 from srgan.training.run.report import Interval
 from srgan.training.start import make_accelerator

@@ -4,10 +4,8 @@ import ctypes
 import logging
 import os
 import platform
-import re
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,20 +63,6 @@ def agree(accelerator: Accelerator, signals: StopSignals, elapsed: float) -> tup
     mine = torch.tensor([[signals.received, elapsed]], device=accelerator.device)
     gathered: torch.Tensor = accelerator.gather(mine)
     return int(gathered[:, 0].max()), float(gathered[0, 1])
-
-
-def peak_memory(pid: int | None = None) -> int:
-    """The most memory that a process has used so far, in bytes; 0 where Linux does not tell.
-
-    Args:
-        pid: None for this process.
-    """
-    try:
-        status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
-    except OSError:
-        return 0
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
 
 
 def set_threads(threads: int | None) -> None:

@@ -146,11 +146,12 @@ class TiledRun:
         for column in columns:
             left, right = ((end - border) * cell for end in (column.first, column.last))
             target = result[:, left:right]
-            if left < done:  # overlaps the tile before
-                target = np.empty(target.shape, target.dtype)
-            self._tile(bordered, row, column, target, progress)
-            if left < done:
-                join(result, done, left, target)
+            if left >= done:
+                self._tile(bordered, row, column, target, progress)
+            else:  # it overlaps the tile before
+                tile = np.empty(target.shape, target.dtype)
+                self._tile(bordered, row, column, tile, progress)
+                join(result, done, left, tile)
             done = right
         return result[:, : width * self.engine.scale]
 

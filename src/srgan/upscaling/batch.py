@@ -29,7 +29,7 @@ from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions
 from srgan.pictures.pixels import Pixels
 from srgan.upscaling.auto import ModelChooser
 from srgan.upscaling.dither import Undithered, is_dithered
-from srgan.upscaling.reuse import reuse_for
+from srgan.upscaling.reuse import reusing
 from srgan.upscaling.upscaler import Upscaler
 
 
@@ -60,8 +60,7 @@ def inspect(
     size = result_size(picture, options, model_scale)
     format = format_of_stream(picture, options)
     if job.target != STREAM:
-        moves = picture.extras.frames != 1 and not options.first_frame
-        format = output_format(job.target, animated=moves)
+        format = output_format(job.target, animated=_stays_animated(picture, options))
     check_output(format, size[1], size[0], str(job.target))
     return picture, size
 
@@ -70,8 +69,13 @@ def format_of_stream(picture: Picture, options: ResultOptions) -> str:
     """The format of a result without a name: --format, the picture's, or PNG."""
     if options.format is not None:
         return output_format(options.format)
-    moves = picture.extras.frames != 1 and not options.first_frame
-    return picture.format if picture.format in (WRITTEN_FORMATS if moves else FORMATS) else "png"
+    known = WRITTEN_FORMATS if _stays_animated(picture, options) else FORMATS
+    return picture.format if picture.format in known else "png"
+
+
+def _stays_animated(picture: Picture, options: ResultOptions) -> bool:
+    """Whether the result has several frames, if its format can hold them."""
+    return picture.extras.frames != 1 and not options.first_frame
 
 
 @dataclass(frozen=True)
@@ -238,16 +242,13 @@ def upscaled_frames(
         size: (height, width) of the results.
         progress: called with the fraction of all frames that is done, times the rows of one.
     """
-    whole = size == upscaler.target(*picture.shape[:2])
     done = 0
-
-    def upscale(part: np.ndarray) -> np.ndarray:
-        target = upscaler.target(*part.shape[:2]) if whole else size
-        return np.concatenate(list(upscaler.rows(part, size=target, tta=tta, progress=report)))
 
     def report(fraction: float) -> None:
         progress((done + fraction) / animation.frames * size[0])
 
-    reuse = reuse_for(upscale, upscaler.engine_for(np.dtype(np.uint8)), resized=not whole)
+    frame_size = picture.shape[0], picture.shape[1]
+    dtype = np.dtype(np.uint8)
+    reuse = reusing(upscaler, frame_size, size, dtype, tta=tta, progress=report)
     for done, frame in enumerate(frames_of_animation(picture, animation)):  # noqa: B007
         yield reuse(Undithered(frame)[:, :] if is_dithered(frame) else frame)

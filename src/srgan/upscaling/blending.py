@@ -23,15 +23,14 @@ def blended(before: np.ndarray, after: np.ndarray, axis: int) -> np.ndarray:
 
 
 def join(target: np.ndarray, done: int, start: int, tile: np.ndarray) -> None:
-    """Write a tile into a band; where it overlaps what is there already, blend both.
+    """Write a tile into a band, blended with the end of the tile before, which it overlaps.
 
     Args:
         target: (h, width, bands), the band.
         done: its finished columns.
-        start: the tile's first column, at most `done`.
+        start: the tile's first column, before `done`.
         tile: (h, w, bands).
     """
     overlap = done - start
-    if overlap > 0:
-        tile[:, :overlap] = blended(target[:, start:done], tile[:, :overlap], axis=1)
+    tile[:, :overlap] = blended(target[:, start:done], tile[:, :overlap], axis=1)
     target[:, start : start + tile.shape[1]] = tile

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from srgan.pictures.colour import LUMA_WEIGHTS
 from srgan.pictures.images import Picture
 from srgan.pictures.jpeg_tables import quality_of
 from srgan.pictures.pixels import Pixels, levels
@@ -18,7 +19,6 @@ DARK, BRIGHT = 10, 245  # levels beyond which noise is clipped
 CONTRAST = 8  # levels across two pixels: weaker edges do not show blur
 SHARPEST = 90  # percentile of the differences that count as edges
 CALMEST = 5  # percentile of the blocks that show noise and little else
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, as in JPEG
 MOST_BLUR = 5.0  # pixels: differences of neighbours cannot measure more
 
 
@@ -91,7 +91,9 @@ def _windows(picture: Pixels) -> Iterator[np.ndarray]:
     for top in _starts(height):
         for left in _starts(width):
             pixels = picture[top : top + WINDOW, left : left + WINDOW]
-            luma = pixels[..., :3] @ LUMA if bands > 2 else pixels[..., 0].astype(np.float32)
+            luma = (
+                pixels[..., :3] @ LUMA_WEIGHTS if bands > 2 else pixels[..., 0].astype(np.float32)
+            )
             yield luma * np.float32(255 / levels(pixels.dtype))
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.engines.base import Engine
+from srgan.upscaling.upscaler import Upscaler
 
 _CELL = 32  # pixels a side: changes are found by cells of this size
 _MOST = 0.5  # of a frame: where more would be computed again, the whole frame is
@@ -90,6 +91,31 @@ def reuse_for(
     local = tiling.multiple == 1 and tiling.fixed is None and not tiling.blend
     scale = engine.scale if local and not resized else None
     return Reuse(upscale, scale, tiling.halo * engine.unshuffle)
+
+
+def reusing(
+    upscaler: Upscaler,
+    frame: tuple[int, int],
+    size: tuple[int, int],
+    dtype: np.dtype,
+    *,
+    tta: bool = False,
+    progress: Callable[[float], None] = lambda _fraction: None,
+) -> Reuse:
+    """What upscales the frames of a video or an animation, one after the other.
+
+    Args:
+        frame, size: (height, width) of a frame and of its result.
+        dtype: of the frames.
+        tta, progress: see `Upscaler.rows`.
+    """
+    whole = size == upscaler.target(*frame)
+
+    def upscale(part: np.ndarray) -> np.ndarray:
+        target = upscaler.target(part.shape[0], part.shape[1]) if whole else size
+        return np.concatenate(list(upscaler.rows(part, size=target, tta=tta, progress=progress)))
+
+    return reuse_for(upscale, upscaler.engine_for(dtype), resized=not whole)
 
 
 def changed_cells(before: np.ndarray, after: np.ndarray) -> set[Cell]:

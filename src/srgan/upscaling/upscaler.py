@@ -1,7 +1,7 @@
 """`Upscaler`: a picture of any size and kind in, the upscaled picture out, at any size.
 
-This module holds the public calls: kinds of input, target sizes. The loop
-over tiles is in `srgan.upscaling.bands`, their plan in `srgan.upscaling.tiles`.
+This module holds the public calls: kinds of input, target sizes. The loop over tiles is in
+`srgan.upscaling.bands`, their plan in `srgan.upscaling.tiles`.
 """
 
 from collections.abc import Callable, Generator, Iterator

@@ -15,7 +15,7 @@ from srgan.networks.architecture import Checkpoint
 from srgan.pictures.files import make_folder
 from srgan.pictures.sizes import enlarged_size, size_tag
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
-from srgan.upscaling.reuse import reuse_for
+from srgan.upscaling.reuse import reusing
 from srgan.upscaling.upscaler import Upscaler
 from srgan.video.convert import Compute, Finish, VideoJob, no_frame
 from srgan.video.encoder import choose_encoding
@@ -112,15 +112,8 @@ def detail_for(model: str, detail: float | None) -> float | None:
 
 def frame_upscaler(job: VideoJob, upscaler: Upscaler) -> Compute:
     """What upscales the frames of a job, one after the other."""
-    size = frame_size(job)
-    whole = size == upscaler.target(*job.facts.size)
-
-    def upscale(frame: np.ndarray) -> np.ndarray:
-        target = upscaler.target(frame.shape[0], frame.shape[1]) if whole else size
-        return np.concatenate(list(upscaler.rows(frame, size=target)))
-
     dtype = np.dtype(np.uint8 if job.facts.colour.bits <= 8 else np.uint16)
-    return reuse_for(upscale, upscaler.engine_for(dtype), resized=not whole)
+    return reusing(upscaler, job.facts.size, frame_size(job), dtype)
 
 
 def frame_finisher(job: VideoJob) -> Finish:

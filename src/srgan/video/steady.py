@@ -7,6 +7,7 @@ themselves agree. Elsewhere, behind what moves away and after a cut, the network
 
 import numpy as np
 
+from srgan.pictures.colour import LUMA_WEIGHTS
 from srgan.pictures.pixels import quantise, unit_range
 from srgan.pictures.resample import bicubic
 from srgan.video.motion import box, flow, shifted
@@ -15,7 +16,6 @@ _SHARE = np.float32(0.9)  # of what was added before, where frames agree
 _TOLERANCE = 0.06  # mean difference of frames, of white, at which trust has fallen to a third
 _RADIUS = 2  # pixels around one, whose differences are averaged
 _FAINT = np.float32(1 / 255)  # of what is added: below it nothing shows
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Steady:
@@ -40,7 +40,7 @@ class Steady:
         base = enlarged(pixels, result.shape[0], result.shape[1])
         added = unit_range(result)
         added -= base
-        luma = pixels @ _LUMA
+        luma = pixels @ LUMA_WEIGHTS
         now = energy(added, luma.shape)
         if self._luma is not None and self._luma.shape == luma.shape:
             motion = flow(self._luma, luma)

@@ -141,18 +141,10 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 def _has_gif_text(content: bytes) -> bool:
     """Whether a GIF has a comment, a text or XMP."""
-    position = 13 + _colour_table(content[10])
-    while (kind := content[position : position + 2])[:1] in (b"!", b","):
-        if kind in (b"!\xfe", b"!\x01") or content.startswith(b"!\xff\x0bXMP", position):
-            return True
-        if kind[:1] == b",":
-            position += 11 + _colour_table(content[position + 9])
-        else:
-            position += 2
-        while size := content[position]:  # sub-blocks
-            position += 1 + size
-        position += 1
-    return False
+    return any(
+        content.startswith((b"!\xfe", b"!\x01", b"!\xff\x0bXMP"), position)
+        for position in _gif_blocks(content)
+    )
 
 
 def is_animated_gif(path: Path) -> bool:
@@ -161,7 +153,7 @@ def is_animated_gif(path: Path) -> bool:
         if path.suffix.lower() != ".gif" or not path.is_file():
             return False
         content = path.read_bytes()
-        return content.startswith(b"GIF8") and sum(1 for _ in _gif_frames(content)) > 1
+        return content.startswith(b"GIF8") and _gif_frames(content) > 1
     except (OSError, IndexError):
         return False
 
@@ -169,21 +161,22 @@ def is_animated_gif(path: Path) -> bool:
 def check_whole_gif(content: bytes) -> None:
     """Raise ValueError if a GIF ends within a block. Many lack only their last byte."""
     try:
-        for _ in _gif_frames(content):
-            pass
+        _gif_frames(content)
     except IndexError as error:
         raise ValueError("truncated") from error
 
 
-def _gif_frames(content: bytes) -> Iterator[int]:
-    """Where the frames of a GIF begin."""
+def _gif_frames(content: bytes) -> int:
+    """How many frames a GIF has. Raises IndexError if it ends within a block."""
+    return sum(content.startswith(b",", position) for position in _gif_blocks(content))
+
+
+def _gif_blocks(content: bytes) -> Iterator[int]:
+    """Where the blocks of a GIF begin: frames "," and extensions "!"."""
     position = 13 + _colour_table(content[10])
     while (kind := content[position : position + 1]) in (b"!", b","):
-        if kind == b",":
-            yield position
-            position += 11 + _colour_table(content[position + 9])
-        else:
-            position += 2
+        yield position
+        position += 11 + _colour_table(content[position + 9]) if kind == b"," else 2
         while size := content[position]:  # sub-blocks
             position += 1 + size
         position += 1

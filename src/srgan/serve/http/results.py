@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Response
@@ -92,18 +93,16 @@ def _add_preview(app: FastAPI, queue: JobQueue) -> None:
             raise Problem(409, "not-finished", "the picture is not received", 1)
         if slots.locked():
             raise Problem(429, "queue-full", "many previews are drawn: try again in 1 s", 1)
-        job.readers += 1  # so that it does not expire meanwhile
         try:
-            async with slots, turn:
-                path = await asyncio.to_thread(
-                    make_preview, job, of, result, lambda size: queue.reserve(job, size)
-                )
+            with job.being_read():
+                async with slots, turn:
+                    path = await asyncio.to_thread(
+                        make_preview, job, of, result, lambda size: queue.reserve(job, size)
+                    )
         except PictureError as error:
             raise from_picture_error(error) from error
         except OSError as error:  # removed meanwhile
             raise expired() from error
-        finally:
-            job.readers -= 1
         return _Reading(FileResponse(path, headers={"Cache-Control": KEEP_IN_BROWSER}), [job])
 
 
@@ -162,13 +161,12 @@ class _Reading(Response):
         self._afterwards = afterwards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        for job in self._jobs:
-            job.readers += 1
         try:
-            await self._response(scope, receive, send)
-            if scope["method"] != "HEAD":
-                self._sent()
+            with ExitStack() as reading:
+                for job in self._jobs:
+                    reading.enter_context(job.being_read())
+                await self._response(scope, receive, send)
+                if scope["method"] != "HEAD":
+                    self._sent()
         finally:
-            for job in self._jobs:
-                job.readers -= 1
             self._afterwards()

@@ -93,18 +93,16 @@ class _Intake:
         Raises:
             Problem: no slot is free, or the picture cannot be upscaled so.
         """
-        before.readers += 1  # so that it does not expire meanwhile
         try:
-            size = before.upload.stat().st_size
-            job = self._queue.admit(order, client_of(request.scope), kept=True, size=size)
-            with _refusing(self._queue, job):
-                await asyncio.to_thread(shutil.copyfile, before.upload, job.upload)
-                job.order = order.model_copy(update={"name": before.order.name})
-                await self._plan(job, "", size)
+            with before.being_read():
+                size = before.upload.stat().st_size
+                job = self._queue.admit(order, client_of(request.scope), kept=True, size=size)
+                with _refusing(self._queue, job):
+                    await asyncio.to_thread(shutil.copyfile, before.upload, job.upload)
+                    job.order = order.model_copy(update={"name": before.order.name})
+                    await self._plan(job, "", size)
         except FileNotFoundError:  # its client has removed it
             raise expired() from None
-        finally:
-            before.readers -= 1
         request.state.job = job.id
         return job
 

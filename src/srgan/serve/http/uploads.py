@@ -9,6 +9,7 @@ from typing import Any
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from srgan.errors import reason_of
 from srgan.serve.kitchen import client_name
 from srgan.serve.options import Limits
 from srgan.serve.problems import Problem, too_many_bytes, upload_silent, upload_too_slow
@@ -188,7 +189,7 @@ async def _from_multipart(
         async for chunk in chunks:
             form.parser.write(chunk)
     except ValueError as error:  # python_multipart's errors
-        raise _bad(" ".join(str(error).split())[:200]) from error
+        raise _bad(reason_of(error)[:200]) from error
     if form.name is None:
         raise Problem(400, "bad-multipart", "the multipart body holds no file: name one image")
     if not form.is_whole:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from srgan.errors import reason_of
 from srgan.pictures.images import PICTURE_SUFFIXES
 from srgan.pictures.stores import Store, StoreError, open_store
 from srgan.training.data.stored import (
@@ -144,7 +145,7 @@ def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
         )
         features = data.features or data._resolve_features().features
     except Exception as error:  # the hub's, a store's, or a file is not a shard
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)[:200]
         where = "no dataset of the hub that can be loaded"
         reason = f"{where} ({reason})" if not shards.files else f"cannot be loaded ({reason})"
         raise DataError(f"{name}: {reason}") from error
@@ -229,7 +230,7 @@ class ShardStream:
             for number, row in enumerate(rows):
                 yield _stored(self._name, f"shard {shard}, row {number}", row)
         except Exception as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             raise StoreError(f"{self._name}: shard {shard} cannot be read ({reason})") from error
 
     def digests(self) -> Digests:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from srgan.errors import reason_of
 from srgan.pictures.files import replace_file
 from srgan.training.run.files import WANDB
 from srgan.training.run.logbook import RunError
@@ -54,8 +55,8 @@ class WandbLog:
             self._run.define_metric("*", step_metric="iteration")
         except Exception as error:  # wandb's own, of its service or of the network
             raise RunError(
-                f"--log wandb: wandb cannot start ({_reason(error)}): run wandb login, or set "
-                "WANDB_MODE=offline"
+                f"--log wandb: wandb cannot start ({reason_of(error)[:200]}): run wandb login, or "
+                "set WANDB_MODE=offline"
             ) from error
         if new:
             replace_file(known, name.encode())
@@ -78,9 +79,5 @@ class WandbLog:
         try:
             give(self._run)
         except Exception as error:
-            log.warning("wandb fails, training continues without it: %s", _reason(error))
+            log.warning("wandb fails, training continues without it: %s", reason_of(error)[:200])
             self._run = None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
