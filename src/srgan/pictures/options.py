@@ -39,6 +39,7 @@ class ResultOptions:
         overwrite: Replace files that exist. Links are written through.
         keep_extension: With --format, add the new extension: a.jpg becomes a.jpg.webp. So
             a.jpg and a.png can go into one folder.
+        first_frame: Of animations, upscale the first frame only.
 
     Raises:
         OptionError: a value is out of range, or options contradict each other.
