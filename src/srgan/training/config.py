@@ -33,6 +33,7 @@ FIXED = (
     "seed",
     "crop",
     "candidates",
+    "flat_share",
     "degradation",
     "batch_size",
     "validation_pictures",

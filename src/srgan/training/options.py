@@ -67,6 +67,8 @@ class DataOptions:
         stream: Read shards over the network while training, for data larger than the disk.
         validation_pictures: Number of pictures that validation uses.
         candidates: Random places per crop; the one with the most detail is taken.
+        flat_share: Share of crops that become one colour. Photographs have few pure colours, and
+            networks that saw none change them.
         workers: Processes that decode pictures. Default: chosen from the machine.
     """
 
@@ -79,10 +81,13 @@ class DataOptions:
     stream: Annotated[bool, MORE] = False
     validation_pictures: Annotated[int, MORE] = 16
     candidates: Annotated[int, MORE] = 1
+    flat_share: Annotated[float, MORE] = 0.03
     workers: Annotated[int | None, MORE] = None
 
     def __post_init__(self) -> None:
         _positive(self, "validation_pictures", "crop", "candidates")
+        if not 0 <= self.flat_share < 1:
+            raise OptionError("--flat-share must be at least 0 and below 1")
         if self.workers is not None and self.workers < 0:
             raise OptionError("--workers must be 0 or more")
         if self.lr_folder is not None and self.stream:

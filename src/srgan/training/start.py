@@ -105,6 +105,7 @@ def open_batches(
         pictures,
         crop=data.crop,
         candidates=data.candidates,
+        flat_share=data.flat_share,
         batch_size=micro_batch(config, accelerator),
         seed=data.seed,
         lanes=accelerator.num_processes * len(own),

@@ -216,6 +216,22 @@ def test_of_several_candidates_the_one_with_the_most_detail_is_taken(tmp_path: P
     assert flat(8) == 0
 
 
+def test_a_share_of_crops_is_one_colour_and_the_others_stay(folder: Path) -> None:
+    def crops(share: float) -> Tensor:
+        rounds = Crops(find_pictures(folder), crop=CROP, batch_size=32, seed=0, flat_share=share)
+        return torch.cat([rounds[number].crops for number in range(8)])
+
+    flat, untouched = crops(0.25), crops(0)
+    is_flat = (flat == flat[:, :1, :1]).all(3).all(2).all(1)
+    assert 40 < int(is_flat.sum()) < 90  # of 256, 64 on average
+    assert torch.equal(flat[~is_flat], untouched[~is_flat])
+    colours = flat[is_flat][:, 0, 0]
+    assert len(colours.unique(dim=0)) > 30
+    for value in (0, 255):  # pure colours are the hardest: each of R, G and B is often at its end
+        share_at_the_end = (colours == value).float().mean()
+        assert 0.2 < share_at_the_end < 0.5
+
+
 def test_places_flips_and_turns(tmp_path: Path) -> None:
     part = photographs.astronaut()[100 : 100 + CROP, 200 : 200 + CROP]
     path = save(tmp_path, "whole.png", part)

@@ -102,7 +102,8 @@ class Rounds:
         crop: side of the crops in pixels.
         batch_size: crops in a (micro-)batch; a round consists of whole batches.
         candidates: random places for each crop; the one with the most detail is taken.
-        pairs: the LR files of the pictures, if there are any.
+        flat_share: share of crops that become one colour, from 0 to 1.
+        pairs: the LR files of the pictures, if there are any; their crops stay as they are.
     """
 
     def __init__(
@@ -112,11 +113,13 @@ class Rounds:
         batch_size: int,
         seed: int,
         candidates: int = 1,
+        flat_share: float = 0.0,
         pairs: Pairs | None = None,
     ) -> None:
         self.pairs = pairs
         self.crop = crop
         self.candidates = candidates
+        self.flat_share = flat_share
         self.seed = seed
         crops = min(CROPS_PER_ROUND, BYTES_PER_ROUND // (crop * crop * 3))
         self.batches_per_round = max(1, crops // batch_size)
@@ -124,6 +127,39 @@ class Rounds:
         self.crops_per_picture = CROPS_PER_PICTURE
         self.lr_crop = crop // pairs.scale if pairs is not None else 0
         self.round_bytes = self.crops_per_round * (crop**2 + self.lr_crop**2) * 3
+
+    def cut(
+        self, picture: BothSizes, rng: np.random.Generator, crops: BothSizes, places: np.ndarray
+    ) -> None:
+        """Fill `places` of `crops` with random crops of `picture`, LR with the same parts as HR."""
+        height, width, _ = picture.hr.shape
+        crop, step = crops.hr.shape[1], 1
+        if picture.lr is not None and crops.lr is not None:  # at pixels of LR, as far as it reaches
+            step = crop // crops.lr.shape[1]
+            height, width = (step * side for side in picture.lr.shape[:2])
+        shape = len(places), self.candidates
+        tops = step * rng.integers((height - crop) // step + 1, size=shape)
+        lefts = step * rng.integers((width - crop) // step + 1, size=shape)
+        turns = rng.integers(8, size=len(places))
+
+        def window(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
+            return pixels[top : top + side, left : left + side]
+
+        for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
+            windows = [
+                window(picture.hr, top, left, crop) for top, left in zip(*corners, strict=True)
+            ]
+            best = 0
+            if len(windows) > 1:
+                best = max(range(len(windows)), key=lambda i: _detail(windows[i]))
+            top, left = (int(each[best]) for each in corners)
+            crops.hr[place] = _turned(windows[best], turn)
+            if picture.lr is not None and crops.lr is not None:
+                small = window(picture.lr, top // step, left // step, crop // step)
+                crops.lr[place] = _turned(small, turn)
+        if crops.lr is None:
+            flat = places[rng.random(len(places)) < self.flat_share]
+            crops.hr[flat] = _colours(rng, len(flat))[:, None, None]
 
 
 class Crops(Rounds, Dataset[Round]):
@@ -145,12 +181,18 @@ class Crops(Rounds, Dataset[Round]):
         batch_size: int,
         seed: int,
         candidates: int = 1,
+        flat_share: float = 0.0,
         pairs: Pairs | None = None,
     ) -> None:
         if not pictures:
             raise DataError("there are no pictures to train on: give another folder")
         super().__init__(
-            crop=crop, batch_size=batch_size, seed=seed, candidates=candidates, pairs=pairs
+            crop=crop,
+            batch_size=batch_size,
+            seed=seed,
+            candidates=candidates,
+            flat_share=flat_share,
+            pairs=pairs,
         )
         self.pictures = pictures  # sent to each worker once
         self._bad: dict[int, tuple[str, str]] = {}  # name and reason, by index
@@ -219,7 +261,7 @@ class GrowingRound:
             return False
         rng = np.random.default_rng((crops.seed, CROPS, self._index, position))
         places = self._places[position * each : (position + 1) * each]
-        cut_crops(picture, rng, self._cut, places, crops.candidates)
+        crops.cut(picture, rng, self._cut, places)
         return True
 
 
@@ -227,34 +269,11 @@ def _crops(count: int, side: int) -> np.ndarray:
     return np.empty((count, side, side, 3), np.uint8)
 
 
-def cut_crops(
-    picture: BothSizes,
-    rng: np.random.Generator,
-    crops: BothSizes,
-    places: np.ndarray,
-    candidates: int,
-) -> None:
-    """Fill `places` of `crops` with random crops of `picture`; those of LR show what HR's show."""
-    height, width, _ = picture.hr.shape
-    crop, step = crops.hr.shape[1], 1
-    if picture.lr is not None and crops.lr is not None:  # at pixels of LR, as far as it reaches
-        step = crop // crops.lr.shape[1]
-        height, width = (step * side for side in picture.lr.shape[:2])
-    tops = step * rng.integers((height - crop) // step + 1, size=(len(places), candidates))
-    lefts = step * rng.integers((width - crop) // step + 1, size=(len(places), candidates))
-    turns = rng.integers(8, size=len(places))
-
-    def window(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-        return pixels[top : top + side, left : left + side]
-
-    for place, *corners, turn in zip(places, tops, lefts, turns, strict=True):
-        windows = [window(picture.hr, top, left, crop) for top, left in zip(*corners, strict=True)]
-        best = max(range(candidates), key=lambda i: _detail(windows[i])) if candidates > 1 else 0
-        top, left = (int(each[best]) for each in corners)
-        crops.hr[place] = _turned(windows[best], turn)
-        if picture.lr is not None and crops.lr is not None:
-            small = window(picture.lr, top // step, left // step, crop // step)
-            crops.lr[place] = _turned(small, turn)
+def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Colours, (count, 3) uint8: each of R, G and B is none, full or anything, equally often."""
+    values = rng.integers(256, size=(count, 3), dtype=np.uint8)
+    kind = rng.integers(3, size=(count, 3))
+    return np.where(kind == 0, 0, np.where(kind == 1, 255, values)).astype(np.uint8)
 
 
 def _turned(window: np.ndarray, turn: int) -> np.ndarray:

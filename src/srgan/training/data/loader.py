@@ -34,6 +34,7 @@ def open_loader(
     batch_size: int,
     seed: int,
     candidates: int = 1,
+    flat_share: float = 0.0,
     lanes: int = 1,
     own: Sequence[int] = (0,),
     workers: int | None = None,
@@ -50,7 +51,7 @@ def open_loader(
     Args:
         crop: side of the crops in pixels.
         batch_size: crops in a micro-batch.
-        candidates: see `Rounds`.
+        candidates, flat_share: see `Rounds`.
         lanes: number of processes times the micro-batches that each of them accumulates.
         own: the lanes of this process.
         workers: processes that decode. 0: this process decodes. None: one for 4 usable cores, 1
@@ -72,11 +73,18 @@ def open_loader(
             batch_size=batch_size,
             seed=seed,
             candidates=candidates,
+            flat_share=flat_share,
         )
         workers = 1 if workers is None else min(workers, 1)
         return CropLoader(streamed, None, batch_size, len(own), workers)
     crops = Crops(
-        pictures, crop=crop, batch_size=batch_size, seed=seed, candidates=candidates, pairs=pairs
+        pictures,
+        crop=crop,
+        batch_size=batch_size,
+        seed=seed,
+        candidates=candidates,
+        flat_share=flat_share,
+        pairs=pairs,
     )
     first, skipped = divmod(first_batch, crops.batches_per_round)
     numbers = (number * lanes + c for number in itertools.count(first) for c in own)

@@ -20,7 +20,6 @@ from srgan.training.data.crops import (
     SHUFFLE,
     Round,
     Rounds,
-    cut_crops,
     permutation,
     read_rgb,
     reason,
@@ -48,7 +47,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
     Args:
         own: the lanes, among `lanes`, that rounds are made of.
         first: the visit that each lane starts with.
-        crop, batch_size, seed, candidates: see `Rounds`.
+        crop, batch_size, seed, candidates, flat_share: see `Rounds`.
     """
 
     def __init__(
@@ -62,8 +61,15 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
         batch_size: int,
         seed: int,
         candidates: int = 1,
+        flat_share: float = 0.0,
     ) -> None:
-        super().__init__(crop=crop, batch_size=batch_size, seed=seed, candidates=candidates)
+        super().__init__(
+            crop=crop,
+            batch_size=batch_size,
+            seed=seed,
+            candidates=candidates,
+            flat_share=flat_share,
+        )
         self._shards, self._lanes, self._own, self._first = shards, lanes, own, first
 
     def __iter__(self) -> Iterator[Round]:
@@ -94,13 +100,8 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
             if order is None:
                 order = np.random.default_rng((*key, SHUFFLE)).permutation(len(crops))
             rng = np.random.default_rng((*key, CROPS))
-            cut_crops(
-                BothSizes(pixels),
-                rng,
-                BothSizes(crops),
-                order[first : first + self.crops_per_picture],
-                self.candidates,
-            )
+            part = order[first : first + self.crops_per_picture]
+            self.cut(BothSizes(pixels), rng, BothSizes(crops), part)
         return Round(torch.as_tensor(crops), bad, visit)
 
     def _usable(self, places: Iterator[_Place], bad: dict[str, str]) -> tuple[_Place, np.ndarray]:
