@@ -1,54 +1,95 @@
-"""Write the int8 ranges of a model file, from photographs of a folder.
+"""Write the int8 ranges of a model file, and what int8 loses, from photographs of a folder.
 
-    python benchmarks/calibrate_int8.py MODEL.safetensors PHOTOGRAPHS
+    python benchmarks/calibrate_int8.py MODEL.safetensors PHOTOGRAPHS --degradation blurry-light
 
 The shipped models were calibrated on the training photographs; never do it on a benchmark set.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from srgan.cli.run import run_script
-from srgan.engines.openvino import CALIBRATION_SIDE, calibrate
+from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
+from srgan.engines.openvino import (
+    AUTO_KEPT_FLOAT,
+    CALIBRATION_SIDE,
+    Int8Ranges,
+    OpenVINOEngine,
+    calibrate,
+)
+from srgan.engines.options import EngineOptions, Precision
+from srgan.evaluation.metrics import psnr_y
 from srgan.models.file import save_checkpoint
 from srgan.models.load import load_checkpoint
+from srgan.networks.architecture import Checkpoint
 from srgan.networks.folding import fold
 from srgan.pictures.images import PICTURE_SUFFIXES, open_picture
-from srgan.pictures.resample import bicubic_8bit
+from srgan.pictures.pixels import quantise, rgb_uint8
 
 
-def main(model: Path, photographs: Path, tiles: int = 64) -> None:
-    """Calibrate MODEL on PHOTOGRAPHS and store the ranges in it.
+def main(model: Path, photographs: Path, tiles: int = 64, degradation: str = "bicubic") -> None:
+    """Calibrate MODEL on PHOTOGRAPHS; store the ranges and the loss in it.
 
     Args:
         model: A model file; replaced by one with ranges, its weights rounded to float16.
-        photographs: A folder of high-resolution photographs; LR is made by bicubic.
-        tiles: How many LR tiles, each from another photograph.
+        photographs: A folder of high-resolution photographs.
+        tiles: How many LR tiles, each from another photograph. As many others measure the loss.
+        degradation: How LR is made; see srgan train.
     """
     checkpoint = load_checkpoint(model)
-    scale = checkpoint.architecture.scale
-    paths = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(paths), min(tiles, len(paths)), replace=False)
-    lr = [lr_tile(paths[i], scale, rng) for i in chosen]
-    ranges = calibrate(fold(checkpoint), lr)
+    pairs = list(tiles_of(photographs, 2 * tiles, checkpoint.architecture.scale, degradation))
+    ranges = calibrate(fold(checkpoint), [tensor(lr) for lr, _ in pairs[::2]])
     rounded = {name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
-    info = checkpoint.info | {"int8": rounded}
+    automatic = {name: ends for name, ends in rounded.items() if name != AUTO_KEPT_FLOAT}
+    loss = {
+        name: scored(checkpoint, "fp32", {}, pairs[1::2])
+        - scored(checkpoint, "int8", each, pairs[1::2])
+        for name, each in (("int8", rounded), ("auto", automatic))
+    }
+    print(f"int8 loses {loss['int8']:.3f} dB; as --precision auto uses it, {loss['auto']:.3f} dB")
+    info = checkpoint.info | {"int8": rounded, "int8_loss": round(loss["auto"], 4)}
     save_checkpoint(model, replace(checkpoint, info=info), half=True)
 
 
-def lr_tile(path: Path, scale: int, rng: np.random.Generator) -> np.ndarray:
-    """A random LR tile (1, 3, H, W) of a photograph."""
-    picture = open_picture(path)
+def tiles_of(
+    folder: Path, count: int, scale: int, degradation: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """LR and HR tiles of random photographs, (H, W, 3) uint8."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    rng, degrade = np.random.default_rng(0), make_degrade(degradation, whole=True)
     side = CALIBRATION_SIDE * scale
-    top, left = (rng.integers(max(length - side, 0) + 1) for length in picture.shape[:2])
-    hr = picture[top : top + side, left : left + side]
-    height, width = (length // scale for length in hr.shape[:2])
-    lr = bicubic_8bit(hr[: height * scale, : width * scale, :3], height, width)
-    rgb = np.broadcast_to(lr, (*lr.shape[:2], 3))
-    return (rgb.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+    for number in rng.choice(len(paths), min(count, len(paths)), replace=False):
+        picture = open_picture(paths[number])
+        top, left = (rng.integers(max(length - side, 0) + 1) for length in picture.shape[:2])
+        hr = rgb_uint8(picture[top : top + side, left : left + side])
+        height, width = (length // scale * scale for length in hr.shape[:2])
+        hr = hr[:height, :width]
+        yield degrade_picture(degrade, hr, scale, fixed_rng(0, paths[number].name)), hr
+
+
+def scored(
+    checkpoint: Checkpoint,
+    precision: Precision,
+    ranges: Int8Ranges,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+) -> float:
+    """Mean PSNR-Y."""
+    checkpoint = replace(checkpoint, info={"int8": ranges})
+    engine = OpenVINOEngine(checkpoint, EngineOptions("openvino", precision))
+    scores: list[float] = []
+    for lr, hr in pairs:
+        sr = np.empty(hr.shape, np.uint8)
+        quantise(engine(tensor(lr))[0].transpose(1, 2, 0), sr)
+        scores.append(psnr_y(sr, hr, 4))
+    return float(np.mean(scores))
+
+
+def tensor(picture: np.ndarray) -> np.ndarray:
+    """As the network takes it: (1, 3, H, W) in [0, 1]."""
+    return (picture.astype(np.float32) / 255).transpose(2, 0, 1)[None]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from srgan.engines import openvino
+from srgan.engines import openvino, openvino_graph, processor
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.create import create_engine
 from srgan.engines.options import EngineOptions
@@ -97,6 +97,50 @@ def test_auto_is_bf16_only_where_the_processor_is_fast_at_it(
     assert build(small_checkpoint, "openvino", "auto").precision == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("flags", "loss", "expected"),
+    [
+        ({"avx2", "avx_vnni"}, 0.0125, "int8"),
+        ({"avx2", "avx_vnni"}, 0.025, "fp32"),
+        ({"avx2", "avx_vnni"}, None, "fp32"),
+        ({"avx2"}, 0.0125, "fp32"),
+        (set(), 0.0125, "fp32"),  # unknown
+    ],
+)
+def test_auto_is_int8_where_it_is_fast_and_loses_little(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], loss: float | None, expected: str
+) -> None:
+    checkpoint = load_checkpoint("srresnet-x4")
+    info = {name: value for name, value in checkpoint.info.items() if name != "int8_loss"}
+    checkpoint = replace(checkpoint, info=info if loss is None else info | {"int8_loss": loss})
+    monkeypatch.setattr(openvino, "native_precision", lambda: "fp32")
+    monkeypatch.setattr(processor, "processor_flags", lambda: flags)
+    assert build(checkpoint, "openvino", "auto").precision == expected
+    monkeypatch.setattr(openvino, "native_precision", lambda: "bf16")
+    assert not openvino.automatic_ranges(checkpoint.info)
+
+
+def test_auto_keeps_in_float_what_int8_costs_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges = {name: [0.0, 1.0] for name in ("blocks.1.conv1", "upsample.0.conv", "tail")}
+    monkeypatch.setattr(openvino, "native_precision", lambda: "fp32")
+    monkeypatch.setattr(openvino, "has_vnni", lambda: True)
+    kept = openvino.automatic_ranges({"int8": ranges, "int8_loss": 0.01})
+    assert set(kept) == {"blocks.1.conv1", "tail"}
+
+
+def test_features_are_bf16_where_the_engine_computes_in_it(small_checkpoint: Checkpoint) -> None:
+    lr = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
+    try:
+        engine = build(small_checkpoint, "openvino", "bf16")
+    except EngineError as error:
+        pytest.skip(str(error))
+    features = engine.features(lr)
+    assert features.itemsize == 2
+    whole = engine.reconstruct(features)
+    part = engine.reconstruct(engine.features(lr)[..., 4:, :])  # a slice, as tiles are
+    np.testing.assert_array_equal(part[..., 64:, :], whole[..., 80:, :])
+
+
 def test_what_the_device_cannot_do_is_refused(
     small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +149,7 @@ def test_what_the_device_cannot_do_is_refused(
         with pytest.raises(EngineError, match="no fp16; use --precision fp32"):
             build(small_checkpoint, "openvino", "fp16")
     monkeypatch.setattr(openvino, "processor_flags", lambda: {"avx2"})
+    monkeypatch.setattr(openvino, "has_vnni", lambda: False)
     with pytest.raises(EngineError, match="no int8"):
         build(small_checkpoint, "openvino", "int8")
     with pytest.raises(EngineError, match="int8"):
@@ -210,7 +255,7 @@ def test_stored_ranges_are_used(astronaut: np.ndarray, caplog: pytest.LogCapture
 
 def test_zero_is_a_level_of_int8() -> None:
     """The convolutions pad with it: a range that misses it by half a step moves the borders."""
-    node = openvino.quantised_input(openvino.opset.parameter([1, 1, 1, 1]), -1.0, 2.01)
+    node = openvino_graph.quantised_input(openvino_graph.opset.parameter([1, 1, 1, 1]), -1.0, 2.01)
     low, high = (float(node.input_value(i).get_node().data.ravel()[0]) for i in (1, 2))
     zero = -low / (high - low) * 255
     assert zero == pytest.approx(round(zero), abs=1e-4)
@@ -265,3 +310,13 @@ os.kill(os.getpid(), signal.SIGTERM)
 def test_signals_are_heard_after_engines_have_gone() -> None:
     done = subprocess.run([sys.executable, "-c", TWO_ENGINES], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
+def test_openvino_is_imported_without_what_only_networks_of_torch_need() -> None:
+    code = (
+        "import sys; import srgan.engines.openvino, srgan.engines.library as library\n"
+        "assert not [name for name in sys.modules if 'openvino.tools.ovc' in name]\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+        "import torch; library.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from srgan.engines import processor
-from srgan.engines.processor import bf16_is_slow, processor_flags
+from srgan.engines.processor import bf16_is_slow, has_vnni, processor_flags
 
 CPUINFO = """\
 processor\t: 0
@@ -40,4 +40,23 @@ def test_nothing_is_known_where_the_system_does_not_tell(
 ) -> None:
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     assert processor_flags() == set()
+    assert has_vnni() is None
     assert not bf16_is_slow()
+
+
+@pytest.mark.parametrize(
+    ("limit", "bf16", "vnni"),
+    [(None, True, True), ("avx512_core_vnni", False, True), ("AVX2", False, False)],
+)
+def test_onednn_limit_of_instructions_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, bf16: bool, vnni: bool
+) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(CPUINFO.format(vendor="AuthenticAMD", more="avx512_vnni"))
+    monkeypatch.setattr(processor, "CPUINFO", path)
+    if limit:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    else:
+        monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert ("avx512_bf16" in processor_flags()) is bf16
+    assert has_vnni() is vnni

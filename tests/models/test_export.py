@@ -6,11 +6,11 @@ from typing import get_args
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 
 from srgan.engines.create import create_engine
+from srgan.engines.library import openvino
 from srgan.engines.options import EngineOptions
 from srgan.models import export as module
 from srgan.models.export import SUFFIXES, ExportError, ExportFormat, ExportPrecision, export

@@ -9,12 +9,12 @@ from math import lcm, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-import openvino
 
 from srgan.engines.backend import Backend, Runner
 from srgan.engines.base import EngineError
 from srgan.engines.devices import choose_device, native_of
 from srgan.engines.figures import Figures
+from srgan.engines.library import convert_model, openvino
 from srgan.engines.openvino import device_settings, infer, native_precision, resolve, shared_core
 from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.processor import quota_cores
@@ -177,12 +177,11 @@ def _convert(module: "nn.Module", channels: int, sizes: Sizes) -> openvino.Model
     height, width = sizes.fixed or sizes.padded(*EXAMPLE)
     example = torch.rand(1, channels, height, width)
     shape = [1, channels, *(sizes.fixed or (-1, -1))]
-    convert = cast(Any, openvino).convert_model  # its types are incomplete
     jit: Any = torch.jit
     # torch says that tracing is deprecated, and where sizes are taken for granted.
     with warnings.catch_warnings(action="ignore"), torch.no_grad(), _quiet():
         traced = jit.trace(module, example, check_trace=False, strict=False)
-        return convert(traced, input=shape)
+        return convert_model(traced, input=shape)
 
 
 @contextlib.contextmanager

@@ -2,33 +2,31 @@
 
 import functools
 import logging
-import sys
-from collections.abc import Iterable
-from typing import Any, cast
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-# Block the import of openvino_telemetry: openvino then sends no telemetry.
-cast("dict[str, object]", sys.modules).setdefault("openvino_telemetry", None)
+import numpy as np
 
-import numpy as np  # noqa: E402
-import openvino  # noqa: E402
-from openvino import opset13  # noqa: E402
+from srgan.engines.base import EngineError, run_whole, srresnet_tiling
+from srgan.engines.devices import choose_device, native_of
+from srgan.engines.library import openvino, opset
+from srgan.engines.openvino_graph import GraphOperations, Int8Ranges
+from srgan.engines.options import EngineOptions, Precision
+from srgan.engines.processor import bf16_is_slow, has_vnni, processor_flags, quota_cores
+from srgan.networks import folding
+from srgan.networks.architecture import Checkpoint
 
-from srgan.engines.base import EngineError, run_whole, srresnet_tiling  # noqa: E402
-from srgan.engines.devices import choose_device, native_of  # noqa: E402
-from srgan.engines.options import EngineOptions, Precision  # noqa: E402
-from srgan.engines.processor import bf16_is_slow, processor_flags, quota_cores  # noqa: E402
-from srgan.networks import folding  # noqa: E402
-from srgan.networks.architecture import Checkpoint  # noqa: E402
-
-Int8Ranges = dict[str, list[float]]  # convolution -> lowest and highest value of its input
-
-opset: Any = opset13  # its functions are only partly typed
-
-# Convolutions that int8 leaves in float. Each of the last three alone causes more of the int8
-# error than all others together. Only upsample.0 costs speed in float (benchmarks/RESULTS.md).
-KEPT_FLOAT = ("head.conv", "blocks.0.conv1", "trunk.conv", "upsample.0.conv")
+# Convolutions that int8 leaves in float. Each of the last two alone causes more of the int8 error
+# than most others together, and costs little speed (benchmarks/RESULTS.md).
+KEPT_FLOAT = ("head.conv", "blocks.0.conv1", "trunk.conv")
+# "auto" also leaves this one in float: a third of the error, and a tenth of the speed.
+AUTO_KEPT_FLOAT = "upsample.0.conv"
+AUTO_INT8_LOSS = 0.02  # dB, at most
 CALIBRATION_SIDE = 64
 CALIBRATION_TILES = 16
+
+Stage = Callable[[folding.FoldedGenerator, GraphOperations, Any], Any]
 
 log = logging.getLogger("srgan")
 
@@ -45,100 +43,11 @@ def shared_core() -> openvino.Core:
     return openvino.Core()
 
 
-class GraphOperations:
-    """The folded network's operations as nodes of an openvino graph; see `folding.Operations`.
-
-    Convolutions named in `ranges` are computed in int8: openvino's low-precision passes replace
-    the fake-quantize nodes around them by int8 arithmetic.
-
-    Attributes:
-        ranges: lowest and highest value of the input of each convolution to quantise.
-        inputs: the node that each convolution reads, by the convolution's name.
-    """
-
-    def __init__(self, ranges: Int8Ranges) -> None:
-        self.ranges = ranges
-        self.inputs: dict[str, Any] = {}
-
-    def convolution(self, x: Any, convolution: folding.Convolution) -> Any:
-        name, pad = convolution.name, convolution.weight.shape[-1] // 2
-        self.inputs[name] = x
-        weight = opset.constant(convolution.weight)
-        if name in self.ranges:
-            x = quantised_input(x, *self.ranges[name])
-            weight = _quantised_weight(convolution.weight)
-        x = opset.convolution(x, weight, [1, 1], [pad, pad], [pad, pad], [1, 1])
-        x = opset.add(x, opset.constant(convolution.bias.reshape(1, -1, 1, 1)))
-        if convolution.slope is None:
-            return x
-        return opset.prelu(x, opset.constant(np.array([convolution.slope], np.float32)))
-
-    def add(self, a: Any, b: Any) -> Any:
-        return opset.add(a, b)
-
-    def shuffle(self, x: Any, step: int) -> Any:
-        return opset.depth_to_space(x, "depth_first", step)
-
-    def unshuffle(self, x: Any, step: int) -> Any:
-        return opset.space_to_depth(x, "depth_first", step)
-
-    def to_unit_range(self, x: Any) -> Any:
-        half = opset.constant(np.float32(0.5))
-        return opset.add(opset.multiply(opset.tanh(x), half), half)
-
-    def normalize(self, x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
-        shift, divisor = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (mean, std))
-        return opset.divide(opset.subtract(x, opset.constant(shift)), opset.constant(divisor))
-
-    def join(self, a: Any, b: Any) -> Any:
-        return opset.concat([a, b], 1)
-
-    def split(self, x: Any, channels: int) -> tuple[Any, Any]:
-        parts = opset.variadic_split(x, 1, [channels, -1])
-        return parts.output(0), parts.output(1)
-
-    def enlarge(self, x: Any, scale: int) -> Any:
-        scales = np.array([scale, scale], np.float32)
-        return opset.interpolate(x, scales, "linear_onnx", "scales", axes=[2, 3])
-
-    def clamp(self, x: Any) -> Any:
-        return opset.clamp(x, 0.0, 1.0)
-
-    def fill(self, x: Any, multiple: int) -> Any:
-        missing = opset.floor_mod(opset.negative(_sides(x)), np.int64(multiple))
-        ends = opset.concat([opset.constant(np.zeros(2, np.int64)), missing], 0)
-        return opset.pad(x, np.zeros(4, np.int64), ends, "edge")
-
-    def cut(self, x: Any, like: Any, scale: int) -> Any:
-        ends = opset.multiply(_sides(like), np.int64(scale))
-        zeros, ones, axes = (np.array(pair, np.int64) for pair in ([0, 0], [1, 1], [2, 3]))
-        return opset.slice(x, zeros, ends, ones, axes)
-
-
-def _sides(x: Any) -> Any:
-    """Height and width of a node's tensor, as a node."""
-    return opset.gather(opset.shape_of(x), np.array([2, 3], np.int64), np.int64(0))
-
-
-def _quantised_weight(weight: np.ndarray) -> Any:
-    """Quantise to 255 levels, symmetric around 0, per output channel."""
-    top = np.maximum(np.abs(weight).max(axis=(1, 2, 3), keepdims=True), 1e-8)
-    return opset.fake_quantize(opset.constant(weight), -top, top, -top, top, 255)
-
-
-def quantised_input(x: Any, low: float, high: float) -> Any:
-    """Quantise to 256 levels from `low` to `high`, per tensor.
-
-    The range is shifted so that zero is one of the levels: the convolution pads with zeros.
-    """
-    step = (high - low) / 255
-    lowest = -round(-low / step) * step
-    ends = np.array([lowest, lowest + 255 * step], np.float32).reshape(2, 1, 1, 1, 1)
-    return opset.fake_quantize(x, ends[0], ends[1], ends[0], ends[1], 256)
-
-
 class OpenVINOEngine:
-    """CPU inference; see `Engine`. "auto" is bf16 if the processor is fast at it, otherwise fp32.
+    """CPU inference; see `Engine`.
+
+    "auto" is bf16 if the processor is fast at it. Otherwise it is int8 if the processor has VNNI
+    and the model file says that this loses at most 0.02 dB (`info["int8_loss"]`), else fp32.
 
     int8 takes its ranges from the model file's `info["int8"]`. A model without ranges is
     calibrated on the first tile.
@@ -156,34 +65,40 @@ class OpenVINOEngine:
         self.device = self._device.lower()
         self._threads = options.threads or quota_cores()  # openvino knows the affinity only
         self._generator = folding.fold(checkpoint)
+        stored: Int8Ranges | None = checkpoint.info.get("int8")
         self.precision = options.precision
-        if self._device == "CPU":
+        if self._device != "CPU":
+            if options.precision == "auto":
+                self.precision = native_of(self._device, "fp32")
+        elif options.precision == "auto" and (ranges := automatic_ranges(checkpoint.info)):
+            self.precision, stored = "int8", ranges
+        else:
             self.precision = resolve(options.precision)
-        elif options.precision == "auto":
-            self.precision = native_of(self._device, "fp32")
         self.scale = self._generator.scale
         self.unshuffle = self._generator.unshuffle
         self.tiling = srresnet_tiling(folding.tail_halo(self._generator))
-        ranges: Int8Ranges | None = {}
-        if self.precision == "int8":
-            ranges = checkpoint.info.get("int8")
+        ranges = stored if self.precision == "int8" else {}
         self._stages = None if ranges is None else self._build(ranges)
 
     def _build(self, ranges: Int8Ranges) -> list[openvino.InferRequest]:
         """Compile the two stages for any height and width. Fixed sizes would not be faster."""
         floats = native_precision() if self.precision == "int8" else self.precision
         settings = device_settings(self._device, floats, self._threads)
-        stages: list[openvino.InferRequest] = []
-        for stage, channels in (
-            (folding.features, 3),
-            (folding.reconstruct, folding.feature_channels(self._generator)),
-        ):
-            x = opset.parameter([1, channels, -1, -1], np.float32)
-            model = graph_model([stage(self._generator, GraphOperations(ranges), x)], x)
-            stages.append(
-                self._core.compile_model(model, self._device, settings).create_infer_request()
-            )
-        return stages
+        f32 = openvino.Type.f32
+        keeps = self._device == "CPU" and floats == "bf16"
+        between = openvino.Type.bf16 if keeps else f32  # of the features
+
+        def compile(stage: Stage, channels: int, reads: Any, gives: Any) -> openvino.InferRequest:
+            parameter = opset.parameter([1, channels, -1, -1], reads)
+            x = stage(self._generator, GraphOperations(ranges), opset.convert(parameter, f32))
+            model = graph_model([opset.convert(x, gives)], parameter)
+            return self._core.compile_model(model, self._device, settings).create_infer_request()
+
+        channels = folding.feature_channels(self._generator)
+        return [
+            compile(folding.features, 3, f32, between),
+            compile(folding.reconstruct, channels, between, f32),
+        ]
 
     def features(self, lr: np.ndarray) -> np.ndarray:
         if self._stages is None:
@@ -237,12 +152,21 @@ def infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.nd
         MemoryError: openvino cannot allocate what the shape needs.
     """
     try:
-        inputs = [np.ascontiguousarray(x)]
-        return request.infer(inputs, share_inputs=True, share_outputs=not copy)[0]
+        kind = request.model_inputs[0].element_type
+        tensor = openvino.Tensor(np.ascontiguousarray(x), x.shape, kind)
+        return request.infer([tensor], share_inputs=True, share_outputs=not copy)[0]
     except RuntimeError as error:
         if "alloc" in str(error):
             raise MemoryError(str(error)) from error
         raise
+
+
+def automatic_ranges(info: Mapping[str, Any]) -> Int8Ranges:
+    """The int8 ranges that "auto" takes from a model's `info`; none where it takes a float."""
+    exact = info.get("int8_loss", math.inf) <= AUTO_INT8_LOSS
+    if not exact or not has_vnni() or native_precision() != "fp32":
+        return {}
+    return {name: ends for name, ends in info["int8"].items() if name != AUTO_KEPT_FLOAT}
 
 
 def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -> Int8Ranges:
@@ -286,9 +210,16 @@ def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
 
 
 def native_precision() -> Precision:
-    """The precision of "auto": openvino's default if that is bf16 and fast, otherwise fp32."""
+    """The float that is fast here: openvino's default if that is bf16 and fast, otherwise fp32."""
     default = shared_core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    return "bf16" if default == openvino.Type.bf16 and not bf16_is_slow() else "fp32"
+    fast = _has_bf16() and not bf16_is_slow()
+    return "bf16" if default == openvino.Type.bf16 and fast else "fp32"
+
+
+def _has_bf16() -> bool:
+    """Unless the processor's features are known and bf16 is not one of them."""
+    flags = processor_flags()
+    return not flags or any("bf16" in flag for flag in flags)
 
 
 def processor_name() -> str:
@@ -305,12 +236,11 @@ def resolve(precision: Precision) -> Precision:
     if precision == "auto":
         return native_precision()
     capabilities = shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    flags = processor_flags()
     able = {
         "fp32": True,
-        "bf16": "BF16" in capabilities and (not flags or any("bf16" in flag for flag in flags)),
+        "bf16": "BF16" in capabilities and _has_bf16(),
         "fp16": "FP16" in capabilities,
-        "int8": not flags or any("vnni" in flag for flag in flags),
+        "int8": has_vnni() is not False,
     }
     if not able[precision]:
         alternatives = " or ".join(name for name, possible in able.items() if possible)

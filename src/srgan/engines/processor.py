@@ -13,6 +13,12 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 # libgomp (torch's wheels for Linux) reads the first, Intel's and LLVM's library the second.
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
+# By a part of the features' names: the limits of oneDNN that exclude them.
+_NO_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
+_NO_BF16 = _NO_VNNI | {"AVX2_VNNI", "AVX512_CORE_VNNI"}
+_NO_AMX = _NO_BF16 | {"AVX2_VNNI_2", "AVX512_CORE_BF16", "AVX512_CORE_FP16"}
+_WITHOUT = {"vnni": _NO_VNNI, "bf16": _NO_BF16, "amx": _NO_AMX}
+
 
 def usable_cores() -> int:
     """The cores that this process may use: by its affinity and by the CPU quota of its container.
@@ -94,8 +100,21 @@ def busy_cores() -> float:
 
 
 def processor_flags() -> set[str]:
-    """The processor's features by their Linux names; empty on other systems."""
-    return set(_entry("flags").split())
+    """The processor's features by their Linux names; empty on other systems.
+
+    Without what oneDNN's limit excludes, such as ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI: openvino
+    and torch then do not use it either.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+    excluded = [name for name, limits in _WITHOUT.items() if limit in limits]
+    flags = _entry("flags").split()
+    return {flag for flag in flags if not any(name in flag for name in excluded)}
+
+
+def has_vnni() -> bool | None:
+    """Whether the processor multiplies 8-bit integers exactly and fast; None where unknown."""
+    flags = processor_flags()
+    return any("vnni" in flag for flag in flags) if flags else None
 
 
 def bf16_is_slow() -> bool:

@@ -42,7 +42,8 @@ class TorchOperations:
     def convolution(self, x: Tensor, convolution: folding.Convolution) -> Tensor:
         weight, bias, slope = self.weights[convolution.name]
         x = functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        return x if slope is None else functional.prelu(x, slope)
+        x = x if slope is None else functional.prelu(x, slope)
+        return x if convolution.shuffle == 1 else self.shuffle(x, convolution.shuffle)
 
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b

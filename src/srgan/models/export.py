@@ -108,12 +108,10 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool) -> 
 
 
 def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool) -> ExportedModel:
-    import openvino
-    from openvino import opset13
+    from srgan.engines.library import openvino, opset
+    from srgan.engines.openvino import graph_model, shared_core
+    from srgan.engines.openvino_graph import GraphOperations
 
-    from srgan.engines.openvino import GraphOperations, graph_model, shared_core
-
-    opset: Any = opset13  # its functions have no types
     generator, graph = folding.fold(checkpoint), GraphOperations({})
     if uint8:
         x = lr = opset.parameter([-1, -1, -1, 3], np.uint8)

@@ -35,9 +35,9 @@ class OnnxOperations:
         weight, bias = self.constant(convolution.weight), self.constant(convolution.bias)
         padding = [convolution.weight.shape[-1] // 2] * 4
         x = self.node("Conv", x, weight, bias, pads=padding)
-        if convolution.slope is None:
-            return x
-        return self.node("PRelu", x, self.constant([[[convolution.slope]]]))
+        if convolution.slope is not None:
+            x = self.node("PRelu", x, self.constant([[[convolution.slope]]]))
+        return x if convolution.shuffle == 1 else self.shuffle(x, convolution.shuffle)
 
     def add(self, a: str, b: str) -> str:
         return self.node("Add", a, b)

@@ -22,19 +22,21 @@ NORMALIZATION: dict[InputRange, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 class Convolution(NamedTuple):
-    """A convolution of stride 1 and padding k // 2, and the PReLU that may follow it.
+    """A convolution of stride 1 and padding k // 2; a PReLU and a PixelShuffle may follow it.
 
     Attributes:
         name: in the model file, such as "blocks.0.conv1".
         weight: (outputs, inputs, k, k), float32.
         bias: (outputs,), float32.
         slope: the one parameter of the PReLU; None without a PReLU.
+        shuffle: the factor of the PixelShuffle; 1 without one.
     """
 
     name: str
     weight: np.ndarray
     bias: np.ndarray
     slope: float | None = None
+    shuffle: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,10 @@ class FoldedGenerator:
         scale: SR pixels per LR pixel along each axis.
         blocks: the two convolutions of each residual block.
         trunk: the convolution after the blocks; None if the architecture has none.
-        upsample: each is followed by its PReLU and, except for the last, a PixelShuffle.
-        steps: the factor of each PixelShuffle.
-        tail: reads the channels of the last `upsample` before the last PixelShuffle, and gives
-            3 channels for each pixel that it makes. With `hr` it is the convolution of the model
-            file.
+        upsample: the convolutions of the sub-pixel blocks.
+        tail: reads the channels of the last `upsample` before the last PixelShuffle, which
+            follows it: 3 channels for each pixel that this makes. With `hr` it is the convolution
+            of the model file.
         hr: a convolution at the size of SR, or None. It reads shuffled channels.
         input, bilinear, output, unshuffle: as in `Architecture`.
     """
@@ -59,7 +60,6 @@ class FoldedGenerator:
     blocks: tuple[tuple[Convolution, Convolution], ...]
     trunk: Convolution | None
     upsample: tuple[Convolution, ...]
-    steps: tuple[int, ...]
     tail: Convolution
     hr: Convolution | None = None
     input: InputRange = "unit"
@@ -72,7 +72,7 @@ class Operations(Protocol):
     """The operations that an engine provides, on its own tensors, N x C x H x W."""
 
     def convolution(self, x: Any, convolution: Convolution) -> Any:
-        """Convolution, bias, and a PReLU if the convolution has a slope."""
+        """Convolution and bias; PReLU and PixelShuffle if the convolution has them."""
         ...
 
     def add(self, a: Any, b: Any) -> Any: ...
@@ -129,18 +129,21 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
     tensors = checkpoint.tensors
     architecture = checkpoint.architecture
 
-    def convolution(name: str, bn: str | None = None, prelu: str | None = None) -> Convolution:
+    def convolution(
+        name: str, bn: str | None = None, prelu: str | None = None, shuffle: int = 1
+    ) -> Convolution:
         weight, bias = convolution_with_bn(tensors, name, bn)
         slope = float(tensors[f"{prelu}.weight"][0]) if prelu else None
-        return Convolution(name, weight, bias, slope)
+        return Convolution(name, weight, bias, slope, shuffle)
 
     def norm(name: str) -> str | None:
         return name if architecture.batch_norm else None
 
+    *earlier, last = architecture.steps
     tail = convolution("tail")
     if not architecture.hr_conv:
-        weight, bias = shuffled_tail(tail.weight, tail.bias, architecture.steps[-1])
-        tail = Convolution("tail", weight, bias)
+        weight, bias = shuffled_tail(tail.weight, tail.bias, last)
+        tail = Convolution("tail", weight, bias, shuffle=last)
     trunk = None
     if architecture.trunk != "none":
         follows = {architecture.trunk: f"trunk.{architecture.trunk}"}
@@ -160,10 +163,10 @@ def fold(checkpoint: Checkpoint) -> FoldedGenerator:
             convolution(
                 f"upsample.{i}.conv",
                 prelu=f"upsample.{i}.prelu" if architecture.shuffle_prelu else None,
+                shuffle=step,
             )
-            for i in range(len(architecture.steps))
+            for i, step in enumerate((*earlier, last if architecture.hr_conv else 1))
         ),
-        steps=architecture.steps,
         tail=tail,
         hr=convolution("hr.conv", prelu="hr.prelu") if architecture.hr_conv else None,
         input=architecture.input,
@@ -238,15 +241,11 @@ def reconstruct(generator: FoldedGenerator, ops: Operations, x: Any) -> Any:
     lr = None
     if generator.bilinear:
         x, lr = ops.split(x, len(generator.head.bias))
-    *earlier, last = zip(generator.upsample, generator.steps, strict=True)
-    for convolution, step in earlier:
-        x = ops.shuffle(ops.convolution(x, convolution), step)
-    convolution, step = last
-    x = ops.convolution(x, convolution)
-    if generator.hr is None:
-        sr = ops.shuffle(ops.convolution(x, generator.tail), step)
-    else:
-        sr = ops.convolution(ops.convolution(ops.shuffle(x, step), generator.hr), generator.tail)
+    for convolution in generator.upsample:
+        x = ops.convolution(x, convolution)
+    if generator.hr is not None:
+        x = ops.convolution(x, generator.hr)
+    sr = ops.convolution(x, generator.tail)
     if generator.bilinear:
         sr = ops.add(sr, _enlarged(generator, ops, lr))
     return ops.to_unit_range(sr) if generator.output == "tanh" else ops.clamp(sr)
@@ -283,14 +282,11 @@ def convolutions(generator: FoldedGenerator) -> Iterator[Convolution]:
 
 def tail_halo(generator: FoldedGenerator) -> int:
     """The halo of `reconstruct`: the positions of the features that it reads around a tile."""
-    radius, before, size = 0.0, 1, 1
-    for convolution, step in zip(generator.upsample, generator.steps, strict=True):
+    radius, size = 0.0, 1
+    hr = () if generator.hr is None else (generator.hr,)
+    for convolution in (*generator.upsample, *hr, generator.tail):
         radius += _radius(convolution) / size
-        before, size = size, size * step
-    if generator.hr is None:
-        radius += _radius(generator.tail) / before
-    else:
-        radius += (_radius(generator.hr) + _radius(generator.tail)) / size
+        size *= convolution.shuffle
     enlarges = generator.bilinear and generator.scale > 1
     return max(int(np.ceil(radius)), 1 if enlarges else 0)
 

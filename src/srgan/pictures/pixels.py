@@ -145,7 +145,11 @@ def unit_range(pixels: np.ndarray) -> np.ndarray:
 
 
 def quantise(image: np.ndarray, target: np.ndarray) -> None:
-    """Write values in [0, 1] into `target`, in its type. Integers are rounded; all are clipped."""
+    """Write values in [0, 1] into `target`, in its type. Integers are rounded; all are clipped.
+
+    Args:
+        image: (H, W, bands); fast also for a network's planes, (bands, H, W) transposed.
+    """
     if target.dtype.kind != "u":
         np.clip(image, 0, 1, out=target)
         return
@@ -153,7 +157,10 @@ def quantise(image: np.ndarray, target: np.ndarray) -> None:
     scaled = image * top
     scaled += np.float32(0.5)
     np.clip(scaled, 0, top, out=scaled)
-    np.copyto(target, scaled, casting="unsafe")  # truncates, after 0.5 was added
+    planar = scaled.strides[2] > scaled.strides[1]
+    for part in range(scaled.shape[2]) if planar else (slice(None),):
+        # It truncates, after 0.5 was added.
+        np.copyto(target[..., part], scaled[..., part], casting="unsafe")
 
 
 def check_array(array: np.ndarray) -> np.ndarray:

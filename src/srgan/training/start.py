@@ -288,7 +288,7 @@ def new_architecture(method: SRResNetOptions) -> Architecture:
     if method.scale > 1:
         return Architecture(method.blocks, method.channels, method.scale)
     return Architecture(
-        method.blocks, method.channels, scale=1, unshuffle=4, bilinear=True, output="clamp"
+        method.blocks, method.channels, scale=1, unshuffle=2, bilinear=True, output="clamp"
     )
 
 
