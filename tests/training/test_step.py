@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srgan.degradation.bicubic import bicubic_lr, unit
+from srgan.errors import OptionError
+from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Architecture
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
@@ -111,6 +113,32 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[type, Tensor]:
 
     monkeypatch.setattr(NetworkInTraining, "update", watched)
     return seen
+
+
+def test_a_teacher_shares_the_target_but_not_of_flat_crops(
+    accelerator: Accelerator, batches: list[Batch], seen: dict[type, Tensor]
+) -> None:
+    lr, hr = batches[0]
+    hr, lr = hr.clone(), lr.clone()
+    hr[1], lr[1] = 1.0, 1.0
+    method = SRResNetOptions(teacher="srgan-x4", teacher_weight=0.25)
+    step = pixel_step(accelerator, method=method)
+    taught = Generator.from_checkpoint(load_checkpoint("srgan-x4"))(lr).detach()
+    target = 0.75 * hr + 0.25 * taught
+    target[1] = hr[1]
+    reference = generator().train()
+    (reference(lr) - target).square().mean().backward()
+
+    step([Batch(lr, hr)])
+
+    torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
+
+
+def test_a_teacher_of_another_scale_is_refused(accelerator: Accelerator) -> None:
+    small = Generator(Architecture(blocks=1, channels=8, scale=2))
+    method = SRResNetOptions(scale=2, teacher="srgan-x4")
+    with pytest.raises(OptionError, match="srgan-x4 has the scale 4, this run 2"):
+        PixelStep(small, method, ADAM, accelerator)
 
 
 def test_pixel_step_follows_the_gradient_of_the_loss(

@@ -200,6 +200,9 @@ class SRResNetOptions:
             size; it needs a degradation other than bicubic.
         pixel_loss: mse is the paper's. rmse follows PSNR-Y more closely: luma weighs most, and
             crops with little detail weigh more.
+        teacher: Aim at this model's SR as well as at HR: a shipped model, a model file, or any
+            network that spandrel recognises.
+        teacher_weight: Share of the teacher's SR in the target; the rest is HR.
     """
 
     init: str | None = None
@@ -207,9 +210,13 @@ class SRResNetOptions:
     channels: int = 64
     scale: int = 4
     pixel_loss: Annotated[PixelLoss, LOSSES] = "mse"
+    teacher: Annotated[str | None, LOSSES] = None
+    teacher_weight: Annotated[float, LOSSES] = 0.5
 
     def __post_init__(self) -> None:
         _positive(self, "blocks", "channels")
+        if not 0 <= self.teacher_weight <= 1:
+            raise OptionError("--teacher-weight must be from 0 to 1")
         if self.scale not in SCALES:
             raise OptionError(f"--scale must be one of {SCALES}, not {self.scale}")
 

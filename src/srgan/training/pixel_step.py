@@ -12,6 +12,7 @@ from srgan.training.network import NetworkInTraining
 from srgan.training.optimizers import scale_rates
 from srgan.training.options import OptimizerOptions, PixelLoss, SRResNetOptions
 from srgan.training.step import Batch, Means, with_last
+from srgan.training.teacher import Teacher
 
 
 class PixelStep:
@@ -28,6 +29,10 @@ class PixelStep:
     ) -> None:
         self.generator = generator
         self._loss: PixelLoss = method.pixel_loss
+        self._teacher: Teacher | None = None
+        if method.teacher is not None:
+            scale = generator.architecture.scale
+            self._teacher = Teacher(method.teacher, method.teacher_weight, scale, accelerator)
         self.trained = NetworkInTraining(generator, optimizer, accelerator)
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
@@ -35,7 +40,8 @@ class PixelStep:
         for last, batch in with_last(batches):
             with self.trained.accumulating(last):
                 sr = self.trained(batch.lr)
-                loss = pixel_loss(sr, batch.hr, self._loss)
+                hr = batch.hr if self._teacher is None else self._teacher.target(batch)
+                loss = pixel_loss(sr, hr, self._loss)
                 values.add("loss/pixel", loss)
                 self.trained.backward(loss / len(batches))
         values["finite"] = self.trained.update()

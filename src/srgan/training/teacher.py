@@ -1,0 +1,54 @@
+"""A teacher: a trained network whose SR is a target of training, beside HR.
+
+Its SR is nearly the mean of what HR can be, so the gradient has less noise than HR's.
+"""
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from srgan.errors import OptionError
+from srgan.models.load import load_model
+from srgan.networks.foreign import ForeignNetwork, torch_module
+from srgan.networks.generator import Generator
+from srgan.training.step import Batch
+
+
+class Teacher:
+    """The target of training with a teacher.
+
+    Args:
+        model: what `--model` takes, except for ONNX files.
+        weight: share of the teacher's SR in the target, from 0 to 1; the rest is HR.
+        scale: of the network in training.
+
+    Raises:
+        OptionError: the model has another scale, or is an ONNX file.
+        CheckpointError: it cannot be loaded.
+    """
+
+    def __init__(self, model: str, weight: float, scale: int, accelerator: Accelerator) -> None:
+        loaded = load_model(model)
+        if loaded.scale != scale:
+            raise OptionError(f"--teacher {model} has the scale {loaded.scale}, this run {scale}")
+        if isinstance(loaded, ForeignNetwork) and loaded.onnx:
+            raise OptionError(
+                f"--teacher {model}: an ONNX file cannot teach"
+            )
+        network: nn.Module
+        if isinstance(loaded, ForeignNetwork):
+            network = torch_module(loaded)
+        else:
+            network = Generator.from_checkpoint(loaded)
+        self._network = network.to(accelerator.device).to(memory_format=torch.channels_last)
+        self._weight = weight
+        self._accelerator = accelerator
+
+    @torch.no_grad()
+    def target(self, batch: Batch) -> Tensor:
+        """What SR should be, N x 3 x H x W, float32. Crops of one colour stay as they are in HR."""
+        with self._accelerator.autocast():
+            sr = self._network(batch.lr)
+        target = batch.hr.lerp(sr.float(), self._weight)
+        flat = (batch.hr == batch.hr[..., :1, :1]).all(-1).all(-1).all(-1)
+        return torch.where(flat[:, None, None, None], batch.hr, target)
