@@ -48,6 +48,24 @@ def test_what_does_not_fit_is_new() -> None:
     assert taken.report.endswith("; upsample.0 from random values")
 
 
-def test_another_trunk_is_refused() -> None:
-    with pytest.raises(TransferError, match="has blocks=2, this run has blocks=3"):
-        transfer(X4, start(Architecture(3, 8, scale=2)))
+def test_of_more_blocks_the_first_are_taken() -> None:
+    taken = transfer(X4, start(Architecture(1, 8)))
+    for name, tensor in taken.checkpoint.tensors.items():
+        np.testing.assert_array_equal(tensor, X4.tensors[name])
+    assert "blocks.1.conv1.weight" not in taken.checkpoint.tensors
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_deeper_network_starts_as_the_shallow_one(batch_norm: bool) -> None:
+    shallow = random_checkpoint(Architecture(2, 8, batch_norm=batch_norm), seed=1)
+    taken = transfer(shallow, start(Architecture(4, 8, batch_norm=batch_norm)))
+    lr = torch.rand(1, 3, 12, 16)
+    torch.testing.assert_close(run(taken.checkpoint, lr), run(shallow, lr))
+    assert taken.report.endswith("; 2 new blocks that return their input")
+    new = "blocks.3.conv1.weight"  # random: a block of zeros would not learn
+    assert np.abs(taken.checkpoint.tensors[new]).max() > 0
+
+
+def test_other_channels_are_refused() -> None:
+    with pytest.raises(TransferError, match="has channels=8, this run has channels=4"):
+        transfer(X4, start(Architecture(2, 4, scale=2)))

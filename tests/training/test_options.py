@@ -93,8 +93,8 @@ def test_the_papers_preset_and_the_command_line_over_it(
         (("srresnet", "--data-folder", "pictures", "--accumulate", "3"), "cannot be split"),
         (("srresnet", "--data-folder", "pictures", "--init", "nothing"), "no such model"),
         (
-            ("srresnet", "--data-folder", "pictures", "--init", "srresnet-x4", "--blocks", "8"),
-            "--init srresnet-x4 has blocks=16, this run has blocks=8",
+            ("srresnet", "--data-folder", "pictures", "--init", "srresnet-x4", "--channels", "8"),
+            "--init srresnet-x4 has channels=64, this run has channels=8",
         ),
         (("srresnet", "--data-folder", "pictures", "--precision", "fp16"), "needs a GPU"),
         (("srresnet", "--data-folder", "pictures", "--degradation", "x"), "x: no such degradation"),

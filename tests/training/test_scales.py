@@ -79,7 +79,7 @@ def test_from_training_to_a_picture(
 
 
 def test_srgan_at_the_same_size(pictures: Path, tmp_path: Path) -> None:
-    """Its losses see cells of 4 x 4 pixels, which crops hold a whole number of."""
+    """Its losses see cells of 2 x 2 pixels, which crops hold a whole number of."""
     faithful = trained(pictures, tmp_path / "a", SRResNetOptions(blocks=1, channels=4, scale=1))
     vgg = tmp_path / "vgg.safetensors"
     save_file(random_weights("vgg19", 6), vgg)
@@ -87,6 +87,6 @@ def test_srgan_at_the_same_size(pictures: Path, tmp_path: Path) -> None:
     method = SRGANOptions(srresnet=start, features=str(vgg), layer=((2, 1),))
     vivid = trained(pictures, tmp_path / "b", method)
     assert vivid.architecture == faithful.architecture
-    assert vivid.architecture.cell == 4
+    assert vivid.architecture.cell == 2
     for name in ("head.conv.weight", "tail.weight"):
         assert (vivid.tensors[name] != faithful.tensors[name]).any()

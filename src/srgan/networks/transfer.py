@@ -6,8 +6,9 @@ import numpy as np
 
 from srgan.networks.architecture import Architecture, Checkpoint, expected_shapes
 
-# Hyperparameters in which the two networks may differ: the trunk does not depend on them.
-FREE = ("scale", "unshuffle", "bilinear", "output")
+# Hyperparameters in which the two networks may differ.
+FREE = ("blocks", "scale", "unshuffle", "bilinear", "output")
+ENDS = ("weight", "bias")  # of the last layer of a block: at 0, the block returns its input
 
 
 class TransferError(ValueError):
@@ -29,7 +30,8 @@ class Transfer:
 def transfer(source: Checkpoint, start: Checkpoint) -> Transfer:
     """Take the tensors of `source` that fit into the architecture of `start`.
 
-    - The trunk, and the sub-pixel blocks with the same step, are taken as they are.
+    - The trunk, and the sub-pixel blocks with the same step, are taken as they are. Of more blocks
+      than are needed, the first ones are taken. Blocks that are new return their input at first.
     - The head is new if it reads another number of pixels. Random weights gain more in the first
       100 iterations than the old ones for the mean of the pixels (docs/recipes.md).
     - The tail is 0 if its output is added to LR and that of `source` is not: the new network
@@ -45,9 +47,16 @@ def transfer(source: Checkpoint, start: Checkpoint) -> Transfer:
     _check(theirs, ours)
     new = _new_parts(theirs, ours)
     names = expected_shapes(ours)
-    taken = {n: source.tensors[n] for n in names if _part(n) not in new}
+    taken = {n: source.tensors[n] for n in names if _part(n) not in new and n in source.tensors}
     tensors = {n: start.tensors[n] for n in names} | taken
     remarks = [f"took {len(taken)} of {len(names)} tensors"]
+    if ours.blocks > theirs.blocks:
+        last = "bn2" if ours.batch_norm else "conv2"
+        ends = [
+            f"blocks.{i}.{last}.{name}" for i in range(theirs.blocks, ours.blocks) for name in ENDS
+        ]
+        tensors |= {name: np.zeros_like(tensors[name]) for name in ends}
+        remarks.append(f"{ours.blocks - theirs.blocks} new blocks that return their input")
     if "tail" in new:
         tensors |= {n: np.zeros_like(t) for n, t in tensors.items() if _part(n) == "tail"}
         remarks.append("tail starts at 0, so that SR starts as LR")

@@ -32,9 +32,7 @@ class Teacher:
         if loaded.scale != scale:
             raise OptionError(f"--teacher {model} has the scale {loaded.scale}, this run {scale}")
         if isinstance(loaded, ForeignNetwork) and loaded.onnx:
-            raise OptionError(
-                f"--teacher {model}: an ONNX file cannot teach"
-            )
+            raise OptionError(f"--teacher {model}: an ONNX file cannot teach")
         network: nn.Module
         if isinstance(loaded, ForeignNetwork):
             network = torch_module(loaded)
