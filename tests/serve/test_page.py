@@ -25,6 +25,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests.support.animations import animated
 from tests.support.command import Command
 from tests.support.server import TILE, Server, running, wait_until
 
@@ -221,6 +222,23 @@ def test_a_phone_several_pictures_and_a_bad_one(
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.namelist() == ["photo_x4.jpg", "large_x4.tif"]
         assert archive.testzip() is None
+
+
+def test_an_animation_plays(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.evaluate(DROP, ["clip.gif", [*animated("GIF", loop=0)]])
+    expect(page.locator("#caption")).to_contain_text("clip_x4.gif")
+    result = page.locator("#view img").last
+    wait_until(lambda: result.evaluate("e => e.naturalWidth == 256"))
+    shown = page.evaluate(
+        "async url => (await fetch(url)).headers.get('content-type')", result.get_attribute("src")
+    )
+    assert shown == "image/gif"
+    slider = page.get_by_role("slider", name="Where the original ends")
+    assert slider.get_attribute("aria-valuenow") == "0"  # the original does not move
+    page.locator("#caption summary").click()
+    expect(page.locator("#caption dl")).to_contain_text("Frames4")
+    assert is_accessible(page)
 
 
 def test_settings_for_all_and_for_one(open_page: Callable[..., Page], photo: Path) -> None:

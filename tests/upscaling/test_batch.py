@@ -1,6 +1,7 @@
 """Pictures as bytes: the same as `srgan upscale` writes from file to file."""
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from PIL import Image, ImageCms
 
 from srgan.engines.options import EngineOptions
 from srgan.pictures import jobs
+from srgan.pictures.animations import Animation, write_animation
 from srgan.pictures.images import PictureError, open_picture
 from srgan.pictures.options import ResultOptions
 from srgan.upscaling import batch
 from srgan.upscaling.auto import ModelChooser
+from tests.support.animations import FRAMES, animated
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,17 @@ def test_the_same_bytes_as_from_file_to_file(
     assert done.size == size == Image.open(target).size[::-1]
     assert done.notes == notes
     assert rows[-1] == size[0]
+
+
+def test_a_frame_that_repeats_tells_progress(models: ModelChooser) -> None:
+    """So that a long still animation can be cancelled."""
+    source = open_picture(animated("PNG"))
+    still = Animation((Fraction(40),) * 5, plays=0, bands=3)
+    data, _ = write_animation(None, [FRAMES[0]] * 5, still, source, format="png")
+    rows: list[float] = []
+    batch.upscale_bytes(data, models, ResultOptions(), format="png", progress=rows.append)
+    assert rows == sorted(rows)
+    assert {0.2, 0.4, 0.6, 0.8} < {round(each / 192, 3) for each in rows}
 
 
 def test_errors_carry_the_name(models: ModelChooser, astronaut: np.ndarray) -> None:

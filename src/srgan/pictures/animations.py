@@ -16,7 +16,18 @@ from srgan.pictures.codec.encode import read_metadata
 from srgan.pictures.files import new_file
 from srgan.pictures.images import Picture
 
-__all__ = ["Animation", "animation_of", "frames_of_animation", "write_animation"]
+__all__ = [
+    "Animation",
+    "animation_of",
+    "frames_of_animation",
+    "frames_of_result",
+    "write_animation",
+]
+
+
+def frames_of_result(picture: Picture, format: str) -> int:
+    """How many frames a result of `format` has, by the picture's header; 0 if it does not say."""
+    return picture.extras.frames if {picture.format, format} <= set(ANIMATED_FORMATS) else 1
 
 
 def animation_of(picture: Picture, format: str) -> Animation | None:
@@ -25,10 +36,11 @@ def animation_of(picture: Picture, format: str) -> Animation | None:
     Raises:
         PictureError: a frame is damaged.
     """
-    if picture.extras.frames == 1 or not {picture.format, format} <= set(ANIMATED_FORMATS):
+    frames = frames_of_result(picture, format)
+    if frames == 1:
         return None
     with picture.open_file() as file:
-        return read_animation(picture.name, file, picture.format)
+        return read_animation(picture.name, file, picture.format, frames)
 
 
 def frames_of_animation(picture: Picture, animation: Animation) -> Iterator[np.ndarray]:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
+from srgan.pictures.animations import frames_of_result
 from srgan.pictures.images import (
-    FORMATS,
     PICTURE_SUFFIXES,
+    WRITTEN_FORMATS,
     Picture,
     PictureError,
     check_output,
@@ -29,7 +30,8 @@ LONGEST_NAME = 100  # characters of a client's name for its picture
 MIXED_MODELS = 4  # details held in memory at once, beside each model's own
 METADATA_BYTES = 100_000  # of a result, seldom more
 # Bytes that a pixel of the result takes in a file, seldom more: from noise, the worst of pictures.
-LOSSY_BYTES = {"jpeg": 2.0, "webp": 1.5, "avif": 1.5}
+LOSSY_BYTES = {"jpeg": 2.0, "webp": 1.5, "avif": 1.5, "gif": 1.5}
+LEAST_FRAME = 4096  # pixels that a frame of an animation counts at least: tiny ones take time, too
 
 
 def public_name(model: str) -> str:
@@ -89,6 +91,7 @@ class Plan(NamedTuple):
     name: str  # of the client's file
     format: str  # a key of FORMATS
     size: tuple[int, int]  # height, width
+    frames: int  # of an animation; 1 for a still picture
     bytes: int  # estimate of the result's file, seldom exceeded
 
 
@@ -165,6 +168,7 @@ class Kitchen:
             type=f"image/{plan.format}",
             source_size=Size(width=picture.shape[1], height=picture.shape[0]),
             size=Size(width=plan.size[1], height=plan.size[0]),
+            frames=plan.frames,
             model=public_name(choice.model),
             why=choice.why,
             signs=list(choice.signs),
@@ -173,13 +177,15 @@ class Kitchen:
 
     def _open(self, order: Order, upload: Path) -> tuple[Picture, Plan]:
         model_scale = self.models[order.model].scale
+        options = _options(order)
         try:
             # As bytes, so that messages have the client's name.
             picture = open_picture(upload.read_bytes(), self._max_pixels, name=order.name)
-            height, width = batch.result_size(picture, _options(order), model_scale)
+            height, width = batch.result_size(picture, options, model_scale)
         except PictureError as error:
             raise from_picture_error(error) from error
-        format = order.format or (picture.format if picture.format in FORMATS else "png")
+        format = batch.format_of_stream(picture, options)
+        frames = self._frames(picture, format)
         try:
             check_output(format, width, height)
         except PictureError:
@@ -187,19 +193,37 @@ class Kitchen:
                 422,
                 "format-too-small",
                 f"{order.name}: the result has {width:,} x {height:,} pixels, but a side of "
-                f"{format.upper()} holds at most {FORMATS[format].max_side:,}: choose "
+                f"{format.upper()} holds at most {WRITTEN_FORMATS[format].max_side:,}: choose "
                 f"{formats_that_hold(max(width, height))}",
             ) from None
-        raw = picture.shape[2] * picture.dtype.itemsize
-        size = int(width * height * LOSSY_BYTES.get(format, raw * 1.01)) + METADATA_BYTES
+        raw = picture.shape[2] * picture.dtype.itemsize if frames == 1 else 4  # at most RGBA
+        pixels = width * height * frames
+        size = int(pixels * LOSSY_BYTES.get(format, raw * 1.01)) + METADATA_BYTES
         name = _result_name(order, format, model_scale)
-        return picture, Plan(name, format, (height, width), size)
+        return picture, Plan(name, format, (height, width), frames, size)
+
+    def _frames(self, picture: Picture, format: str) -> int:
+        """How many frames the result has; raises Problem if that is more work than one picture."""
+        frames = frames_of_result(picture, format)
+        height, width, _ = picture.shape
+        if frames == 1:
+            return 1
+        if not 0 < frames * max(height * width, LEAST_FRAME) <= self._max_pixels:
+            raise Problem(
+                413,
+                "too-many-pixels",
+                f"{picture.name}: {frames or 'unknown many'} frames of {width:,} x {height:,} are "
+                f"more than the {self._max_pixels:,} pixels that this server takes (a frame "
+                f"counts at least {LEAST_FRAME:,}): send a part of the animation, or choose jpeg "
+                "for its first frame",
+            )
+        return frames
 
 
 def _options(order: Order) -> ResultOptions:
     """Size and quality of an order; raises Problem if they contradict each other."""
     try:
-        return ResultOptions(order.scale, order.width, order.height, quality=order.quality)
+        return ResultOptions(order.scale, order.width, order.height, order.format, order.quality)
     except OptionError as error:
         raise wrong_parameter(str(error).replace("--", "")) from None
 
@@ -214,7 +238,7 @@ def client_name(name: str | None) -> str:
 def _result_name(order: Order, format: str, model_scale: int) -> str:
     """photo_x4.jpg for photo.jpg, as in `srgan upscale`, with a suffix that fits the format."""
     path = Path(order.name)
-    suffixes = FORMATS[format].suffixes
+    suffixes = WRITTEN_FORMATS[format].suffixes
     suffix = path.suffix if path.suffix.lower() in suffixes else suffixes[0]
     stem = path.stem if path.suffix.lower() in PICTURE_SUFFIXES else order.name
     sides = f"w{order.width}" * bool(order.width) + f"h{order.height}" * bool(order.height)

@@ -85,7 +85,8 @@ class Limits:
 
     Attributes:
         max_bytes: Maximum bytes of an uploaded file.
-        max_pixels: Maximum pixels of an uploaded picture; its result has up to 64 times as many.
+        max_pixels: Maximum pixels of an uploaded picture, or of all frames of an animation; the
+            result has up to 64 times as many.
         max_seconds: Maximum time to compute one picture.
         upload_seconds: Maximum time to receive one upload.
         silent_seconds: Maximum time without a byte of an upload.

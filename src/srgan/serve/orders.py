@@ -67,6 +67,7 @@ class Result(BaseModel):
     type: str = Field(description="Of the result", examples=["image/jpeg"])
     source_size: Size = Field(description="Of the picture")
     size: Size = Field(description="Of the result")
+    frames: int = Field(default=1, description="Of an animation; 1 for a still picture")
     model: str = Field(description="That made the result; for auto, the chosen one")
     why: str = Field(description="That model was chosen", examples=["as requested"])
     signs: list[str] = Field(description="What the choice saw", examples=[["blurred"]])

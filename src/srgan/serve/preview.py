@@ -15,7 +15,7 @@ from srgan.serve.orders import Result
 MOST_PIXELS = 16_000_000  # of a preview: a browser holds two, with 4 bytes for each pixel
 THUMBNAIL_SIDE = 320
 BAND = 256  # rows read at a time
-IN_BROWSERS = ("image/jpeg", "image/png", "image/webp", "image/avif")
+IN_BROWSERS = ("image/jpeg", "image/png", "image/webp", "image/avif", "image/gif")
 
 Kind = Literal["thumbnail", "original", "bicubic", "result"]
 

@@ -263,7 +263,7 @@ class JobQueue:
         if time.time() - job.started > self._limits.max_seconds:
             raise problems.too_much_time(self._limits.max_seconds)
         self.reserve(job, job.files_bytes())
-        job.fraction = min(fraction, 1.0)
+        job.fraction = min(max(job.fraction, fraction), 1.0)
 
     def _finish(self, job: Job, state: State, outcome: "Result | Exception") -> None:
         """End a job and free its slot, unless it has ended already."""

@@ -251,4 +251,5 @@ def upscaled_frames(
     dtype = np.dtype(np.uint8)
     reuse = reusing(upscaler, frame_size, size, dtype, tta=tta, progress=report)
     for done, frame in enumerate(frames_of_animation(picture, animation)):  # noqa: B007
+        report(0)  # also for a frame that equals the one before, and is not computed
         yield reuse(Undithered(frame)[:, :] if is_dithered(frame) else frame)

@@ -63,15 +63,16 @@ class Animation:
         return len(self.durations)
 
 
-def read_animation(name: str, file: BinaryIO, format: str) -> Animation | None:
+def read_animation(name: str, file: BinaryIO, format: str, frames: int) -> Animation | None:
     """Decode all frames once, to know what they are; None for a picture that does not move.
 
     Args:
         name: the picture's, for errors.
         format: one of ANIMATED_FORMATS.
+        frames: by its header; 0 if it does not say.
 
     Raises:
-        PictureError: a frame is damaged.
+        PictureError: a frame is damaged, or there are more than `frames`.
     """
     durations: list[Fraction] = []
     opaque, plays = True, 0
@@ -79,6 +80,8 @@ def read_animation(name: str, file: BinaryIO, format: str) -> Animation | None:
         durations.append(Fraction(frame.info.get("duration") or 0).limit_denominator(1000))
         plays = frame.info.get("loop") or 0
         opaque &= frame.mode == "RGB" or frame.getextrema()[-1] == (255, 255)
+        if len(durations) > frames > 0:
+            raise decode_error(name, f"more than the {frames} frames of its header")
     if len(durations) < 2:
         return None
     return Animation(tuple(durations), plays, 3 if opaque else 4)

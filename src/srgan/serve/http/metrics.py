@@ -62,7 +62,7 @@ class Metrics:
         if job.result:
             self._queued.observe(job.seconds_queued)
             self._computed.observe(job.seconds_computed)
-            self._pixels.inc(job.result.size.pixels)
+            self._pixels.inc(job.result.size.pixels * job.result.frames)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

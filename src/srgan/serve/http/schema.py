@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from srgan.pictures.images import FORMATS, INPUT_FORMATS
+from srgan.pictures.images import FORMATS, INPUT_FORMATS, WRITTEN_FORMATS
 from srgan.serve import problems
 from srgan.serve.clients import is_here
 from srgan.serve.jobs import Job
@@ -39,6 +39,7 @@ class JobStatus(BaseModel):
     type: str | None = Field(default=None, description="Of the result", examples=["image/jpeg"])
     source_size: Size | None = Field(default=None, description="Of the picture")
     size: Size | None = Field(default=None, description="Of the result")
+    frames: int | None = Field(default=None, description="Of an animation; 1 for a still picture")
     model: str | None = Field(
         default=None, description="That made the result; for auto, the chosen one"
     )
@@ -122,7 +123,7 @@ PICTURE_BODY: dict[str, Any] = {
 }
 PICTURE_RESPONSE: dict[str, Any] = {
     "description": "The upscaled picture",
-    "content": {f"image/{format}": BINARY for format in FORMATS},
+    "content": {f"image/{format}": BINARY for format in WRITTEN_FORMATS},
     "headers": {
         "Content-Disposition": {
             "description": "The result's name",
@@ -144,7 +145,7 @@ PICTURE_RESPONSE: dict[str, Any] = {
 }
 PREVIEW_RESPONSE: dict[str, Any] = {
     "description": "The preview",
-    "content": {f"image/{format}": BINARY for format in FORMATS},
+    "content": {f"image/{format}": BINARY for format in WRITTEN_FORMATS},
 }
 _REASONS = {
     400: "The multipart body is wrong",

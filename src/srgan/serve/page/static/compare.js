@@ -17,12 +17,12 @@ export class Compare {
     this.listen();
   }
 
-  /** Show two images of a result of this size, in pixels. */
-  show(before, after, size, fresh) {
+  /** Show two images of a result of this size, in pixels; a fresh one with the slider at `split`. */
+  show(before, after, size, fresh, split) {
     this.size = size;
     if (this.before.getAttribute("src") !== before) this.before.src = before;
     if (this.after.getAttribute("src") !== after) this.after.src = after;
-    if (fresh) this.setSplit(50);
+    if (fresh) this.setSplit(split);
     if (fresh) this.fit();
     else this.draw();
   }

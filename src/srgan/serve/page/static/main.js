@@ -75,7 +75,8 @@ function renderStage() {
   const fresh = !shown.startsWith(job.id);
   if (shown !== `${job.id} ${left}`) {
     shown = `${job.id} ${left}`;
-    compare.show(api.preview(job.id, left), api.preview(job.id, "result"), job.size, fresh);
+    const split = job.frames > 1 ? 0 : 50; // an animation's original stands still
+    compare.show(api.preview(job.id, left), api.preview(job.id, "result"), job.size, fresh, split);
     caption(job);
   }
   if (isFirst) {
@@ -111,6 +112,7 @@ function caption(job) {
     ["Chosen because", job.why],
     ["Original", `${dimensions(job.source_size)}, ${megapixels(job.source_size)}`],
     ["Result", `${dimensions(job.size)}, ${megapixels(job.size)}, ${bytes(job.bytes)}`],
+    ...(job.frames > 1 ? [["Frames", job.frames]] : []),
   ];
   const ordered = new URLSearchParams(picked.made || "").get("model") || settings.first;
   $("#caption").replaceChildren(
