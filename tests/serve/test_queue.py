@@ -29,10 +29,15 @@ class Work:
         self.allowed = threading.Semaphore(0)
         self.size = 10_000
         self.started: list[str] = []
+        self.is_small = False  # its encoding lets the next one start
 
-    def __call__(self, job: Job, progress: Callable[[float], None]) -> Result:
+    def __call__(
+        self, job: Job, progress: Callable[[float], None], computed: Callable[[], None]
+    ) -> Result:
         self.started.append(job.order.name)
         progress(0.0)
+        if self.is_small:
+            computed()
         while not self.allowed.acquire(timeout=0.02):
             progress(0.5)
         (job.folder / "result.png").write_bytes(bytes(self.size))
@@ -170,6 +175,21 @@ def test_a_stop_keeps_the_queue_and_the_results(make: Make, work: Work) -> None:
     work.allowed.release(3)
     wait_until(lambda: all(map(ended, restored)))
     assert work.started == ["done", "0", "0", "1", "2"]
+
+
+def test_the_next_one_starts_while_a_small_one_is_encoded(make: Make, work: Work) -> None:
+    queue = make()
+    jobs = [add(queue, name=str(number)) for number in range(3)]
+    wait_until(lambda: jobs[0].state == "running")
+    time.sleep(0.1)
+    assert jobs[1].state == "queued"
+    work.is_small = True
+    work.allowed.release()
+    wait_until(lambda: jobs[2].state == "running")
+    assert (ended(jobs[0]), jobs[1].state) == (True, "running")
+    work.allowed.release(2)
+    wait_until(lambda: all(map(ended, jobs)))
+    assert work.started == ["0", "1", "2"]
 
 
 def test_a_drain_starts_only_what_somebody_waits_for(make: Make, work: Work) -> None:

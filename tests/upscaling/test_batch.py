@@ -16,7 +16,7 @@ from srgan.pictures.images import PictureError, open_picture
 from srgan.pictures.options import ResultOptions
 from srgan.upscaling import batch
 from srgan.upscaling.auto import ModelChooser
-from tests.support.animations import FRAMES, animated
+from tests.support.animations import FRAMES, SUFFIXES, animated
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,24 @@ def test_a_frame_that_repeats_tells_progress(models: ModelChooser) -> None:
     batch.upscale_bytes(data, models, ResultOptions(), format="png", progress=rows.append)
     assert rows == sorted(rows)
     assert {0.2, 0.4, 0.6, 0.8} < {round(each / 192, 3) for each in rows}
+
+
+@pytest.mark.parametrize("format", SUFFIXES)
+def test_the_upscaler_is_free_before_the_file_is_there(
+    models: ModelChooser, tmp_path: Path, format: str
+) -> None:
+    source, target = open_picture(animated(format)), tmp_path / f"large{SUFFIXES[format]}"
+    there: list[bool] = []
+    batch.run(
+        *(source, (192, 256), target, models.upscaler(), ResultOptions()),
+        computed=lambda: there.append(target.exists()),
+    )
+    still = tmp_path / "large.jpg"
+    batch.run(
+        *(source, (192, 256), still, models.upscaler(), ResultOptions()),
+        computed=lambda: there.append(still.exists()),
+    )
+    assert there == [False, False]
 
 
 def test_errors_carry_the_name(models: ModelChooser, astronaut: np.ndarray) -> None:

@@ -28,6 +28,7 @@ from srgan.upscaling.upscaler import Upscaler
 
 LONGEST_NAME = 100  # characters of a client's name for its picture
 MIXED_MODELS = 4  # details held in memory at once, beside each model's own
+SMALL_RESULT = 20_000_000  # pixels
 METADATA_BYTES = 100_000  # of a result, seldom more
 # Bytes that a pixel of the result takes in a file, seldom more: from noise, the worst of pictures.
 LOSSY_BYTES = {"jpeg": 2.0, "webp": 1.5, "avif": 1.5, "gif": 1.5}
@@ -73,7 +74,7 @@ class OfferedModels:
         return self._offered[name]
 
     def with_detail(self, name: str, detail: float | None) -> auto.ModelChooser:
-        """The models behind a public name, mixed. Only the worker's thread may call it."""
+        """The models behind a public name, mixed. Not for two threads at once."""
         if detail is None or detail == self._offered[name].detail:
             return self._offered[name]
         if (name, detail) not in self._mixed:
@@ -93,6 +94,11 @@ class Plan(NamedTuple):
     size: tuple[int, int]  # height, width
     frames: int  # of an animation; 1 for a still picture
     bytes: int  # estimate of the result's file, seldom exceeded
+
+    @property
+    def pixels(self) -> int:
+        """Of all frames."""
+        return self.size[0] * self.size[1] * self.frames
 
 
 class Kitchen:
@@ -134,12 +140,16 @@ class Kitchen:
         """
         return self._open(order, upload)[1]
 
-    def upscale(self, job: Job, progress: Callable[[float], None]) -> Result:
-        """Compute a job. Only the worker's thread may call it.
+    def upscale(
+        self, job: Job, progress: Callable[[float], None], computed: Callable[[], None]
+    ) -> Result:
+        """Compute a job. Not for two threads at once, until the one before has called `computed`.
 
         Args:
             progress: called after every tile with the fraction done. An exception that it raises
                 ends the work.
+            computed: called when the models are free, before a small result is encoded. Two large
+                ones at once would need twice the memory.
 
         Raises:
             Problem: the picture is damaged, or the disk is full.
@@ -159,6 +169,7 @@ class Kitchen:
                 ResultOptions(quality=order.quality, overwrite=True),
                 tta=order.tta,
                 progress=lambda rows: progress(rows / plan.size[0]),
+                computed=computed if plan.pixels < SMALL_RESULT else lambda: None,
             )
         except PictureError as error:
             raise from_picture_error(error) from error
@@ -197,8 +208,7 @@ class Kitchen:
                 f"{formats_that_hold(max(width, height))}",
             ) from None
         raw = picture.shape[2] * picture.dtype.itemsize if frames == 1 else 4  # at most RGBA
-        pixels = width * height * frames
-        size = int(pixels * LOSSY_BYTES.get(format, raw * 1.01)) + METADATA_BYTES
+        size = int(width * height * frames * LOSSY_BYTES.get(format, raw * 1.01)) + METADATA_BYTES
         name = _result_name(order, format, model_scale)
         return picture, Plan(name, format, (height, width), frames, size)
 

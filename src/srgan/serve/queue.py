@@ -1,5 +1,7 @@
 """The queue of jobs: pictures of the page and of /v1 wait here, and are computed one at a time.
 
+While a small result is encoded, on one core, the next picture is computed.
+
 A job is admitted before its upload, so that a full queue costs no upload. Slots and disk space are
 limited by refusing new work: a result that nobody has fetched stays for its whole time.
 """
@@ -9,7 +11,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TypeVar
 
 from srgan.serve import problems
 from srgan.serve.jobs import Cancelled, Job, State
@@ -20,6 +24,7 @@ from srgan.serve.problems import Problem
 from srgan.serve.store import JobStore
 
 Progress = Callable[[float], None]
+T = TypeVar("T")
 
 MOST_ATTEMPTS = 3  # a picture that kills the server shall not do so for ever
 REMEMBER_SECONDS = 86_400  # how long an expired job is told from one that never was
@@ -33,23 +38,24 @@ class _Stopped(Exception):  # noqa: N818 - the job goes back into the queue, for
 
 
 class JobQueue:
-    """A bounded queue with one worker thread: two threads must not use a model at once.
+    """A bounded queue. All methods can be called from any thread.
 
-    All methods can be called from any thread. `worker` takes other work with the models, too.
+    Two threads work on it. They take turns, for two must not use a model at once.
     """
 
     def __init__(
         self,
         store: JobStore,
         limits: Limits,
-        work: Callable[[Job, Progress], Result],
+        work: Callable[[Job, Progress, Callable[[], None]], Result],
         watch: Callable[[Job], None] = lambda _job: None,
     ) -> None:
         """Make the queue, and continue with the jobs of the store.
 
         Args:
-            work: computes a job in the worker's thread. It must call the function that it gets
-                with the fraction done; that raises to end the work.
+            work: computes a job. It must call the first function that it gets with the fraction
+                done; that raises to end the work. It may call the second one when it needs the
+                models no more: then the next job starts.
             watch: called with every job that ended, for metrics and the log.
         """
         self._store = store
@@ -58,10 +64,21 @@ class JobQueue:
         self._watch = watch
         self._jobs: dict[str, Job] = {}  # in the order of their admission
         self._lock = threading.RLock()
-        self.worker = ThreadPoolExecutor(1, "srgan-worker")
+        self._workers = ThreadPoolExecutor(2, "srgan-worker")
+        self._turn = threading.Lock()  # of the thread that uses the models
         self._pace = Pace(limits.queue)
         self._stopping = False
         self.draining = False
+
+    def submit(self, work: Callable[[Callable[[], None]], T]) -> Future[T]:
+        """Do work with the models when its turn comes; it gets a function that ends its turn."""
+
+        def in_turn() -> T:
+            with ExitStack() as turn:
+                turn.enter_context(self._turn)
+                return work(turn.close)
+
+        return self._workers.submit(in_turn)
 
     def restore(self) -> None:
         """Continue with the jobs of the store."""
@@ -70,7 +87,7 @@ class JobQueue:
                 job = Job.from_json(text, self._store.jobs)
                 self._jobs[job.id] = job
                 if job.state == "queued":
-                    self.worker.submit(self._run, job)
+                    self.submit(self._run_next)
 
     def admit(
         self, order: Order, client: str, *, kept: bool, key: str | None = None, size: int = 0
@@ -129,7 +146,7 @@ class JobQueue:
             self.reserve(job, size)
             job.state, job.queued, job.fingerprint = "queued", time.time(), fingerprint
             self._save(job)
-        self.worker.submit(self._run, job)
+        self.submit(self._run_next)
 
     def get(self, identifier: str) -> Job:
         """The kept job with this id.
@@ -207,7 +224,7 @@ class JobQueue:
                     self.remove(job)
                 elif job.is_open:
                     job.settle(Cancelled("the server is shutting down"))
-        self.worker.shutdown(cancel_futures=True)
+        self._workers.shutdown(cancel_futures=True)
         self._store.close()
 
     @property
@@ -227,17 +244,20 @@ class JobQueue:
             jobs = self._jobs.values()
             return not any(job.clients or job.readers or job.state == "running" for job in jobs)
 
-    def _run(self, job: Job) -> None:
+    def _run_next(self, end_turn: Callable[[], None]) -> None:
         with self._lock:
-            if job.state != "queued" or (self.draining and not job.clients):
+            jobs = [job for job in self._jobs.values() if job.state == "queued"]
+            jobs = [job for job in jobs if job.clients or not self.draining]
+            if not jobs:  # cancelled, or left for the next start
                 return
+            job = min(jobs, key=lambda each: each.queued)
             job.state, job.started = "running", time.time()
             job.attempts += 1
             self._save(job)
         try:
             if job.attempts > MOST_ATTEMPTS:
                 raise problems.internal_error()
-            result = self._work(job, lambda fraction: self._progress(job, fraction))
+            result = self._work(job, lambda fraction: self._progress(job, fraction), end_turn)
         except _Stopped:
             with self._lock:
                 job.state, job.attempts = "queued", job.attempts - 1
@@ -248,7 +268,6 @@ class JobQueue:
                 error = problems.internal_error()
             self._finish(job, "failed", error)
         else:
-            self._pace.note(time.time() - job.started)
             self._finish(job, "done", result)
         finally:
             if job.id not in self._jobs:  # cancelled: the work may have written since
@@ -275,6 +294,7 @@ class JobQueue:
             job.bytes = max(job.files_bytes(), LEAST_BYTES)
             if state == "done":
                 job.fraction = 1.0
+                self._pace.note(job.seconds_computed)
             if job.id in self._jobs:
                 self._save(job)
         self._watch(job)

@@ -70,7 +70,7 @@ def serve(
         metrics.follow(queue)
         try:
             default = offered[offered.default]
-            loading = queue.worker.submit(default.upscaler)  # during the start of the rest
+            loading = queue.submit(lambda _: default.upscaler())  # during the start of the rest
             queue.restore()
             service = make_service(kitchen, queue, limits, metrics, secured=bool(access.token))
             add_docs(service)

@@ -164,6 +164,7 @@ def run(
     *,
     tta: bool = False,
     progress: Callable[[float], None] = lambda _rows: None,
+    computed: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Upscale one picture into a file.
 
@@ -171,15 +172,15 @@ def run(
         size: (height, width) of the result.
         target: the result's file; its suffix chooses the format.
         tta: average over the 8 flips and rotations.
-        progress: called after every tile with the number of result rows that are done; it counts
-            started rows by their fraction. An exception that it raises ends the work.
+        progress: called after every tile with the number of result rows that are done, started
+            ones by their fraction. An exception that it raises ends the work.
+        computed: called when the upscaler is free, while the file is still being encoded.
 
     Returns:
         Notes for the user on what was changed, and what the file could not hold.
 
     Raises:
-        PictureError: the picture is damaged, or the result cannot be written; no partial file
-            stays behind.
+        PictureError: the picture is damaged, or the result cannot be written, not even in part.
     """
     make_folder(target.parent)
     format = output_format(target, animated=True)
@@ -188,7 +189,7 @@ def run(
         frames = upscaled_frames(picture, animation, size, upscaler, tta, progress)
         return write_animation(
             target,
-            frames,
+            _then(frames, computed),
             animation,
             picture,
             format=format,
@@ -198,7 +199,7 @@ def run(
     pixels, notes = _continuous(picture)
     lost = write_picture(
         target,
-        _rows(pixels, size, upscaler, tta, progress),
+        _then(_rows(pixels, size, upscaler, tta, progress), computed),
         (*size, picture.shape[2]),
         picture.dtype,
         format=format,
@@ -214,6 +215,11 @@ def _continuous(picture: Picture) -> tuple[Pixels, list[str]]:
     if is_dithered(picture):
         return Undithered(picture), ["dithered with two levels: smoothed before the network"]
     return picture, []
+
+
+def _then(blocks: Iterator[np.ndarray], call: Callable[[], None]) -> Iterator[np.ndarray]:
+    yield from blocks
+    call()
 
 
 def _rows(
