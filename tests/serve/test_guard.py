@@ -1,6 +1,8 @@
 """Who may use the server: hosts, origins, tokens, proxies; and what its answers and log say."""
 
+import io
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+from skimage import data
 
 from srgan.errors import OptionError
 from srgan.serve.guard import Guesses
@@ -131,6 +135,43 @@ def test_a_silent_upload_is_dropped(server: Server) -> None:
         assert is_problem(answer, 408, "upload-too-slow")
     wait_until(lambda: server.figure("srgan_open_pictures") == 0)
     assert server.disk() == 0 or server.jobs()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+@pytest.mark.parametrize(
+    "header", [b"", b"GET / HTTP/1.1\r\nX-A: b", b"GET / HTTP/1.1\r\nX-A: " * 9]
+)
+def test_headers_that_do_not_come_are_not_awaited(
+    server: Server, before: bytes, header: bytes
+) -> None:
+    """Neither on a new connection, nor on one that has had an answer, nor where bytes drip."""
+    address = httpx.URL(server.url)
+    with socket.create_connection((address.host, address.port or 0), timeout=20) as connection:
+        if before:
+            connection.sendall(before)
+            answer = b""
+            while not answer.endswith(b'{"status":"ok"}'):
+                answer += connection.recv(4096)
+        connection.sendall(header[:30])
+        connection.settimeout(0.3)
+        for place in range(30, 100):
+            try:
+                assert connection.recv(1) == b""
+            except TimeoutError:
+                connection.sendall(header[place : place + 1])
+            except ConnectionError:  # closed before the last byte came
+                return
+            else:
+                return
+    raise AssertionError("the server still waits")
+
+
+def test_an_answer_may_take_longer(server: Server) -> None:
+    """Than --silent-seconds: the request is there."""
+    file = io.BytesIO()
+    Image.fromarray(data.astronaut()[:64, :64]).save(file, "png")
+    answer = server.post(file.getvalue(), model="srgan-x4", tta="true")
+    assert answer.status_code == 200
 
 
 def test_beyond_this_machine_without_a_token_is_refused() -> None:

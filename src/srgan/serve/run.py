@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
+from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +27,7 @@ from srgan.serve.kitchen import Kitchen, OfferedModels
 from srgan.serve.log import LogRequests
 from srgan.serve.options import Access, Address, Limits
 from srgan.serve.page.page import add_docs, add_page
+from srgan.serve.patience import Impatient
 from srgan.serve.queue import JobQueue
 from srgan.serve.store import JobStore, temporary_store_folder
 
@@ -202,6 +204,8 @@ def _run(
         app,
         log_config=None,
         access_log=False,
+        http=Impatient,
+        timeout_keep_alive=ceil(limits.silent_seconds),
         timeout_graceful_shutdown=GOODBYE_SECONDS,
         server_header=False,
         proxy_headers=bool(address.trusted_proxy),
