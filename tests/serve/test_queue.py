@@ -82,7 +82,7 @@ def add(queue: JobQueue, client: str = "127.0.0.1", name: str = "a", size: int =
     try:
         queue.start(job, "print", size + 10_000)
     except Problem as problem:
-        queue.refuse(job, problem)
+        queue.remove(job, problem)
         raise
     return job
 
@@ -197,7 +197,7 @@ def test_a_drain_starts_only_what_somebody_waits_for(make: Make, work: Work) -> 
     running, kept, awaited = (add(queue, name=name) for name in ("running", "kept", "awaited"))
     awaited.clients = 1
     wait_until(lambda: running.state == "running")
-    queue.drain()
+    queue.draining = True
     work.allowed.release(2)
     wait_until(lambda: ended(running) and ended(awaited))
     assert kept.state == "queued"

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from srgan.serve.clients import client_of, header, route_path
@@ -44,7 +45,7 @@ class LogRequests:
 
         try:
             if route_path(scope) == "*":  # OPTIONS *
-                await _nothing(scope, receive, note)
+                await Response(status_code=204)(scope, receive, note)
             else:
                 await self._app(scope, receive, note)
         finally:
@@ -66,11 +67,6 @@ class LogRequests:
             "job": state.get("job") or parameters.get("id"),
         }
         log.info("request", extra={"facts": facts})
-
-
-async def _nothing(_: Scope, __: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body"})
 
 
 class LogFormat(logging.Formatter):

@@ -75,16 +75,8 @@ def too_many_bytes(limit: int) -> Problem:
     return Problem(413, "too-many-bytes", f"the upload has more than {limit:,} bytes")
 
 
-def upload_too_slow(seconds: float) -> Problem:
-    return _given_up(f"the upload took longer than {seconds:g} s")
-
-
-def upload_silent(seconds: float) -> Problem:
-    return _given_up(f"the upload brought nothing for {seconds:g} s")
-
-
-def _given_up(detail: str) -> Problem:
-    problem = Problem(408, "upload-too-slow", detail)
+def upload_too_slow(reason: str) -> Problem:
+    problem = Problem(408, "upload-too-slow", f"the upload {reason}")
     problem.headers["Connection"] = "close"  # otherwise the client holds the connection
     return problem
 

@@ -1,7 +1,5 @@
 """The queue of jobs: pictures of the page and of /v1 wait here, and are computed one at a time.
 
-While a small result is encoded, on one core, the next picture is computed.
-
 A job is admitted before its upload, so that a full queue costs no upload. Slots and disk space are
 limited by refusing new work: a result that nobody has fetched stays for its whole time.
 """
@@ -33,14 +31,10 @@ LEAST_BYTES = 4096  # disk space of a job without any
 log = logging.getLogger("srgan")
 
 
-class _Stopped(Exception):  # noqa: N818 - the job goes back into the queue, for the next start
-    """The server stops."""
-
-
 class JobQueue:
     """A bounded queue. All methods can be called from any thread.
 
-    Two threads work on it. They take turns, for two must not use a model at once.
+    Two threads take turns to use the models. One may encode a result out of its turn.
     """
 
     def __init__(
@@ -50,12 +44,11 @@ class JobQueue:
         work: Callable[[Job, Progress, Callable[[], None]], Result],
         watch: Callable[[Job], None] = lambda _job: None,
     ) -> None:
-        """Make the queue, and continue with the jobs of the store.
+        """Make the queue.
 
         Args:
-            work: computes a job. It must call the first function that it gets with the fraction
-                done; that raises to end the work. It may call the second one when it needs the
-                models no more: then the next job starts.
+            work: computes a job. It gets a function to call with the fraction done, which raises
+                to end the work, and one that it may call when it needs the models no more.
             watch: called with every job that ended, for metrics and the log.
         """
         self._store = store
@@ -68,7 +61,7 @@ class JobQueue:
         self._turn = threading.Lock()  # of the thread that uses the models
         self._pace = Pace(limits.queue)
         self._stopping = False
-        self.draining = False
+        self.draining = False  # if set: admit no jobs, and start only those whose clients wait
 
     def submit(self, work: Callable[[Callable[[], None]], T]) -> Future[T]:
         """Do work with the models when its turn comes; it gets a function that ends its turn."""
@@ -176,26 +169,19 @@ class JobQueue:
 
     def position(self, job: Job) -> int:
         """Number of jobs before this one, the running one included."""
-        with self._lock:
-            waiting = [each for each in self._jobs.values() if each.state in ("queued", "running")]
-        return sum(each.queued < job.queued for each in waiting)
+        jobs = [each for each in list(self._jobs.values()) if each.state in ("queued", "running")]
+        return sum(each.queued < job.queued for each in jobs)
 
     def fetched(self, job: Job) -> None:
         """Note that the client has the result, so that it may make room for others."""
         with self._lock:
             job.fetched = time.time()
-            if job.id in self._jobs:
-                self._save(job)
+            self._save(job)
 
-    def remove(self, job: Job) -> None:
-        """Forget a job and its files. A job that has not ended is cancelled."""
+    def remove(self, job: Job, problem: Problem | None = None) -> None:
+        """Forget a job and its files. One that has not ended fails, or is cancelled."""
         self._forget(job)
-        self._finish(job, "cancelled", Cancelled("cancelled by the client"))
-
-    def refuse(self, job: Job, problem: Problem) -> None:
-        """Forget a job whose upload is not a picture that can be upscaled."""
-        self._forget(job)
-        self._finish(job, "failed", problem)
+        self._finish(job, "failed" if problem else "cancelled", problem or Cancelled())
 
     def sweep(self) -> None:
         """End the time of jobs that are old enough, and forget them a day later."""
@@ -210,20 +196,16 @@ class JobQueue:
                 if age > self._limits.keep_seconds + REMEMBER_SECONDS:
                     self._forget(job)
 
-    def drain(self) -> None:
-        """Admit no more jobs, and start only those whose clients are connected."""
-        self.draining = True
-
     def close(self) -> None:
         """Stop the work, tell all who wait, and end the worker. Kept jobs stay on disk."""
-        self.drain()
+        self.draining = True
         with self._lock:
             self._stopping = True
             for job in list(self._jobs.values()):
                 if not job.kept or job.state == "receiving":
                     self.remove(job)
                 elif job.is_open:
-                    job.settle(Cancelled("the server is shutting down"))
+                    job.settle(Cancelled())
         self._workers.shutdown(cancel_futures=True)
         self._store.close()
 
@@ -246,8 +228,8 @@ class JobQueue:
 
     def _run_next(self, end_turn: Callable[[], None]) -> None:
         with self._lock:
-            jobs = [job for job in self._jobs.values() if job.state == "queued"]
-            jobs = [job for job in jobs if job.clients or not self.draining]
+            queued = [job for job in self._jobs.values() if job.state == "queued"]
+            jobs = [job for job in queued if job.clients or not self.draining]
             if not jobs:  # cancelled, or left for the next start
                 return
             job = min(jobs, key=lambda each: each.queued)
@@ -258,12 +240,13 @@ class JobQueue:
             if job.attempts > MOST_ATTEMPTS:
                 raise problems.internal_error()
             result = self._work(job, lambda fraction: self._progress(job, fraction), end_turn)
-        except _Stopped:
+        except Cancelled:
             with self._lock:
-                job.state, job.attempts = "queued", job.attempts - 1
-                self._save(job)
+                if job.state == "running":  # the server stops: it is for the next start
+                    job.state, job.attempts = "queued", job.attempts - 1
+                    self._save(job)
         except Exception as error:
-            if not isinstance(error, Problem | Cancelled):
+            if not isinstance(error, Problem):
                 log.error("a picture failed", exc_info=error)
                 error = problems.internal_error()
             self._finish(job, "failed", error)
@@ -275,10 +258,8 @@ class JobQueue:
 
     def _progress(self, job: Job, fraction: float) -> None:
         """Note the fraction done; raises to end the work."""
-        if job.state == "cancelled":
+        if job.state == "cancelled" or self._stopping:
             raise Cancelled
-        if self._stopping:
-            raise _Stopped
         if time.time() - job.started > self._limits.max_seconds:
             raise problems.too_much_time(self._limits.max_seconds)
         self.reserve(job, job.files_bytes())
@@ -295,12 +276,11 @@ class JobQueue:
             if state == "done":
                 job.fraction = 1.0
                 self._pace.note(job.seconds_computed)
-            if job.id in self._jobs:
-                self._save(job)
+            self._save(job)
         self._watch(job)
 
     def _save(self, job: Job) -> None:
-        if job.kept:
+        if job.kept and job.id in self._jobs:
             self._store.save(job.id, job.created, job.as_json())
 
     def _expire(self, job: Job) -> None:

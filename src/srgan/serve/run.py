@@ -171,7 +171,7 @@ class _Server(uvicorn.Server):
             self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._queue.drain()
+        self._queue.draining = True
         if sig == signal.SIGTERM and not self.received:
             threading.Thread(target=self._drain, daemon=True).start()
         elif self.should_exit:

@@ -1,13 +1,11 @@
-"""The parameters of an order in a request's query, and the refusal of unknown ones."""
+"""What all routes share: unknown parameters are refused, and HEAD is answered like GET."""
 
 import difflib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 
-from srgan.serve.kitchen import Kitchen
-from srgan.serve.orders import Order
 from srgan.serve.problems import wrong_parameter
 
 
@@ -31,15 +29,6 @@ def refuse_unknown_parameters(request: Request) -> None:
 
 def _known(names: set[str]) -> str:
     return f"use {', '.join(sorted(names))}" if names else "this request has none"
-
-
-def ordered(kitchen: Kitchen) -> Callable[..., Order]:
-    """A FastAPI dependency: the checked order of the query's parameters."""
-
-    def order(order: Annotated[Order, Query()]) -> Order:
-        return kitchen.checked(order)
-
-    return order
 
 
 def reading(app: FastAPI, path: str, **options: Any) -> Callable[..., Any]:

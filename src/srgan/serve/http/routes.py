@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 
 from srgan.serve.clients import client_of
 from srgan.serve.http import schema
-from srgan.serve.http.parameters import ordered, reading
+from srgan.serve.http.parameters import reading
 from srgan.serve.http.results import add_results, delivery
 from srgan.serve.http.uploads import (
     ReceivedFile,
@@ -42,7 +42,11 @@ Key = Annotated[
 def add_routes(app: FastAPI, kitchen: Kitchen, queue: JobQueue, limits: Limits) -> None:
     """Add the routes under /v1."""
     intake = _Intake(kitchen, queue, limits)
-    parameters = Depends(ordered(kitchen))
+
+    def ordered(order: Annotated[Order, Query()]) -> Order:
+        return kitchen.checked(order)
+
+    parameters = Depends(ordered)
     _add_upscale(app, intake, queue, parameters)
     _add_jobs(app, intake, queue, parameters)
     add_results(app, queue)
@@ -129,7 +133,7 @@ def _refusing(queue: JobQueue, job: Job) -> Generator[None]:
     try:
         yield
     except Problem as problem:
-        queue.refuse(job, problem)
+        queue.remove(job, problem)
         raise
     except BaseException:  # the client has gone, or the server stops
         queue.remove(job)

@@ -1,7 +1,6 @@
 """The HTTP service as an application: /v1, its description, health and metrics."""
 
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from srgan.serve.http.metrics import Metrics
 from srgan.serve.http.parameters import reading, refuse_unknown_parameters
 from srgan.serve.http.routes import CLIENT_CLOSED_REQUEST, add_routes
-from srgan.serve.http.schema import ProblemDetails, problem_responses
+from srgan.serve.http.schema import problem_responses
 from srgan.serve.kitchen import Kitchen
 from srgan.serve.options import Limits
 from srgan.serve.problems import Problem, draining, internal_error, wrong_parameter
@@ -51,7 +50,6 @@ def make_service(
     _answer_with_problems(app)
     add_routes(app, kitchen, queue, limits)
     _add_health(app, queue, metrics)
-    _describe_problems(app)
     return app
 
 
@@ -105,18 +103,3 @@ def _answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> JSONResponse:  # the server logs it
         return internal_error().response
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Add the schema of problems: FastAPI adds only schemas that are a route's model."""
-    describe = app.openapi
-
-    def with_problems() -> dict[str, Any]:
-        description = describe()
-        schemas = description["components"]["schemas"]
-        schemas.setdefault("ProblemDetails", ProblemDetails.model_json_schema())
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        return description
-
-    app.openapi = with_problems  # at its first use: it takes 0.1 s

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from srgan.errors import reason_of
 from srgan.serve.kitchen import client_name
 from srgan.serve.options import Limits
-from srgan.serve.problems import Problem, too_many_bytes, upload_silent, upload_too_slow
+from srgan.serve.problems import Problem, too_many_bytes, upload_too_slow
 
 OVERHEAD = 10_000  # bytes of a multipart body beyond its picture
 POLITE_SECONDS = 5  # for a client to finish sending a refused upload, so that it reads the reason
@@ -88,7 +88,7 @@ async def receive_picture(request: Request, received: ReceivedFile, limits: Limi
                 received.write(chunk)
             return client_name(request.query_params.get("name"))
     except TimeoutError:
-        raise upload_too_slow(limits.upload_seconds) from None
+        raise upload_too_slow(f"took longer than {limits.upload_seconds:g} s") from None
     except Problem as problem:
         if problem.status != 408:
             await let_finish(request, stream)
@@ -106,7 +106,7 @@ async def _chunks(
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise upload_silent(limits.silent_seconds) from None
+            raise upload_too_slow(f"brought nothing for {limits.silent_seconds:g} s") from None
         received += len(chunk)
         if received > most:
             raise too_many_bytes(limits.max_bytes)
