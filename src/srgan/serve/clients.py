@@ -3,15 +3,12 @@
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from srgan.serve.options import is_loopback
 
-FORWARDED = (b"forwarded", b"x-forwarded-for", b"via", b"x-real-ip")
+FORWARDED = ("forwarded", "x-forwarded-for", "via", "x-real-ip")
 IPV6_SITE = 64  # bits of an IPv6 address that one client usually has for itself
-
-
-def header(scope: Any, name: bytes) -> bytes:
-    """A request's header, given by its name in lower case; empty if it has none."""
-    return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 def address_of(scope: Any) -> str:
@@ -33,9 +30,9 @@ def client_of(scope: Any) -> str:
 
 def is_here(scope: Any) -> bool:
     """Whether the visitor sits at this machine, as far as the request shows."""
-    forwarded = any(header(scope, name) for name in FORWARDED)
-    name = host_name(header(scope, b"host").decode("latin-1"))
-    return is_loopback(address_of(scope)) and is_loopback(name) and not forwarded
+    headers = Headers(scope=scope)
+    is_named_so = is_loopback(host_name(headers.get("host", "")))
+    return is_loopback(address_of(scope)) and is_named_so and not any(map(headers.get, FORWARDED))
 
 
 def host_name(host: str) -> str:

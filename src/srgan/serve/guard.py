@@ -5,15 +5,14 @@ A page of another site could send requests to a server on its visitor's machine:
 """
 
 import base64
-import binascii
 import secrets
 import time
 from collections import OrderedDict
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srgan.serve.clients import address_of, header, host_name, route_path
+from srgan.serve.clients import address_of, host_name, route_path
 from srgan.serve.options import LOOPBACK_NAMES, Access
 from srgan.serve.problems import Problem
 
@@ -64,7 +63,7 @@ class Guard:
             await self._app(scope, receive, with_headers)
 
     def _check_host(self, scope: Scope) -> None:
-        name = host_name(header(scope, b"host").decode("latin-1"))
+        name = host_name(Headers(scope=scope).get("host", ""))
         if name not in self._names and name != (scope.get("server") or ("",))[0]:
             detail = f"this server is not {name[:100]!r}: start it with --allow-host NAME"
             raise Problem(421, "wrong-host", detail)
@@ -72,14 +71,15 @@ class Guard:
     def _check_origin(self, scope: Scope) -> None:
         if scope["method"] in SAFE_METHODS:
             return
-        origin = header(scope, b"origin").decode("latin-1")
-        host = header(scope, b"host").decode("latin-1").lower()
-        foreign = origin and origin.rpartition("//")[2].lower() != host
-        if foreign or header(scope, b"sec-fetch-site") in (b"cross-site", b"same-site"):
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        foreign = origin and origin.rpartition("//")[2].lower() != headers.get("host", "").lower()
+        if foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise Problem(403, "foreign-origin", "pages of other sites may not use this server")
 
     def _check_token(self, scope: Scope) -> None:
-        given = _secret(header(scope, b"authorization"))
+        headers = Headers(scope=scope)
+        given = _secret(headers.get("authorization", ""))
         address = address_of(scope)
         if given is not None:
             self._guesses.check(address)
@@ -93,7 +93,7 @@ class Guard:
             self._guesses.count(address)
         problem = Problem(401, "unauthorized", "the token is missing or wrong")
         # Basic makes browsers ask for a password; programs use /v1.
-        is_page = header(scope, b"sec-fetch-mode") == b"navigate"
+        is_page = headers.get("sec-fetch-mode") == "navigate"
         is_page |= not route_path(scope).startswith("/v1/")
         scheme = 'Basic realm="srgan: the token is the password"' if is_page else "Bearer"
         problem.headers["WWW-Authenticate"] = scheme
@@ -127,14 +127,14 @@ class Guesses:
         self._wrong.pop(address, None)
 
 
-def _secret(authorization: bytes) -> bytes | None:
+def _secret(authorization: str) -> bytes | None:
     """The token of an Authorization header; None without one."""
-    scheme, _, secret = authorization.partition(b" ")
+    scheme, _, secret = authorization.partition(" ")
     if not scheme:
         return None
-    if scheme.lower() == b"basic":
+    if scheme.lower() == "basic":
         try:
             return base64.b64decode(secret, validate=True).partition(b":")[2]
-        except binascii.Error:
+        except ValueError:
             return b""
-    return secret if scheme.lower() == b"bearer" else b""
+    return secret.encode() if scheme.lower() == "bearer" else b""

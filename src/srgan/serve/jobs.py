@@ -22,7 +22,6 @@ _STORED = (
     *("id", "client", "state", "key", "fingerprint", "attempts", "bytes"),
     *("created", "queued", "started", "finished", "fetched"),
 )
-UPLOAD = "upload"  # the picture's file in the folder of its job
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the client wanted it
@@ -68,7 +67,7 @@ class Job:
     @property
     def upload(self) -> Path:
         """The client's picture."""
-        return self.folder / UPLOAD
+        return self.folder / "upload"
 
     @property
     def is_open(self) -> bool:

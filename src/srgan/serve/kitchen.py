@@ -20,6 +20,7 @@ from srgan.pictures.images import (
     output_format,
 )
 from srgan.pictures.options import ResultOptions
+from srgan.pictures.sizes import size_tag
 from srgan.serve.jobs import Job
 from srgan.serve.orders import Order, Result, Size, result_file
 from srgan.serve.problems import Problem, from_picture_error, wrong_parameter
@@ -251,5 +252,4 @@ def _result_name(order: Order, format: str, model_scale: int) -> str:
     suffixes = WRITTEN_FORMATS[format].suffixes
     suffix = path.suffix if path.suffix.lower() in suffixes else suffixes[0]
     stem = path.stem if path.suffix.lower() in PICTURE_SUFFIXES else order.name
-    sides = f"w{order.width}" * bool(order.width) + f"h{order.height}" * bool(order.height)
-    return f"{stem}_{sides or f'x{order.scale or model_scale:g}'}{suffix}"
+    return f"{stem}{size_tag(_options(order), model_scale)}{suffix}"

@@ -8,14 +8,14 @@ import sys
 import time
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srgan.serve.clients import client_of, header, route_path
+from srgan.serve.clients import client_of, route_path
 from srgan.serve.http.metrics import Metrics
 
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 log = logging.getLogger("srgan.serve")
 
@@ -32,8 +32,8 @@ class LogRequests:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = header(scope, b"x-request-id")
-        name = given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        given = Headers(scope=scope).get("x-request-id", "")
+        name = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         seen: dict[str, Any] = {"status": 499, "bytes": 0}
 
         async def note(message: Message) -> None:

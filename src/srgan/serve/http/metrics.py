@@ -19,36 +19,34 @@ class Metrics:
     """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.requests = Counter(
-            "srgan_http_requests", "HTTP requests", ["path", "status"], registry=self._registry
+            "srgan_http_requests", "HTTP requests", ["path", "status"], registry=registry
         )
         self._jobs = Counter(
-            "srgan_pictures", "Pictures by outcome", ["outcome"], registry=self._registry
+            "srgan_pictures", "Pictures by outcome", ["outcome"], registry=registry
         )
         self._queued = Histogram(
             "srgan_queue_seconds",
             "Time that finished pictures waited",
             buckets=SECONDS,
-            registry=self._registry,
+            registry=registry,
         )
         self._computed = Histogram(
             "srgan_compute_seconds",
             "Time that finished pictures took",
             buckets=SECONDS,
-            registry=self._registry,
+            registry=registry,
         )
-        self._pixels = Counter("srgan_result_pixels", "Pixels made", registry=self._registry)
+        self._pixels = Counter("srgan_result_pixels", "Pixels made", registry=registry)
         self._open = Gauge(
-            "srgan_open_pictures",
-            "Pictures being received, waiting or computed",
-            registry=self._registry,
+            "srgan_open_pictures", "Pictures being received, waiting or computed", registry=registry
         )
         self._stored = Gauge(
             "srgan_stored_bytes",
             "Disk space that uploads and results take or have reserved",
-            registry=self._registry,
+            registry=registry,
         )
 
     def follow(self, queue: JobQueue) -> None:

@@ -1,9 +1,12 @@
 """The routes under /v1 that take pictures: while the client waits, or as a job."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
@@ -81,10 +84,9 @@ class _Intake:
             await let_finish(request, request.stream())
             raise
         with _refusing(self._queue, job):
-            most = self._limits.max_bytes
-            with ReceivedFile(
-                job.upload, most, lambda size: self._queue.reserve(job, size)
-            ) as received:
+            with job.upload.open("wb") as file:
+                reserve = partial(self._queue.reserve, job)
+                received = ReceivedFile(file, self._limits.max_bytes, reserve)
                 name = await receive_picture(request, received, self._limits)
             job.order = order.model_copy(update={"name": name})
             await self._plan(job, _fingerprint(job.order, received), received.size)
@@ -116,7 +118,8 @@ class _Intake:
         self._queue.start(job, fingerprint, size + plan.bytes)
 
     async def _again(self, request: Request, order: Order, job: Job) -> Job:
-        with ReceivedFile(None, self._limits.max_bytes, lambda _: None) as received:
+        with Path(os.devnull).open("wb") as file:
+            received = ReceivedFile(file, self._limits.max_bytes, lambda _: None)
             name = await receive_picture(request, received, self._limits)
         if job.state == "receiving":
             raise Problem(409, "not-received", "the first request has not ended", 1)

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
@@ -19,42 +19,32 @@ POLITE_SECONDS = 5  # for a client to finish sending a refused upload, so that i
 STEP = 1_000_000  # disk space is reserved in such steps, if the length is not known
 
 
+@dataclass
 class ReceivedFile:
-    """A file that an upload fills, and its digest. Without a path it takes the digest alone."""
+    """A file that an upload fills, and its digest.
 
-    def __init__(self, path: Path | None, most: int, reserve: Callable[[int], None]) -> None:
-        """Create the file.
+    Attributes:
+        most: bytes that it takes.
+        reserve: called with the disk space that the file needs, before it grows.
+    """
 
-        Args:
-            most: bytes that it takes.
-            reserve: called with the disk space that the file needs, before it grows.
-        """
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self._path = path
-        self._most = most
-        self._reserve = reserve
-        self._reserved = 0
-
-    def __enter__(self) -> "ReceivedFile":
-        self._file = self._path.open("wb") if self._path else None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+    file: BinaryIO
+    most: int
+    reserve: Callable[[int], None]
+    size: int = 0
+    reserved: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
 
     def write(self, chunk: bytes) -> None:
         """Add bytes. Raises Problem if there are too many, or no disk space is left."""
         self.size += len(chunk)
-        if self.size > self._most:
-            raise too_many_bytes(self._most)
+        if self.size > self.most:
+            raise too_many_bytes(self.most)
         self.digest.update(chunk)
-        if self._file:
-            if self.size > self._reserved:
-                self._reserved = min(self.size + STEP, self._most)
-                self._reserve(self._reserved)
-            self._file.write(chunk)
+        if self.size > self.reserved:
+            self.reserved = min(self.size + STEP, self.most)
+            self.reserve(self.reserved)
+        self.file.write(chunk)
 
 
 def declared_size(request: Request, limits: Limits) -> int:

@@ -18,31 +18,23 @@ DOCS_POLICY = f"{BASE}style-src 'self' 'unsafe-inline'; frame-ancestors 'none'" 
 
 def add_page(app: FastAPI) -> None:
     """Add the page at /, with its files at /static."""
-
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-    async def page() -> Response:
-        return _page("index.html", PAGE_POLICY)
-
+    _add_file(app, "/", "index.html", PAGE_POLICY)
     app.mount("/static", _FreshFiles(directory=STATIC), "static")
 
 
 def add_docs(app: FastAPI) -> None:
     """Add the description at /docs. Swagger's files come from a package, not from a CDN."""
-
-    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
-    async def docs() -> Response:
-        return _page("docs.html", DOCS_POLICY)
-
-    @app.api_route("/docs.js", methods=["GET", "HEAD"], include_in_schema=False)
-    async def script() -> Response:
-        return FileResponse(STATIC / "docs.js", headers={"Cache-Control": "no-cache"})
-
+    _add_file(app, "/docs", "docs.html", DOCS_POLICY)
+    _add_file(app, "/docs.js", "docs.js", DOCS_POLICY)
     app.mount("/swagger", _FreshFiles(directory=SWAGGER), "swagger")
 
 
-def _page(name: str, policy: str) -> Response:
+def _add_file(app: FastAPI, path: str, name: str, policy: str) -> None:
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
-    return FileResponse(STATIC / name, headers=headers)
+
+    @app.api_route(path, methods=["GET", "HEAD"], include_in_schema=False)
+    async def file() -> Response:
+        return FileResponse(STATIC / name, headers=headers)
 
 
 class _FreshFiles(StaticFiles):
