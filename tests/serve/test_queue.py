@@ -1,5 +1,6 @@
 """The queue on disk: bounds, shares, promises; what survives a stop, a kill and a damaged store."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from srgan.serve.http.results import delivery
 from srgan.serve.jobs import Job
 from srgan.serve.options import Limits
 from srgan.serve.orders import Order, Result, Size
@@ -116,6 +118,30 @@ def test_a_result_that_nobody_fetched_stays_and_a_fetched_one_makes_room(
     assert queue.get(second.id) is second
     assert not first.folder.exists()
     wait_until(lambda: ended(third))
+
+
+@pytest.mark.parametrize("goes_away", [True, False])
+def test_half_a_result_is_not_fetched(make: Make, work: Work, goes_away: bool) -> None:
+    queue = make()
+    work.size = 1_000_000
+    work.allowed.release()
+    job = add(queue)
+    wait_until(lambda: ended(job))
+    assert job.result
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if goes_away and message["type"] == "http.response.body":
+            gone.set()
+            await asyncio.sleep(60)
+
+    scope: Any = {"type": "http", "method": "GET", "headers": []}
+    asyncio.run(delivery(queue, job, job.result)(scope, receive, send))
+    assert bool(job.fetched) is not goes_away
 
 
 def test_an_upload_that_grows_stops_at_the_bound(make: Make) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from srgan.pictures.images import PictureError
 from srgan.serve.http import schema
@@ -165,12 +165,19 @@ class _Reading(Response):
         self._afterwards = afterwards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_whole = False
+
+        async def note(message: Message) -> None:
+            nonlocal is_whole
+            await send(message)
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+
         try:
             with ExitStack() as reading:
                 for job in self._jobs:
                     reading.enter_context(job.being_read())
-                await self._response(scope, receive, send)
-                if scope["method"] != "HEAD":
+                await self._response(scope, receive, note)  # ends early if the client goes away
+                if is_whole and scope["method"] != "HEAD":
                     self._sent()
         finally:
             self._afterwards()
