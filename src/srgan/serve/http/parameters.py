@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request
 from srgan.serve.problems import wrong_parameter
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """A dependency of all routes: a misspelt parameter shall not be ignored in silence.
+
+    It is async because FastAPI runs others in a thread.
 
     Raises:
         Problem: the query has a parameter that the route's description lacks.

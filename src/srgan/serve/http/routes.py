@@ -46,7 +46,7 @@ def add_routes(app: FastAPI, kitchen: Kitchen, queue: JobQueue, limits: Limits) 
     """Add the routes under /v1."""
     intake = _Intake(kitchen, queue, limits)
 
-    def ordered(order: Annotated[Order, Query()]) -> Order:
+    async def ordered(order: Annotated[Order, Query()]) -> Order:
         return kitchen.checked(order)
 
     parameters = Depends(ordered)
@@ -113,8 +113,8 @@ class _Intake:
         return job
 
     async def _plan(self, job: Job, fingerprint: str, size: int) -> None:
-        check = self._kitchen.inspector.submit(self._kitchen.plan, job.order, job.upload)
-        plan = await asyncio.wrap_future(check)
+        loop, kitchen = asyncio.get_running_loop(), self._kitchen
+        plan = await loop.run_in_executor(kitchen.inspector, kitchen.plan, job.order, job.upload)
         self._queue.start(job, fingerprint, size + plan.bytes)
 
     async def _again(self, request: Request, order: Order, job: Job) -> Job:
