@@ -128,7 +128,6 @@ class _Form:
         self._is_wanted = False  # the bytes of this part go into the file
         self.is_whole = False
         callbacks: Any = {
-            "on_part_begin": self._begin,
             "on_header_field": self._field,
             "on_header_value": self._add_value,
             "on_header_end": self._end_header,
@@ -137,9 +136,6 @@ class _Form:
             "on_end": self._end,
         }
         self.parser = MultipartParser(boundary, callbacks)
-
-    def _begin(self) -> None:
-        self._disposition = b""
 
     def _field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -154,6 +150,7 @@ class _Form:
 
     def _end_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
+        self._disposition = b""
         if b"filename" not in options:
             field = options.get(b"name", b"").decode("utf-8", "replace")
             raise _bad(f"the field {field!r} is no file: give parameters in the query")
