@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from srgan.engines.base import BORDER
 from srgan.networks.generator import Generator
 from srgan.training.losses import pixel_loss
 from srgan.training.network import NetworkInTraining
@@ -29,6 +31,7 @@ class PixelStep:
     ) -> None:
         self.generator = generator
         self._loss: PixelLoss = method.pixel_loss
+        self._border = BORDER * generator.architecture.cell
         self._teacher: Teacher | None = None
         if method.teacher is not None:
             scale = generator.architecture.scale
@@ -40,8 +43,9 @@ class PixelStep:
         for last, batch in with_last(batches):
             with self.trained.accumulating(last):
                 sr = self.trained(batch.lr)
-                hr = batch.hr if self._teacher is None else self._teacher.target(batch)
-                loss = pixel_loss(sr, hr, self._loss)
+                target = batch.hr if self._teacher is None else self._teacher.target(batch)
+                target = flat_target(target, batch.hr, sr, self._border)
+                loss = pixel_loss(sr, target, self._loss)
                 values.add("loss/pixel", loss)
                 self.trained.backward(loss / len(batches))
         values["finite"] = self.trained.update()
@@ -61,3 +65,19 @@ class PixelStep:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.trained.load_state_dict(state["generator"])
+
+
+def flat_target(target: Tensor, hr: Tensor, sr: Tensor, border: int) -> Tensor:
+    """The target, in which crops of one colour in HR keep it, and have no border.
+
+    There the zeros with which convolutions pad are near, and no network can be right. Upscaling
+    never shows that border: it continues pictures by their mirror image.
+
+    Args:
+        target, hr, sr: N x 3 x H x W.
+        border: in SR pixels.
+    """
+    flat = (hr == hr[..., :1, :1]).flatten(1).all(1)[:, None, None, None]
+    inside = torch.zeros(hr.shape[-2:], dtype=torch.bool, device=hr.device)
+    inside[border:-border, border:-border] = True
+    return torch.where(flat, torch.where(inside, hr, sr.detach().float()), target)
