@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from srgan.engines import openvino, openvino_graph, processor
+from srgan.engines import library, openvino, openvino_graph, processor
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.create import create_engine
 from srgan.engines.options import EngineOptions
@@ -95,6 +95,17 @@ def test_auto_is_bf16_only_where_the_processor_is_fast_at_it(
     assert build(small_checkpoint, "openvino", "auto").precision == ("bf16" if native else "fp32")
     monkeypatch.setattr(openvino, "native_precision", lambda: "fp32")
     assert build(small_checkpoint, "openvino", "auto").precision == "fp32"
+
+
+def test_auto_is_fp16_where_that_is_openvino_s_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on ARM."""
+
+    class Core:
+        def get_property(self, _device: str, _name: str) -> object:
+            return library.openvino.Type.f16
+
+    monkeypatch.setattr(openvino, "shared_core", Core)
+    assert openvino.native_precision() == "fp16"
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,13 @@ def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
 
 
 def native_precision() -> Precision:
-    """The float that is fast here: openvino's default if that is bf16 and fast, otherwise fp32."""
+    """The float that is fast here.
+
+    That is openvino's default where it is fp16 (ARM: untested), or bf16 and fast; otherwise fp32.
+    """
     default = shared_core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    if default == openvino.Type.f16:
+        return "fp16"
     fast = _has_bf16() and not bf16_is_slow()
     return "bf16" if default == openvino.Type.bf16 and fast else "fp32"
 
