@@ -356,8 +356,9 @@ def test_out_of_memory_takes_smaller_tiles(
 
     image = data.coffee()[:300, :300]
     with caplog.at_level(logging.WARNING, "srgan"):
-        sr = failing(40_000)(image)
-    assert caplog.text.count("out of memory") == 2  # 600,000, 150,000, then 37,500 pixels
+        sr = failing(60_000)(image)
+    # 600,000, 150,000, then 37,500 pixels; in bf16 800,000, 200,000, then 50,000
+    assert caplog.text.count("out of memory") == 2
     assert np.abs(sr.astype(int) - small(image)).max() <= 1
 
 

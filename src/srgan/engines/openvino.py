@@ -76,17 +76,17 @@ class OpenVINOEngine:
             self.precision = resolve(options.precision)
         self.scale = self._generator.scale
         self.unshuffle = self._generator.unshuffle
-        self.tiling = srresnet_tiling(folding.tail_halo(self._generator))
+        self._float: Precision = native_precision() if self.precision == "int8" else self.precision
+        half = self._device == "CPU" and self._float == "bf16"  # so are features
+        self._features = openvino.Type.bf16 if half else openvino.Type.f32
+        self.tiling = srresnet_tiling(folding.tail_halo(self._generator), half=half)
         ranges = stored if self.precision == "int8" else {}
         self._stages = None if ranges is None else self._build(ranges)
 
     def _build(self, ranges: Int8Ranges) -> list[openvino.InferRequest]:
         """Compile the two stages for any height and width. Fixed sizes would not be faster."""
-        floats = native_precision() if self.precision == "int8" else self.precision
-        settings = device_settings(self._device, floats, self._threads)
+        settings = device_settings(self._device, self._float, self._threads)
         f32 = openvino.Type.f32
-        keeps = self._device == "CPU" and floats == "bf16"
-        between = openvino.Type.bf16 if keeps else f32  # of the features
 
         def compile(stage: Stage, channels: int, reads: Any, gives: Any) -> openvino.InferRequest:
             parameter = opset.parameter([1, channels, -1, -1], reads)
@@ -96,8 +96,8 @@ class OpenVINOEngine:
 
         channels = folding.feature_channels(self._generator)
         return [
-            compile(folding.features, 3, f32, between),
-            compile(folding.reconstruct, channels, between, f32),
+            compile(folding.features, 3, f32, self._features),
+            compile(folding.reconstruct, channels, self._features, f32),
         ]
 
     def features(self, lr: np.ndarray) -> np.ndarray:
