@@ -1,7 +1,5 @@
 """The `srgan` command: registers every command; each lives in a module of its own beside this."""
 
-from importlib.metadata import version
-
 from cyclopts import App
 
 from srgan.cli.cluster import cluster
@@ -19,7 +17,7 @@ from srgan.cli.models import (
     models,
     push,
 )
-from srgan.cli.run import DEFAULTS, NO_EPILOGUE
+from srgan.cli.run import DEFAULTS, NO_EPILOGUE, own_version
 from srgan.cli.serve import SERVE_EXAMPLES, serve
 from srgan.cli.train import PREPARE_EXAMPLES, prepare, train
 from srgan.cli.upscale import UPSCALE_EXAMPLES, upscale
@@ -28,7 +26,7 @@ from srgan.cli.video import VIDEO_EXAMPLES, video
 app = App(
     name="srgan",
     help="Super-resolution of photographs with SRResNet and SRGAN.",
-    version=version("srgan"),
+    version=own_version,
     help_epilogue="Start with: srgan upscale photo.jpg",
     default_parameter=DEFAULTS,
 )

@@ -5,7 +5,6 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, cast
 
 from cyclopts import Group, Parameter
@@ -73,6 +72,8 @@ def describe() -> dict[str, str | list[str]]:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

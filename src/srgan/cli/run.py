@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +23,13 @@ NO_EPILOGUE = ""
 DEBUGGING = Parameter(group=Group("Debugging", sort_key=8))
 
 
+def own_version() -> str:
+    """The version of srgan; importlib.metadata takes long to import."""
+    from importlib.metadata import version
+
+    return version("srgan")
+
+
 def run_script(function: Callable[..., Any], config: Callable[..., None] | None = None) -> NoReturn:
     """Run a typed function as a script of its own, as `run` does.
 
@@ -32,7 +38,7 @@ def run_script(function: Callable[..., Any], config: Callable[..., None] | None 
     """
     script = App(
         help=function.__doc__,
-        version=version("srgan"),
+        version=own_version,
         default_parameter=DEFAULTS,
         config=config,
     )
