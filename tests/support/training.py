@@ -1,9 +1,13 @@
 """Small training runs, and how two of them are compared."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+from safetensors.torch import save_file
+from skimage import data as photographs
 
 from srgan.models.load import load_checkpoint
 from srgan.training.config import TrainingConfig
@@ -12,8 +16,10 @@ from srgan.training.options import (
     OptimizerOptions,
     RunOptions,
     ScheduleOptions,
+    SRGANOptions,
     SRResNetOptions,
 )
+from tests.support.weights import random_weights
 
 
 def assert_same_model(a: Path, b: Path) -> None:
@@ -30,3 +36,20 @@ def small_config(pictures: Path, **schedule: Any) -> TrainingConfig:
         RunOptions(validate_every=3, precision="fp32"),
         SRResNetOptions(blocks=1, channels=4),
     )
+
+
+def small_srgan(config: TrainingConfig, folder: Path, **options: Any) -> TrainingConfig:
+    """SRGAN from random weights, with the first layers of a random VGG19, kept in the folder."""
+    vgg = folder / "vgg.safetensors"
+    save_file(random_weights("vgg19", 6), vgg)
+    layers = ((1, 2), (2, 1))
+    method = SRGANOptions(features=str(vgg), layer=layers, from_scratch=True, **options)
+    return replace(config, method=method)
+
+
+def photos(folder: Path) -> Path:
+    """A new folder of four small photographs."""
+    folder.mkdir()
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        Image.fromarray(getattr(photographs, name)()[:96, :120]).save(folder / f"{name}.png")
+    return folder

@@ -1,6 +1,7 @@
 """Training runs that go wrong, or whose folder, pictures or disk are not as they should be."""
 
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -20,12 +21,14 @@ from srgan.training.config import TrainingConfig
 from srgan.training.data.loader import CropBatch
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, changes, digests, find_pictures
+from srgan.training.pixel_step import PixelStep
 from srgan.training.process import StopSignals
 from srgan.training.run import folder as run_folder
 from srgan.training.run.folder import load_state, save_state
 from srgan.training.run.lock import RunLock
 from srgan.training.run.logbook import RunError, read_metrics
 from srgan.training.start import find_data, make_accelerator
+from srgan.training.step import Batch
 from srgan.training.train import train
 from srgan.training.trainer import Trainer
 from srgan.training.validation import Validation
@@ -55,13 +58,15 @@ def validating_on(folder: Path, config: TrainingConfig) -> TrainingConfig:
 
 
 def skipping(monkeypatch: pytest.MonkeyPatch, skipped: Callable[[int], bool]) -> None:
-    """Make the updates of some iterations, counted from 1, not finite."""
-    update = Trainer._check
+    """Make the gradients of some updates, counted from 1, not finite."""
+    step, iterations = PixelStep.__call__, itertools.count(1)
 
-    def check(self: Trainer, finite: bool) -> None:
-        update(self, finite and not skipped(self._iteration))
+    def call(self: PixelStep, batches: list[Batch]) -> dict[str, torch.Tensor]:
+        if skipped(next(iterations)):
+            batches = [Batch(lr, hr * float("nan")) for lr, hr in batches]
+        return step(self, batches)
 
-    monkeypatch.setattr(Trainer, "_check", check)
+    monkeypatch.setattr(PixelStep, "__call__", call)
 
 
 def test_a_skipped_last_update_is_made_up_for(

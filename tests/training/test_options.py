@@ -160,9 +160,13 @@ def test_ema_is_the_running_mean_and_repairs_what_is_not_finite() -> None:
     assert ema.state_dict()["weight"].tolist() == [2.75, 2.75]
     assert network.running_mean is not None
     network.running_mean.fill_(float("nan"))
-    ema.repair()
+    ema.update(11)
     assert network.running_mean.tolist() == [0, 0]
     assert network.weight.tolist() == [4, 4]
+    assert ema.finite()
+    nn.init.constant_(network.weight, float("inf"))  # no statistic: nothing repairs it
+    ema.update(12)
+    assert not ema.finite()
 
 
 def test_ema_soon_forgets_the_first_weights() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from srgan.degradation.bicubic import lr_size, round_to_8_bits, unit
 from srgan.degradation.blur import Blur, convolve, kernels
+from srgan.degradation.device import on_device
 from srgan.degradation.draw import Damage, Draw, draw, windows
 from srgan.degradation.jpeg import jpeg
 from srgan.degradation.ranges import Ranges
@@ -65,7 +66,7 @@ def replace_chosen(
     """
     on = np.flatnonzero(chosen)
     if len(on):
-        places = torch.as_tensor(on, device=images.device)
+        places = on_device(on, images.device)
         images[places] = function(images[places], on)
 
 
@@ -109,4 +110,4 @@ def _damaged(images: Tensor, damage: Damage, noise: torch.Generator) -> Tensor:
 
 
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
-    return torch.as_tensor(values, device=like.device, dtype=like.dtype)
+    return on_device(values, like.device, like.dtype)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from srgan.degradation.device import on_device
 from srgan.pictures.jpeg_tables import CHROMA, LUMA, scaled
 
 MCU = 16  # side of JPEG's minimum coded unit at 4:2:0, in pixels
@@ -38,7 +39,7 @@ def jpeg(images: Tensor, quality: np.ndarray, full_chroma: np.ndarray) -> Tensor
     ycbcr = _colours(pixels, _TO_YCBCR)  # Y from 0 to 255, Cb and Cr around 0
     luma, chroma = ycbcr[:, :1].round(), ycbcr[:, 1:].round()
     luma_table, chroma_table = (
-        torch.as_tensor(scaled(each, quality), device=images.device, dtype=torch.float32).flatten(1)
+        on_device(scaled(each, quality), images.device, torch.float32).flatten(1)
         for each in (LUMA, CHROMA)
     )
     luma = _quantised(luma - 128, luma_table) + 128
@@ -46,14 +47,19 @@ def jpeg(images: Tensor, quality: np.ndarray, full_chroma: np.ndarray) -> Tensor
     coarse = _upsampled(coarse.round())
     if full_chroma.any():
         fine = _quantised(chroma, chroma_table)
-        full = torch.as_tensor(full_chroma, device=images.device)
+        full = on_device(full_chroma, images.device)
         coarse = torch.where(full[:, None, None, None], fine, coarse)
     decoded = _colours(torch.cat([luma.round().clamp(0, 255), coarse.round()], 1), _TO_RGB)
     return decoded.round().clamp(0, 255) / 255
 
 
 def _colours(images: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    return torch.einsum("dc,nchw->ndhw", images.new_tensor(matrix), images)
+    return torch.einsum("dc,nchw->ndhw", _on(images.device, matrix), images)
+
+
+@functools.lru_cache(maxsize=8)
+def _on(device: torch.device, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    return torch.tensor(matrix, device=device)
 
 
 def _upsampled(chroma: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from srgan.degradation.device import on_device
+
 KERNELS = ("box", "triangle", "cubic", "lanczos")
 
 
@@ -67,8 +69,8 @@ def take(images: Tensor, windows: Windows, height: int, width: int) -> Tensor:
     """Cut windows of one size out of their canvas: N x C x height x width."""
     picture = torch.arange(len(images), device=images.device)[:, None, None, None]
     band = torch.arange(images.shape[1], device=images.device)[:, None, None]
-    rows = torch.as_tensor(windows.top[:, None] + np.arange(height), device=images.device)
-    columns = torch.as_tensor(windows.left[:, None] + np.arange(width), device=images.device)
+    rows = on_device(windows.top[:, None] + np.arange(height), images.device)
+    columns = on_device(windows.left[:, None] + np.arange(width), images.device)
     return images[picture, band, rows[:, None, :, None], columns[:, None, None, :]]
 
 
@@ -91,7 +93,7 @@ def _matrices(
     """
 
     def column(values: np.ndarray) -> Tensor:
-        return torch.as_tensor(values, device=device, dtype=torch.float32)[:, None, None]
+        return on_device(values, device, torch.float32)[:, None, None]
 
     scale = column(target_size / source_size)
     first, last = column(source), column(source + source_size - 1)

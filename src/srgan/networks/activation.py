@@ -19,7 +19,8 @@ class PReLU(nn.PReLU):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        # The fast path reads the slope as a Python number: a GPU would have to wait for it.
+        # The fast path reads the slope as a Python number, from this process's own memory: a GPU
+        # would have to wait for it.
         # A TorchScript trace cannot hold a Python function.
         tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] - documented
         if input.device.type != "cpu" or tracing:
@@ -33,7 +34,7 @@ class _OneSlope(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return functional.leaky_relu(x, weight.item())
+        return functional.leaky_relu(x, _number(weight))
 
     @staticmethod
     @once_differentiable
@@ -42,7 +43,12 @@ class _OneSlope(Function):
     ) -> tuple[Tensor, Tensor]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
-        grad_x = torch.ops.aten.leaky_relu_backward(grad, x, weight.item(), False)
+        grad_x = torch.ops.aten.leaky_relu_backward(grad, x, _number(weight), False)
         # torch sums bf16 in float32.
         grad_weight = x.clamp(max=0).mul_(grad).sum()
         return grad_x, grad_weight.to(weight.dtype).view_as(weight)
+
+
+def _number(weight: Tensor) -> float:
+    """The one value of a tensor in this process's memory."""
+    return float(weight.detach().float().numpy()[0])

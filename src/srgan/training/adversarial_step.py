@@ -29,6 +29,7 @@ from srgan.training.options import OptimizerOptions, SRGANOptions
 from srgan.training.step import Batch, Means, with_last
 
 WON = 0.98  # mean probability of the right answer, from which the discriminator has won
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 COLLAPSED = 0.01  # difference of D(HR) and D(SR), below which it cannot tell them apart
 
 
@@ -40,6 +41,12 @@ class _Seen(NamedTuple):
 
     def detach(self) -> "_Seen":
         return _Seen(self.picture.detach(), [layer.detach() for layer in self.features])
+
+
+def _sum(x: Tensor | None, y: Tensor | None) -> Tensor | None:
+    if x is None or y is None:
+        return x if y is None else y
+    return x + y
 
 
 class AdversarialStep:
@@ -59,6 +66,10 @@ class AdversarialStep:
         self._accelerator = accelerator
         extractor = FeatureExtractor(method.features, method.layer)
         self.extractor = placed(extractor, accelerator)
+        if accelerator.mixed_precision in HALF:
+            # Autocast keeps a converted copy of trained weights only: these it would convert again
+            # in every pass. The mean and the standard deviation of the input stay float32.
+            extractor.features.to(HALF[accelerator.mixed_precision])
         self.trained = NetworkInTraining(generator, optimizer, accelerator)
         self.discriminator: nn.Module = (
             FeatureDiscriminator(extractor.channels)
@@ -103,15 +114,15 @@ class AdversarialStep:
         with torch.no_grad():
             window = self._window(batch.hr)
             seen_hr = _Seen(window, self._needed_features(window))
-        pull = [torch.zeros_like(copy) for copy in copies]
+        pull: list[Tensor | None] = [None] * len(copies)
         for name, weight, loss in self._terms(copies[0], batch.hr, seen_sr, seen_hr):
             values.add(f"loss/{name}", loss)
             gradients = self.trained.gradients(weight * loss, copies)
             found = [gradient for gradient in gradients if gradient is not None]
             values.add(f"gradient/{name}", nn.utils.get_total_norm(found))
-            pull = [x if y is None else x + y for x, y in zip(pull, gradients, strict=True)]
-        products = [(x.float() * y).sum() for x, y in zip(outputs, pull, strict=True)]
-        self.trained.backward(torch.stack(products).sum() / values.parts)
+            pull = [_sum(x, y) for x, y in zip(pull, gradients, strict=True)]
+        pulled = [(x, y) for x, y in zip(outputs, pull, strict=True) if y is not None]
+        self.trained.backward_from(pulled, values.parts)
         return seen_sr.detach(), seen_hr
 
     def _terms(

@@ -1,11 +1,13 @@
 """Exponential moving average (EMA) of a network's weights: validation and model files use it."""
 
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+_torch: Any = torch  # functions for many tensors at once have no types
 
 # (means, new values, unused): moves each mean in place.
 _Average = Callable[[list[Tensor], list[Tensor], int], None]
@@ -28,24 +30,33 @@ class EMA:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._decay = decay
         self._source = _float_tensors(network)
+        learned = dict(network.named_parameters())
+        self._statistics = [name for name in self._source if name not in learned]
         self._mean = {name: tensor.clone() for name, tensor in self._source.items()}
 
     @torch.no_grad()
     def update(self, iteration: int) -> None:
         """Average in the network's weights after `iteration`, counted from 1."""
         decay = min(self._decay, (1 + iteration) / (10 + iteration)) if self._decay else 0.0
+        self._repair()
         average = cast(_Average, get_ema_multi_avg_fn(decay))
         average(list(self._mean.values()), list(self._source.values()), 0)
 
-    @torch.no_grad()
-    def repair(self) -> None:
-        """Replace the network's tensors that are not finite by their means.
+    def _repair(self) -> None:
+        """Replace BN's statistics that are not finite by their means, without asking the device.
 
-        A forward pass that overflows spoils BN's statistics even where no weight moves.
+        A forward pass that overflows spoils them even where no weight moves.
         """
-        for name, tensor in self._source.items():
-            if not tensor.isfinite().all():
-                tensor.copy_(self._mean[name])
+        if not self._statistics:
+            return
+        now, means = ([of[name] for name in self._statistics] for of in (self._source, self._mean))
+        joined = torch.cat(now)
+        good = torch.where(joined.isfinite(), joined, torch.cat(means))
+        _torch._foreach_copy_(now, torch.split(good, [len(tensor) for tensor in now]))
+
+    def finite(self) -> Tensor:
+        """A bool on the device: all means are finite."""
+        return nn.utils.get_total_norm(list(self._mean.values())).isfinite()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The means, under the names of the network's tensors."""

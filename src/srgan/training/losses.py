@@ -5,6 +5,7 @@ and computed in float32 also under autocast. `cell` is `Architecture.cell`: in m
 scale.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def pixel_loss(sr: Tensor, hr: Tensor, kind: PixelLoss = "mse") -> Tensor:
     if kind == "l1":
         return difference.abs().mean()
     if kind == "rmse":
-        luma = torch.einsum("nchw,c->nhw", difference, difference.new_tensor(LUMA_OF_RGB / 255))
+        luma = torch.einsum("nchw,c->nhw", difference, _luma(difference.device))
         colour = COLOUR_SHARE * difference.square().mean((1, 2, 3))
         return (luma.square().mean((1, 2)) + colour + UNSEEN).sqrt().mean()
     return (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
@@ -87,11 +88,21 @@ def _cielab(picture: Tensor) -> Tensor:
     """As `pictures.colour.cielab`, for RGB in [0, 1] and slightly beyond; N x 3 x H x W."""
     bright = ((picture.clamp(min=0) + 0.055) / 1.055) ** 2.4
     linear = torch.where(picture > 0.04045, bright, picture / 12.92)
-    matrix = torch.as_tensor(XYZ_FROM_RGB / WHITE[:, None]).to(linear)
-    xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
+    xyz = torch.einsum("ij,njhw->nihw", _to_xyz(picture.device), linear)
     root = xyz.clamp(min=BEND) ** (1 / 3)
     x, y, z = torch.where(xyz > BEND, root, SLOPE * xyz + OFFSET).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+# A constant that is copied to the device in every step makes the step wait for the device.
+@functools.cache
+def _luma(device: torch.device) -> Tensor:
+    return torch.as_tensor(LUMA_OF_RGB / 255, dtype=torch.float32, device=device)
+
+
+@functools.cache
+def _to_xyz(device: torch.device) -> Tensor:
+    return torch.as_tensor(XYZ_FROM_RGB / WHITE[:, None], dtype=torch.float32, device=device)
 
 
 def grid_loss(sr: Tensor, hr: Tensor, cell: int) -> Tensor:

@@ -50,6 +50,14 @@ def stopped(method: str, folder: Path, iteration: int) -> str:
     )
 
 
+def skipped(count: int, iterations: int, iteration: int) -> str:
+    """Some updates were skipped since the last line of the log."""
+    return (
+        f"iteration {iteration}: a gradient was not finite in {count} of the last {iterations} "
+        "iterations; skipped"
+    )
+
+
 def not_finite(folder: Path, skipped: int, iteration: int) -> str:
     """Too many updates in a row were skipped."""
     remedy = "with a lower --rate, with --clip 1 or with --precision fp32"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srgan.networks.winograd import use_winograd
-from srgan.training.optimizers import build_optimizer
+from srgan.training.optimizers import build_optimizer, set_skip
 from srgan.training.options import OptimizerOptions
 
 OWN = ("initial_lr", "betas")  # of an optimizer: set by the options, not by a loaded state
@@ -54,18 +54,40 @@ class NetworkInTraining:
     def gradients(self, loss: Tensor, at: list[Tensor]) -> list[Tensor | None]:
         """The gradients of a loss at some tensors only; None for one that it does not reach."""
         scaler = self._accelerator.scaler
-        scale = scaler.get_scale() if scaler is not None else 1.0
+        # The scale stays on the device: to read it would wait for all work there.
+        scale = None if scaler is None else scaler.scale(torch.ones_like(loss))
         found = cast(  # torch's types lack the None of `allow_unused`
-            Sequence[Tensor | None], torch.autograd.grad(scale * loss, at, allow_unused=True)
+            Sequence[Tensor | None],
+            torch.autograd.grad(loss if scale is None else scale * loss, at, allow_unused=True),
         )
+        if scale is None:
+            return list(found)
         return [None if gradient is None else gradient / scale for gradient in found]
 
     def backward(self, loss: Tensor) -> None:
         """Add a loss's gradients to those of the parameters."""
         self._accelerator.backward(loss)
 
+    def backward_from(self, pulled: Sequence[tuple[Tensor, Tensor]], parts: int) -> None:
+        """Add a part of a loss's gradients to those of the parameters.
+
+        Args:
+            pulled: outputs, and the loss's gradient at each, float32.
+            parts: the gradients are divided by it.
+        """
+        scaler = self._accelerator.scaler
+        gradients: list[Tensor] = []
+        for output, gradient in pulled:
+            part = gradient if parts == 1 else gradient / parts
+            scaled = part if scaler is None else scaler.scale(part)
+            gradients.append(scaled.to(output.dtype))
+        torch.autograd.backward([output for output, _ in pulled], gradients)
+
     def update(self) -> Tensor:
         """Move the weights along their gradients, unless one is not finite; clear the gradients.
+
+        The device decides that, by itself: a process that asked for the decision would wait for
+        all work that is queued there.
 
         Returns:
             A float32 scalar on the device: 1 if the weights moved, else 0.
@@ -75,18 +97,15 @@ class NetworkInTraining:
             scaler.unscale_(self.optimizer)
         parameters = list(self.network.parameters())
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        finite = norm.isfinite()
-        if finite:
-            if self._clip is not None:
-                nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
-            if scaler is None:
-                self.optimizer.step()
-            else:
-                scaler.step(self.optimizer)
+        finite = norm.isfinite().float()
+        if self._clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
+        set_skip(self.optimizer, 1 - finite)
+        self.optimizer.step()
         if scaler is not None:
             scaler.update()
         self.optimizer.zero_grad()
-        return finite.float()
+        return finite
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the network and of its optimizer."""

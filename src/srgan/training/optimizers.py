@@ -25,6 +25,7 @@ from srgan.training.options import OptimizerKind
 from srgan.training.precision import cpu_has_fast_bf16
 
 _linalg: Any = torch.linalg  # its functions have no types
+_torch: Any = torch  # nor have those for many tensors at once, which torch's optimizers use
 
 MOMENTUM = 0.95
 STEPS = 5
@@ -72,6 +73,14 @@ def build_optimizer(
     return optimizer
 
 
+def set_skip(optimizer: Optimizer, skip: Tensor) -> None:
+    """Make the next step change nothing if `skip`, a float32 scalar on the device, is 1, not 0.
+
+    The name is that of torch's fused optimizers, which GradScaler makes skip in this way.
+    """
+    optimizer.found_inf = skip  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def scale_rates(optimizer: Optimizer, factor: float) -> None:
     """Set every learning rate to `factor` times what `build_optimizer` was given."""
     for group in optimizer.param_groups:
@@ -84,7 +93,12 @@ class KernelOptimizer(Optimizer, ABC):
     Parameters without a gradient are not updated. The state belongs to a parameter: for a kernel,
     the subclass defines it; for the others it is that of torch's Adam, "exp_avg", "exp_avg_sq"
     and "step".
+
+    Attributes:
+        found_inf: see `set_skip`; None for a step that is not skipped.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(
         self,
@@ -140,6 +154,7 @@ class KernelOptimizer(Optimizer, ABC):
             weight_decay=0,
             eps=EPSILON,
             maximize=False,
+            found_inf=self.found_inf,
         )
 
 
@@ -151,20 +166,31 @@ class Muon(KernelOptimizer):
         for kernel in kernels:
             alike[kernel.shape, kernel.device].append(kernel)
         for same_shape in alike.values():
-            matrices = torch.stack([self._nesterov(kernel).flatten(1) for kernel in same_shape])
-            rows, columns = matrices.shape[1:]
+            ahead = self._nesterov(same_shape)
+            rows, columns = ahead[0].flatten(1).shape
+            updates = orthogonalise(ahead.flatten(2))
+            if self.found_inf is not None:
+                updates = updates * (1 - self.found_inf)
             rate = group["lr"] * max(1, rows / columns) ** 0.5
-            for kernel, update in zip(same_shape, orthogonalise(matrices), strict=True):
-                kernel.add_(update.view(kernel.shape), alpha=-rate)
+            _torch._foreach_add_(same_shape, updates.view(ahead.shape).unbind(), alpha=-rate)
 
-    def _nesterov(self, kernel: Tensor) -> Tensor:
-        """Average the kernel's gradient into its momentum; returns the momentum one step ahead."""
-        state = self.state[kernel]
-        if not state:
-            state["momentum"] = torch.zeros_like(kernel)
-        gradient = _gradient(kernel)
-        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        return gradient.lerp(momentum, MOMENTUM)
+    def _nesterov(self, kernels: list[Tensor]) -> Tensor:
+        """Average the gradients of kernels of one shape into their momenta.
+
+        Returns:
+            The momenta one step ahead, with the kernels along the first dimension.
+        """
+        for kernel in kernels:
+            if not self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        kept = [self.state[kernel]["momentum"] for kernel in kernels]
+        momenta, gradients = torch.stack(kept), torch.stack([_gradient(k) for k in kernels])
+        if self.found_inf is not None:
+            # The mean of a momentum and itself is that momentum, to the bit.
+            gradients = torch.where(self.found_inf > 0, momenta, gradients)
+        momenta = momenta.lerp(gradients, 1 - MOMENTUM)
+        _torch._foreach_copy_(kept, momenta.unbind())
+        return gradients.lerp(momenta, MOMENTUM)
 
 
 class Natural(KernelOptimizer):
@@ -172,8 +198,9 @@ class Natural(KernelOptimizer):
 
     A kernel's state: "left" and "right", the covariances of its gradients; "left_basis" and
     "right_basis", their eigenvectors; "momentum" and the "variance" of its gradients, both in
-    these bases; "updates", their number. This takes 3 MB for a kernel of 64 to 64 channels.
-    Kernels are not updated until the tenth step, which computes the first bases.
+    these bases; "updates", their number, with those that were skipped. This takes 3 MB for a
+    kernel of 64 to 64 channels. Kernels are not updated until the tenth step, which computes the
+    first bases.
     """
 
     def _kernel_step(self, group: dict[str, Any], kernels: list[Tensor]) -> None:
@@ -186,12 +213,19 @@ class Natural(KernelOptimizer):
             update = state["momentum"] / damped.clamp_min(TINY)
             update = state["left_basis"] @ update @ state["right_basis"].mT
             length: Tensor = _linalg.matrix_norm(update).clamp_min(TINY)
-            update *= len(update) ** 0.5 / length
+            update *= len(update) ** 0.5 / length * self._kept()
             kernel.add_(update.view(kernel.shape), alpha=-group["lr"])
+
+    def _kept(self) -> float | Tensor:
+        """1, or 0 in a step that changes nothing."""
+        return 1.0 if self.found_inf is None else 1 - self.found_inf
 
     def _observed(self, kernel: Tensor) -> dict[str, Any]:
         """The kernel's state after its gradient is averaged in."""
         gradient = _gradient(kernel).flatten(1)
+        if self.found_inf is not None:
+            gradient = gradient.masked_fill(self.found_inf > 0, 0)
+        kept = self._kept()
         state = self.state[kernel]
         if not state:
             rows, columns = gradient.shape
@@ -203,14 +237,14 @@ class Natural(KernelOptimizer):
         state["updates"] += 1
         every = 1 if state["updates"] <= NEW_BASES[-1] else COVARIANCES_EVERY
         if state["updates"] % every == 0:
-            state["left"].lerp_(gradient @ gradient.mT, 1 - MEMORY**every)
-            state["right"].lerp_(gradient.mT @ gradient, 1 - MEMORY**every)
+            state["left"].lerp_(gradient @ gradient.mT, (1 - MEMORY**every) * kept)
+            state["right"].lerp_(gradient.mT @ gradient, (1 - MEMORY**every) * kept)
         if state["updates"] in NEW_BASES or state["updates"] % NEW_BASES_EVERY == 0:
             self._turn(state)
         if "left_basis" in state:
             gradient = state["left_basis"].mT @ gradient @ state["right_basis"]
-            state["variance"].lerp_(gradient.square(), 1 - MEMORY)
-        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+            state["variance"].lerp_(gradient.square(), (1 - MEMORY) * kept)
+        state["momentum"].lerp_(gradient, (1 - MOMENTUM) * kept)
         return state
 
     def _turn(self, state: dict[str, Any]) -> None:

@@ -72,6 +72,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         precision = fastest_precision(config.method)
     if precision == "fp16" and not torch.cuda.is_available():
         raise OptionError("--precision fp16 needs a GPU: take bf16 or fp32")
+    torch.backends.cudnn.benchmark = torch.cuda.is_available()  # all crops have one size
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, kwargs_handlers=[handler])
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from srgan.degradation.bicubic import unit
 from srgan.degradation.degrade import make_degrade, training_rng
+from srgan.degradation.device import on_device
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.training import messages
 from srgan.training.config import TrainingConfig
@@ -88,7 +89,7 @@ class Trainer:
         self._iteration = 0  # updates done
         self._shard = 0  # of a stream: the one being read
         self._elapsed = 0.0  # seconds of training, over all sessions
-        self._bad = 0  # skipped updates in a row
+        self._bad = torch.zeros((), device=accelerator.device)  # skipped updates in a row
         self._warned = False  # the step warned at the last log; it warns
         self._stop = 0  # the signal at which all processes have agreed to stop
         self._impatient = False  # all processes have agreed that nothing improves any more
@@ -113,7 +114,7 @@ class Trainer:
             interval = Interval()
             self._validate_if_due(report, signals)
             # After a skipped update the run goes on to the next good one: only that is saved.
-            while self._bad or not (self._stop or self._impatient or self._progress() >= 1):
+            while not ((self._stop or self._impatient or self._progress() >= 1) and self._good()):
                 crops = interval.next(batches)
                 self._shard = loader.shard
                 interval.add(self.update(crops))
@@ -125,7 +126,7 @@ class Trainer:
                     interval = Interval()
                 self._validate_if_due(report, signals)
                 due = self._elapsed - saved >= 60 * options.save_minutes
-                if (due or self._iteration % options.save_every == 0) and not self._bad:
+                if (due or self._iteration % options.save_every == 0) and self._good():
                     self._save()
                     saved = self._elapsed
             self._save(final=True)
@@ -184,34 +185,36 @@ class Trainer:
         self._step.scale_rates(rate_factor(schedule, self._iteration, self._progress()))
         values = self._step(batches)
         self._iteration += 1
-        self._check(bool(values["finite"]))
+        self._bad = (self._bad + 1) * (1 - values["finite"])
         self._ema.update(self._iteration)
         return values
 
     def _parts(self, crops: Tensor) -> Sequence[Tensor]:
         """Crops on the device, a micro-batch each."""
-        return torch.split(crops.to(self._accelerator.device, non_blocking=True), self._micro_batch)
+        return torch.split(on_device(crops, self._accelerator.device), self._micro_batch)
 
-    def _check(self, finite: bool) -> None:
-        """Count updates that were skipped in a row; too many stop the run.
+    def _good(self) -> bool:
+        """Whether the last update was made and the weights are finite. It waits for the device.
 
-        fp16 skips some while it looks for the loss scale.
+        Raises:
+            RunError: too many updates in a row were skipped. fp16 skips some while it looks for
+                the loss scale.
         """
-        self._bad = 0 if finite else self._bad + 1
-        if finite:
-            return
-        self._ema.repair()
-        scaler = self._accelerator.scaler
-        if self._bad >= (FP16_BAD_IN_A_ROW if scaler else BAD_IN_A_ROW):
-            raise RunError(messages.not_finite(self._folder, self._bad, self._iteration))
-        if self._main and not scaler:
-            log.warning("iteration %d: a gradient is not finite; skipped", self._iteration)
+        state = torch.stack([self._bad, self._ema.finite().float()]).cpu()
+        bad, finite = float(state[0]), float(state[1])
+        if bad >= (FP16_BAD_IN_A_ROW if self._accelerator.scaler else BAD_IN_A_ROW):
+            raise RunError(messages.not_finite(self._folder, int(bad), self._iteration))
+        return bad == 0 and finite == 1
 
     def _log(self, interval: Interval, report: Report) -> None:
         schedule = self.config.schedule
         values = interval.means(self._accelerator, schedule.batch_size)
         values["schedule/factor"] = rate_factor(schedule, self._iteration, self._progress())
         report.values(self._iteration, self._progress(), values)
+        skipped = round((1 - values["finite"]) * interval.iterations)
+        if skipped and self._main and not self._accelerator.scaler:
+            log.warning(messages.skipped(skipped, interval.iterations, self._iteration))
+        self._good()
         warning = self._step.warning(values) if self._iteration >= EARLY else None
         if warning is not None and self._main and not self._warned:
             log.warning("iteration %d: %s", self._iteration, warning)
@@ -220,7 +223,7 @@ class Trainer:
     def _validate_if_due(self, report: Report, signals: StopSignals) -> None:
         """Validate at intervals and at the end. A resumed run catches up on a missed validation."""
         due = self._iteration % self.config.run.validate_every == 0 or self._progress() >= 1
-        if not due or self._bad:
+        if not due or not self._good():
             return
         if self.validation.pairs and self.validation.iteration != self._iteration:
             self._validate(report, signals)
@@ -264,8 +267,8 @@ class Trainer:
         )
 
     def _save(self, *, final: bool = False) -> None:
-        """Write the training state and the last model."""
-        if not self._main or self._bad:  # keep the state from before bad updates
+        """Write the training state and the last model; only where these are `_good`."""
+        if not self._main:
             return
         with run_folder.surviving_a_full_disk(self._folder, final=final):
             if not run_folder.has_state(self._folder):

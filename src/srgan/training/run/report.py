@@ -19,11 +19,15 @@ Batch = TypeVar("Batch")
 
 
 class Interval:
-    """Collects the values of some iterations; `means` waits for the device once."""
+    """Collects the values of some iterations; `means` waits for the device once.
+
+    Attributes:
+        iterations: their number.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._iterations = 0
+        self.iterations = 0
         self._waited = 0.0
         self._start = time.monotonic()
 
@@ -36,7 +40,7 @@ class Interval:
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add the scalars of an iteration."""
-        self._iterations += 1
+        self.iterations += 1
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
 
@@ -53,12 +57,12 @@ class Interval:
             "speed/data_wait", the share of the time spent waiting for data.
         """
         sums: Tensor = accelerator.reduce(torch.stack(list(self._sums.values())), "mean")
-        means = [float(value) / self._iterations for value in sums.cpu()]
+        means = [float(value) / self.iterations for value in sums.cpu()]
         seconds = time.monotonic() - self._start
         return {
             **dict(zip(self._sums, means, strict=True)),
-            "speed/iterations_per_second": self._iterations / seconds,
-            "speed/patches_per_second": batch_size * self._iterations / seconds,
+            "speed/iterations_per_second": self.iterations / seconds,
+            "speed/patches_per_second": batch_size * self.iterations / seconds,
             "speed/data_wait": self._waited / seconds,
         }
 
