@@ -8,6 +8,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from srgan.networks import elementwise
+
 
 class PReLU(nn.PReLU):
     """`nn.PReLU()`: max(x, 0) + slope * min(x, 0), with the same parameter, value and gradients.
@@ -25,28 +27,34 @@ class PReLU(nn.PReLU):
         tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] - documented
         if input.device.type != "cpu" or tracing:
             return super().forward(input)
-        return _OneSlope.apply(input, self.weight)
+        compiled = self.training and elementwise.takes(input) and elementwise.is_compiled()
+        return _OneSlope.apply(input, self.weight, compiled)
 
 
 class _OneSlope(Function):
-    """PReLU by LeakyReLU's kernels. The result has the data type of x, also under autocast."""
+    """PReLU by our kernels or LeakyReLU's. The result has the type of x, also under autocast."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, compiled: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return functional.leaky_relu(x, _number(weight))
+        ctx.compiled = compiled
+        slope = _number(weight)
+        return elementwise.prelu(x, slope) if compiled else functional.leaky_relu(x, slope)
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - from torch's decorator
         ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, None]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
+        if ctx.compiled:
+            grad_x, grad_weight = elementwise.prelu_gradients(grad, x, _number(weight))
+            return grad_x, grad_weight.to(weight.dtype).view_as(weight), None
         grad_x = torch.ops.aten.leaky_relu_backward(grad, x, _number(weight), False)
         # torch sums bf16 in float32.
         grad_weight = x.clamp(max=0).mul_(grad).sum()
-        return grad_x, grad_weight.to(weight.dtype).view_as(weight)
+        return grad_x, grad_weight.to(weight.dtype).view_as(weight), None
 
 
 def _number(weight: Tensor) -> float:

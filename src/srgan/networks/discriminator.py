@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from srgan.networks import elementwise
+
 # Outputs of blocks 1 to 7; block 0 is the 9x9 convolution to 64.
 CHANNELS = (64, 128, 128, 256, 256, 512, 512)
 POOLED = 6
@@ -73,10 +75,14 @@ class FeatureDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_head(inputs) for inputs in channels)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            head(layer / layer.mean(dim=(1, 2, 3), keepdim=True).clamp_min(TINY))
-            for head, layer in zip(self.heads, features, strict=True)
-        ]
+        return [head(_by_mean(layer)) for head, layer in zip(self.heads, features, strict=True)]
+
+
+def _by_mean(layer: Tensor) -> Tensor:
+    """Each sample of a layer, N x C x h x w, divided by its mean."""
+    if elementwise.takes_features(layer):
+        return elementwise.by_mean(layer, TINY)
+    return layer / layer.mean(dim=(1, 2, 3), keepdim=True).clamp_min(TINY)
 
 
 def _head(inputs: int) -> nn.Sequential:

@@ -5,13 +5,6 @@ machine's C++ compiler compiles it on first use. PyTorch's own convolutions are 
 """
 
 import functools
-import hashlib
-import logging
-import os
-import subprocess
-import sys
-import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +14,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from srgan.networks.compiled import is_loaded
+
 SOURCE = Path(__file__).with_suffix(".cpp")
-# Compiler options by torch.backends.cpu.get_cpu_capability().
-FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}
 # Input and output channels must be multiples of 64, to fill whole registers. Backward swaps them.
 MULTIPLE = 64
 MOST = 256  # channels; beyond, most time goes into the transformed kernels, 7 times as large
@@ -33,10 +26,6 @@ TAIL = (9, 9)
 # only its highest power is 1.
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)
 FACTORS = (1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45)
-PATIENCE = 3.0  # seconds of compiling before the log says so
-COMPILING = "compiling faster convolutions for this processor, once"
-
-log = logging.getLogger("srgan")
 
 
 def use_winograd(network: nn.Module) -> None:
@@ -163,48 +152,4 @@ def _transform(side: int) -> Tensor:
 @functools.cache
 def is_compiled() -> bool:
     """Load torch.ops.srgan_winograd and say whether that worked. The first use compiles it."""
-    flags = FLAGS.get(torch.backends.cpu.get_cpu_capability())
-    if flags is None or sys.platform != "linux":
-        return False
-    notice = threading.Timer(PATIENCE, log.warning, [COMPILING])
-    notice.start()
-    try:
-        ops: Any = torch.ops
-        ops.load_library(_library(flags))
-    except subprocess.CalledProcessError as error:
-        reason = next((line for line in error.stderr.splitlines() if "error" in line), str(error))
-    except OSError as error:
-        reason = str(error)
-    else:
-        return True
-    finally:
-        notice.cancel()
-    log.warning("convolutions run at PyTorch's speed: the faster ones did not compile: %s", reason)
-    return False
-
-
-def _library(flags: list[str]) -> Path:
-    """The path of winograd.cpp compiled for this PyTorch, in the user's cache.
-
-    Raises:
-        subprocess.CalledProcessError: the compiler failed.
-        OSError: there is no compiler, or the cache cannot be written.
-    """
-    compiler = os.environ.get("CXX", "c++")
-    torch_folder = Path(torch.__file__).parent
-    abi = int(torch.compiled_with_cxx11_abi())
-    command = [compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags]
-    command += [f"-D_GLIBCXX_USE_CXX11_ABI={abi}", f"-I{torch_folder / 'include'}"]
-    command += [str(SOURCE), f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-    key = hashlib.sha256(SOURCE.read_bytes())
-    key.update(" ".join([torch.__version__, *command]).encode())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan"
-    library = cache / f"winograd-{key.hexdigest()[:16]}.so"
-    if not library.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        # Several processes may compile at once. The rename shows only a complete library.
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            part = Path(folder) / library.name
-            subprocess.run([*command, "-o", part], check=True, capture_output=True, text=True)
-            part.replace(library)
-    return library
+    return is_loaded(SOURCE, "convolutions")

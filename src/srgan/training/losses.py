@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srgan.degradation.bicubic import reduced
+from srgan.networks import elementwise
 from srgan.pictures.colour import BEND, LUMA_OF_RGB, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
 from srgan.training.options import ContentLoss, PixelLoss
 
@@ -60,8 +61,14 @@ def content_loss(sr: Sequence[Tensor], hr: Sequence[Tensor], kind: ContentLoss =
         if kind == "mse":
             losses.append((features.float() - target.float()).square().mean())
         else:
-            losses.append((_unit(features) - _unit(target)).square().sum(1).mean())
+            losses.append(_unit_distance(features, target))
     return torch.stack(losses).mean()
+
+
+def _unit_distance(features: Tensor, target: Tensor) -> Tensor:
+    if not target.requires_grad and elementwise.takes_features(features, target):
+        return elementwise.unit_distance(features, target, TINY)
+    return (_unit(features) - _unit(target)).square().sum(1).mean()
 
 
 def _unit(features: Tensor) -> Tensor:
