@@ -59,4 +59,4 @@ class _OneSlope(Function):
 
 def _number(weight: Tensor) -> float:
     """The one value of a tensor in this process's memory."""
-    return float(weight.detach().float().numpy()[0])
+    return float(weight.detach().double().numpy()[0])
