@@ -24,7 +24,7 @@ from srgan.cli.run import run_script
 from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
 from srgan.evaluation.registry import MetricFunction, load_metrics
 from srgan.pictures.images import open_picture
-from srgan.training.data.crops import read_rgb
+from srgan.training.data.crops import read_pixels
 from srgan.training.data.stored import find_pictures
 from srgan.upscaling.auto import THRESHOLDS, Thresholds, read_thresholds
 from srgan.upscaling.condition import Condition, inspect_condition
@@ -120,7 +120,7 @@ def _qualities(kind: str) -> tuple[int | None, ...]:
 
 
 def _middle(path: Path) -> np.ndarray:
-    hr = read_rgb(path, SCALE)
+    hr = read_pixels(path, SCALE)
     height, width = (min(side, SIDE) // SCALE * SCALE for side in hr.shape[:2])
     top, left = (hr.shape[0] - height) // 2, (hr.shape[1] - width) // 2
     return np.ascontiguousarray(hr[top : top + height, left : left + width])

@@ -172,6 +172,7 @@ def test_no_such_processor(
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     monkeypatch.setattr(winograd, "is_compiled", winograd.is_compiled.__wrapped__)
+    monkeypatch.setattr(winograd, "is_loaded", winograd.is_loaded.__wrapped__)
     convolution = nn.Conv2d(64, 64, 3, padding=1)
     with caplog.at_level(logging.WARNING):
         use_winograd(convolution)

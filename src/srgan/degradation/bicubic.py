@@ -9,8 +9,8 @@ from srgan.pictures.resample import bicubic_matrix
 
 
 def unit(hr: Tensor) -> Tensor:
-    """uint8 to float32 in [0, 1]. Shape and memory format stay."""
-    return hr.to(torch.float32) / 255
+    """uint8 or uint16 to float32 in [0, 1]. Shape and memory format stay."""
+    return hr.to(torch.float32) / (65535 if hr.dtype == torch.uint16 else 255)
 
 
 @torch.no_grad()
@@ -18,15 +18,18 @@ def bicubic_lr(hr: Tensor, scale: int) -> Tensor:
     """The LR of a batch. Every sample equals the result of `resample.bicubic_8bit`.
 
     Args:
-        hr: uint8, N x 3 x H x W, on any device; H and W are multiples of `scale`.
+        hr: uint8, N x C x H x W, on any device; H and W are multiples of `scale`. Or uint16,
+            whose reduction is clipped, but not rounded.
 
     Returns:
-        float32 in [0, 1], N x 3 x H/scale x W/scale. Multiplied by 255 they are integers.
+        float32 in [0, 1], N x C x H/scale x W/scale; of uint8, multiplied by 255 they are integers.
 
     Raises:
         ValueError: H or W is not a multiple of `scale`.
     """
     height, width = lr_size(hr, scale)
+    if hr.dtype == torch.uint16:
+        return reduced(unit(hr), scale).clamp_(0, 1)
     # In float64 the products are exact, for any setting of TF32 and autocast. Apple's GPUs have
     # only float32, in which the products are exact for scales 2 and 4.
     dtype = torch.float32 if hr.device.type == "mps" else torch.float64

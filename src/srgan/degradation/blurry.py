@@ -27,12 +27,13 @@ def blurry_lr(
     is aligned with HR like bicubic LR.
 
     Args:
-        hr: uint8, N x 3 x H x W, on any device; H and W are multiples of `scale`.
+        hr: uint8, N x 3 x H x W, on any device; H and W are multiples of `scale`. Or gray uint16,
+            N x 1 x H x W: only JPEG rounds it.
         rng: the source of all randomness. The values of noise depend on the kind of device.
         whole: the pictures are whole, not crops; see `make_degrade`.
 
     Returns:
-        float32 in [0, 1], N x 3 x H/scale x W/scale. Multiplied by 255 they are integers.
+        float32 in [0, 1], N x C x H/scale x W/scale; of uint8, multiplied by 255 they are integers.
 
     Raises:
         ValueError: H or W is not a multiple of `scale`.
@@ -51,7 +52,8 @@ def blurry_lr(
 
     last = windows(height, width, np.ones(len(hr)), plan.corner[1])
     images = _damaged(resize(images, between, last, plan.up), plan.last, noise)
-    return round_to_8_bits(take(images, last, height, width) * 255) / 255
+    lr = take(images, last, height, width)
+    return lr.clamp_(0, 1) if hr.dtype == torch.uint16 else round_to_8_bits(lr * 255) / 255
 
 
 def replace_chosen(
@@ -103,7 +105,8 @@ def _damaged(images: Tensor, damage: Damage, noise: torch.Generator) -> Tensor:
     images += normal * (gaussian.square() + poisson.square() * images).sqrt_()
 
     def compressed(some: Tensor, on: np.ndarray) -> Tensor:
-        return jpeg(some, damage.quality[on], damage.full_chroma[on])
+        rgb = some.expand(-1, 3, -1, -1)
+        return jpeg(rgb, damage.quality[on], damage.full_chroma[on])[:, : some.shape[1]]
 
     replace_chosen(images, damage.quality > 0, compressed)
     return images

@@ -19,7 +19,8 @@ from srgan.degradation.blurry import blurry_lr, replace_chosen
 from srgan.degradation.ranges import BICUBIC, read_ranges
 
 # Takes HR, the scale and a random generator; returns LR. HR is uint8, N x 3 x H x W, H and W are
-# multiples of the scale. LR is float32 in [0, 1], 8-bit levels, N x 3 x H/scale x W/scale.
+# multiples of the scale. LR is float32 in [0, 1], 8-bit levels, N x 3 x H/scale x W/scale. HR may
+# also be gray uint16, N x 1 x H x W; then LR is gray and has levels of its own.
 Degrade = Callable[[Tensor, int, np.random.Generator], Tensor]
 
 # Purposes of random generators, part of their seed. training/data/crops.py has the others.
@@ -51,7 +52,7 @@ def _one_degrade(name: str, *, whole: bool) -> Degrade:
 def _mixed_lr(hr: Tensor, scale: int, rng: np.random.Generator, *, parts: list[Degrade]) -> Tensor:
     """The LR of a batch in which each sample gets one of the parts, all equally probable."""
     height, width = lr_size(hr, scale)
-    lr = torch.empty((len(hr), 3, height, width), device=hr.device)
+    lr = torch.empty((len(hr), hr.shape[1], height, width), device=hr.device)
     chosen = rng.integers(len(parts), size=len(hr))
     for i, degrade in enumerate(parts):
         replace_chosen(lr, chosen == i, lambda _, on, degrade=degrade: degrade(hr[on], scale, rng))

@@ -202,7 +202,7 @@ std::tuple<at::Tensor, at::Tensor> unit_distance(const at::Tensor& x, const at::
 at::Tensor unit_distance_backward(const at::Tensor& gradient, const at::Tensor& x,
                                   const at::Tensor& target, const at::Tensor& factors) {
   const int64_t channels = x.size(1), places = x.numel() / channels;
-  const float share = gradient.item<float>() / places;
+  const float share = *gradient.const_data_ptr<float>() / places;
   at::Tensor result = at::empty_like(x);
   const float* from = factors.const_data_ptr<float>();
   by_type(x, [&](auto x_type) {

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from srgan.pictures.codec.xmp import fitting_xmp
+from srgan.pictures.colour import LUMA_WEIGHTS
 from srgan.pictures.resample import bicubic, resize_rows
 
 FILL_RADIUS = 4  # faint pixels this close to more visible ones get their colour
@@ -137,6 +138,15 @@ def rgb_uint8(pixels: np.ndarray) -> np.ndarray:
     return (
         colour if colour.dtype == np.uint8 else ((colour + np.uint32(128)) // 257).astype(np.uint8)
     )
+
+
+def gray_uint16(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, bands) uint8 or uint16 to gray uint16 (H, W, 1): Y of colours; alpha is left out."""
+    if pixels.shape[2] > 2:
+        gray = unit_range(pixels[..., :3]) @ LUMA_WEIGHTS
+        return (gray * 65535 + 0.5).clip(0, 65535).astype(np.uint16)[..., None]
+    gray = pixels[..., :1]
+    return gray if gray.dtype == np.uint16 else gray.astype(np.uint16) * np.uint16(257)
 
 
 def unit_range(pixels: np.ndarray) -> np.ndarray:

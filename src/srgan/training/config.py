@@ -35,6 +35,7 @@ FIXED = (
     "candidates",
     "flat_share",
     "degradation",
+    "gray",
     "batch_size",
     "validation_pictures",
     "optimizer",

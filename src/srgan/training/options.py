@@ -62,6 +62,8 @@ class DataOptions:
         degradation: How LR is made: bicubic, blurry (out of focus, noisy, saved as JPEG),
             blurry-light, or a TOML file of ranges. With several names, separated by spaces or
             commas, each crop gets one of them.
+        gray: Train for gray pictures, such as scans and X-rays: colours become gray, and 16 bits
+            stay 16 bits.
         crop: Side of the HR crops in pixels.
         seed: Seed of the initial weights, the crops and the choice of held-out pictures.
         stream: Read shards over the network while training, for data larger than the disk.
@@ -76,6 +78,7 @@ class DataOptions:
     validation_folder: str | Path | None = None
     lr_folder: Path | None = None
     degradation: Annotated[str, JOINED] = BICUBIC
+    gray: bool = False
     crop: int = 96
     seed: int = 0
     stream: Annotated[bool, MORE] = False

@@ -115,6 +115,7 @@ def open_batches(
         crop=data.crop,
         candidates=data.candidates,
         flat_share=data.flat_share,
+        gray=data.gray,
         batch_size=micro_batch(config, accelerator),
         seed=data.seed,
         lanes=accelerator.num_processes * len(own),
@@ -174,7 +175,7 @@ def pair_up(
     training = Path(options.data_folder or "")
     validation = Path(options.validation_folder or training)
     sources = [(training, pictures), (validation, held_out)]
-    return find_pairs(options.lr_folder, scale, sources)
+    return find_pairs(options.lr_folder, scale, sources, gray=options.gray)
 
 
 def with_iterations(config: TrainingConfig, pictures: Pictures | ShardStream) -> TrainingConfig:
@@ -238,7 +239,8 @@ def make_validation(
     if not accelerator.is_main_process:
         return Validation([], step, accelerator.device)
     degrade = make_degrade(config.data.degradation, whole=True)
-    scored = read_pairs(held_out, step.generator.architecture.scale, degrade, pairs)
+    scale, gray = step.generator.architecture.scale, config.data.gray
+    scored = read_pairs(held_out, scale, degrade, pairs, gray=gray)
     if not scored and config.schedule.patience is not None:
         raise OptionError("--patience needs pictures to validate on: give --validation-folder")
     if not scored:

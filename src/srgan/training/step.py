@@ -19,6 +19,11 @@ class Batch(NamedTuple):
     hr: Tensor
 
 
+def rgb(pictures: Tensor) -> Tensor:
+    """Gray pictures, N x 1 x H x W, as RGB; RGB stays. Networks get gray as three equal colours."""
+    return pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
+
+
 class Step(Protocol):
     """A training method, as the trainer sees it.
 

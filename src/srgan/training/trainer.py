@@ -41,7 +41,7 @@ from srgan.training.start import (
     trained_checkpoint,
     with_iterations,
 )
-from srgan.training.step import Batch
+from srgan.training.step import Batch, rgb
 
 BAD_IN_A_ROW = 5  # updates in a row with a gradient that is not finite, before the run stops
 FP16_BAD_IN_A_ROW = 50  # the same in fp16, which finds its loss scale by such updates
@@ -180,7 +180,7 @@ class Trainer:
             rng = training_rng(self.config.data.seed, self._iteration, lane)
             # LR that is given is degraded at its own size: bicubic leaves it as it is.
             source, scale = (hr, self._architecture.scale) if lr is None else (lr, 1)
-            batches.append(Batch(self._degrade(source, scale, rng), unit(hr)))
+            batches.append(Batch(rgb(self._degrade(source, scale, rng)), rgb(unit(hr))))
         schedule = self.config.schedule
         self._step.scale_rates(rate_factor(schedule, self._iteration, self._progress()))
         values = self._step(batches)

@@ -20,7 +20,7 @@ from srgan.evaluation.evaluate import upscale_bicubic
 from srgan.evaluation.metrics import psnr_y, ssim_y
 from srgan.networks.architecture import Checkpoint
 from srgan.pictures.images import PictureError
-from srgan.pictures.pixels import rgb_uint8
+from srgan.pictures.pixels import gray_uint16, rgb_uint8
 from srgan.training.data.pairs import BothSizes, Pairs
 from srgan.training.data.stored import Pictures, StoredPicture, open_training_picture
 from srgan.training.samples import SampleRow, sample_grid
@@ -46,18 +46,26 @@ class ValidationPair(NamedTuple):
 
 
 def read_pairs(
-    files: Pictures, scale: int, degrade: Degrade, given: Pairs | None = None
+    files: Pictures,
+    scale: int,
+    degrade: Degrade,
+    given: Pairs | None = None,
+    *,
+    gray: bool = False,
 ) -> list[ValidationPair]:
     """HR pictures, or their middles, and their LR: made from HR, or from the LR that is given.
 
     The LR of a picture is the same in every run: its name decides the random numbers. A picture
     that cannot be read or is too small is left out with a warning. So is, without one, a picture
     that scale 1 and the degradation leave as it is.
+
+    Args:
+        gray: colours become gray. Pictures of 16 bits, too, are validated in 8.
     """
     pairs: list[ValidationPair] = []
     for path in files:
         try:
-            hr, lr = _middle(path, scale, given)
+            hr, lr = _middle(path, scale, given, gray=gray)
         except PictureError as error:
             log.warning("%s; left out of validation", error)
             continue
@@ -76,14 +84,19 @@ def read_pairs(
     return pairs
 
 
-def _middle(picture: Path | StoredPicture, scale: int, given: Pairs | None) -> BothSizes:
+def _middle(
+    picture: Path | StoredPicture, scale: int, given: Pairs | None, *, gray: bool
+) -> BothSizes:
+    def rgb(pixels: np.ndarray) -> np.ndarray:
+        return rgb_uint8(gray_uint16(pixels) if gray else pixels)
+
     opened = open_training_picture(picture)
     height, width = (min(side, LARGEST) // scale * scale for side in opened.shape[:2])
     top, left = (opened.shape[0] - height) // 2, (opened.shape[1] - width) // 2
     if given is None:
-        return BothSizes(rgb_uint8(opened[top : top + height, left : left + width]))
-    whole = rgb_uint8(opened[:, :])
-    lr = given.lr_of(picture, whole)
+        return BothSizes(rgb(opened[top : top + height, left : left + width]))
+    whole = rgb(opened[:, :])
+    lr = rgb(given.lr_of(picture, whole))
     first, start = top // scale, left // scale
     rows = slice(first, first + height // scale)
     columns = slice(start, start + width // scale)

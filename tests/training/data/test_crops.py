@@ -168,13 +168,13 @@ def test_the_first_batch_does_not_wait_for_its_round(
 ) -> None:
     """A batch of 5 crops needs 5 pictures at most; its round has 8 of them."""
     read: list[str] = []
-    read_rgb = data.read_rgb
+    read_pixels = data.read_pixels
 
-    def counting(path: Path | StoredPicture, at_least: int) -> np.ndarray:
+    def counting(path: Path | StoredPicture, at_least: int, *, gray: bool) -> np.ndarray:
         read.append(path.name)
-        return read_rgb(path, at_least)
+        return read_pixels(path, at_least, gray=gray)
 
-    monkeypatch.setattr(data, "read_rgb", counting)
+    monkeypatch.setattr(data, "read_pixels", counting)
     monkeypatch.setattr(data, "CROPS_PER_PICTURE", 1)  # 30 pictures a round
     files = [path for path in find_pictures(folder) if path.stem.isdigit()]
     loader = open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)
@@ -265,7 +265,7 @@ def test_gray_alpha_and_16_bits(tmp_path: Path) -> None:
     folders = {"gray": gray, "deep": deep, "alpha": alpha}
     expected = np.repeat(gray[..., None], 3, axis=2)
     for name, pixels in folders.items():
-        found = data.read_rgb(save(tmp_path, f"{name}.png", pixels), CROP)
+        found = data.read_pixels(save(tmp_path, f"{name}.png", pixels), CROP)
         offset = np.zeros_like(expected)
         offset[1] = name == "deep"
         assert (found == expected + offset).all(), name
@@ -290,13 +290,13 @@ def test_unusable_pictures(folder: Path, tmp_path: Path, caplog: pytest.LogCaptu
 
 def test_unusable_pictures_are_tried_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: Counter[str] = Counter()
-    read_rgb = data.read_rgb
+    read_pixels = data.read_pixels
 
-    def counting(path: Path | StoredPicture, at_least: int) -> np.ndarray:
+    def counting(path: Path | StoredPicture, at_least: int, *, gray: bool) -> np.ndarray:
         read[path.name] += 1
-        return read_rgb(path, at_least)
+        return read_pixels(path, at_least, gray=gray)
 
-    monkeypatch.setattr(data, "read_rgb", counting)
+    monkeypatch.setattr(data, "read_pixels", counting)
     crops = Crops(find_pictures(folder), crop=CROP, batch_size=32, seed=0)
     bad = [crops[index][1] for index in range(4)]
     assert read["cut.jpg"] == read["text.png"] == 1

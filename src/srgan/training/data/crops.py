@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srgan.pictures.images import PictureError, TooManyPixelsError
-from srgan.pictures.pixels import rgb_uint8
+from srgan.pictures.pixels import gray_uint16, rgb_uint8
 from srgan.pictures.stores import StoreError
 from srgan.training.data.pairs import BothSizes, Pairs
 from srgan.training.data.stored import (
@@ -59,8 +59,11 @@ def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, ORDER, epoch)).permutation(count)
 
 
-def read_rgb(source: Path | StoredPicture, at_least: int) -> np.ndarray:
+def read_pixels(source: Path | StoredPicture, at_least: int, *, gray: bool = False) -> np.ndarray:
     """A picture as (H, W, 3) uint8, upright: gray repeated, alpha dropped, 16 bits rounded to 8.
+
+    Args:
+        gray: as (H, W, 1) uint16 instead.
 
     Raises:
         PictureError: it is damaged, or a side is shorter than `at_least` pixels.
@@ -69,7 +72,7 @@ def read_rgb(source: Path | StoredPicture, at_least: int) -> np.ndarray:
     height, width, _ = picture.shape
     if min(height, width) < at_least:
         raise PictureError(f"{source}: {width} x {height} pixels, less than a crop of {at_least}")
-    return rgb_uint8(picture[:, :])
+    return (gray_uint16 if gray else rgb_uint8)(picture[:, :])
 
 
 def reason(error: PictureError, picture: object) -> str:
@@ -82,11 +85,12 @@ class Round(NamedTuple):
     """A round of crops.
 
     Attributes:
-        crops: (n, crop, crop, 3) RGB uint8. n is 0 where no picture can be used.
+        crops: (n, crop, crop, 3) RGB uint8, or (n, crop, crop, 1) gray uint16. n is 0 where no
+            picture can be used.
         unusable: the reason for each picture that was skipped, by its name. The key ""
             holds the error of the store itself.
         shard: for a stream, the visit of a shard that the round ends in; see streams.py.
-        lr: of pairs, (n, crop / scale, crop / scale, 3) RGB uint8.
+        lr: of pairs, the same for sides of crop / scale.
     """
 
     crops: Tensor
@@ -103,6 +107,7 @@ class Rounds:
         batch_size: crops in a (micro-)batch; a round consists of whole batches.
         candidates: random places for each crop; the one with the most detail is taken.
         flat_share: share of crops that become one colour, from 0 to 1.
+        gray: crops are gray, of 16 bits.
         pairs: the LR files of the pictures, if there are any; their crops stay as they are.
     """
 
@@ -114,9 +119,11 @@ class Rounds:
         seed: int,
         candidates: int = 1,
         flat_share: float = 0.0,
+        gray: bool = False,
         pairs: Pairs | None = None,
     ) -> None:
         self.pairs = pairs
+        self.gray = gray
         self.crop = crop
         self.candidates = candidates
         self.flat_share = flat_share
@@ -126,7 +133,12 @@ class Rounds:
         self.crops_per_round = self.batches_per_round * batch_size
         self.crops_per_picture = CROPS_PER_PICTURE
         self.lr_crop = crop // pairs.scale if pairs is not None else 0
-        self.round_bytes = self.crops_per_round * (crop**2 + self.lr_crop**2) * 3
+        self.round_bytes = self.crops_per_round * (crop**2 + self.lr_crop**2) * (2 if gray else 3)
+
+    def new_crops(self, side: int) -> np.ndarray:
+        """Memory for a round of crops."""
+        shape = (self.crops_per_round, side, side)
+        return np.empty((*shape, 1), np.uint16) if self.gray else np.empty((*shape, 3), np.uint8)
 
     def cut(
         self, picture: BothSizes, rng: np.random.Generator, crops: BothSizes, places: np.ndarray
@@ -159,7 +171,8 @@ class Rounds:
                 crops.lr[place] = _turned(small, turn)
         if crops.lr is None:
             flat = places[rng.random(len(places)) < self.flat_share]
-            crops.hr[flat] = _colours(rng, len(flat))[:, None, None]
+            colours = _colours(rng, len(flat))[:, None]
+            crops.hr[flat] = (gray_uint16(colours) if self.gray else colours)[:, None]
 
 
 class Crops(Rounds, Dataset[Round]):
@@ -182,6 +195,7 @@ class Crops(Rounds, Dataset[Round]):
         seed: int,
         candidates: int = 1,
         flat_share: float = 0.0,
+        gray: bool = False,
         pairs: Pairs | None = None,
     ) -> None:
         if not pictures:
@@ -192,6 +206,7 @@ class Crops(Rounds, Dataset[Round]):
             seed=seed,
             candidates=candidates,
             flat_share=flat_share,
+            gray=gray,
             pairs=pairs,
         )
         self.pictures = pictures  # sent to each worker once
@@ -211,7 +226,7 @@ class Crops(Rounds, Dataset[Round]):
             if index not in self._bad:
                 picture = self.pictures[index]
                 try:
-                    hr = read_rgb(picture, at_least=self.crop)
+                    hr = read_pixels(picture, at_least=self.crop, gray=self.gray)
                     return BothSizes(hr, self.pairs.lr_of(picture, hr) if self.pairs else None)
                 except PictureError as error:
                     self._bad[index] = str(picture), reason(error, picture)
@@ -233,10 +248,10 @@ class GrowingRound:
 
     def __init__(self, crops: Crops, index: int) -> None:
         self._crops, self._index = crops, index
-        count = crops.crops_per_round
-        lr = _crops(count, crops.lr_crop) if crops.lr_crop else None
-        self._cut = BothSizes(_crops(count, crops.crop), lr)
-        self._places = np.random.default_rng((crops.seed, SHUFFLE, index)).permutation(count)
+        lr = crops.new_crops(crops.lr_crop) if crops.lr_crop else None
+        self._cut = BothSizes(crops.new_crops(crops.crop), lr)
+        rng = np.random.default_rng((crops.seed, SHUFFLE, index))
+        self._places = rng.permutation(crops.crops_per_round)
         # Which picture of the round each place gets its crop from.
         self._pictures = np.argsort(self._places) // crops.crops_per_picture
         self._done: set[int] = set()
@@ -265,10 +280,6 @@ class GrowingRound:
         return True
 
 
-def _crops(count: int, side: int) -> np.ndarray:
-    return np.empty((count, side, side, 3), np.uint8)
-
-
 def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
     """Colours, (count, 3) uint8: each of R, G and B is none, full or anything, equally often."""
     values = rng.integers(256, size=(count, 3), dtype=np.uint8)
@@ -277,11 +288,12 @@ def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _turned(window: np.ndarray, turn: int) -> np.ndarray:
-    """One of the 8 ways to flip and rotate a picture, (H, W, 3)."""
+    """One of the 8 ways to flip and rotate a picture, (H, W, bands)."""
     return np.rot90(window[::-1] if turn >= 4 else window, turn % 4)
 
 
 def _detail(window: np.ndarray) -> float:
-    """Mean difference between the green of neighbouring pixels in (H, W, 3) uint8."""
-    green = window[..., 1].astype(np.int16)
+    """Mean difference between neighbouring pixels of gray, or of green."""
+    gray = window.shape[2] == 1
+    green = window[..., 0].astype(np.int32) if gray else window[..., 1].astype(np.int16)
     return np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean()

@@ -35,6 +35,7 @@ def open_loader(
     seed: int,
     candidates: int = 1,
     flat_share: float = 0.0,
+    gray: bool = False,
     lanes: int = 1,
     own: Sequence[int] = (0,),
     workers: int | None = None,
@@ -51,7 +52,7 @@ def open_loader(
     Args:
         crop: side of the crops in pixels.
         batch_size: crops in a micro-batch.
-        candidates, flat_share: see `Rounds`.
+        candidates, flat_share, gray: see `Rounds`.
         lanes: number of processes times the micro-batches that each of them accumulates.
         own: the lanes of this process.
         workers: processes that decode. 0: this process decodes. None: one for 4 usable cores, 1
@@ -74,6 +75,7 @@ def open_loader(
             seed=seed,
             candidates=candidates,
             flat_share=flat_share,
+            gray=gray,
         )
         workers = 1 if workers is None else min(workers, 1)
         return CropLoader(streamed, None, batch_size, len(own), workers)
@@ -84,6 +86,7 @@ def open_loader(
         seed=seed,
         candidates=candidates,
         flat_share=flat_share,
+        gray=gray,
         pairs=pairs,
     )
     first, skipped = divmod(first_batch, crops.batches_per_round)
@@ -94,11 +97,11 @@ def open_loader(
 
 
 class CropBatch(NamedTuple):
-    """Crops of a batch, RGB uint8 in channels_last memory.
+    """Crops of a batch in channels_last memory: N x 3, RGB uint8, or N x 1, gray uint16.
 
     Attributes:
-        hr: N x 3 x crop x crop.
-        lr: of pairs, N x 3 x crop / scale x crop / scale.
+        hr: N x C x crop x crop.
+        lr: of pairs, N x C x crop / scale x crop / scale.
     """
 
     hr: Tensor
@@ -216,7 +219,7 @@ class CropLoader:
         return lambda start, stop: _part(crops, start, stop)
 
     def _checked(self, made: Round) -> CropBatch:
-        """A round's crops, (n, crop, crop, 3)."""
+        """A round's crops, (n, crop, crop, C)."""
         crops, unusable, self.shard, lr = made
         if not len(crops):
             name, why = next(iter(unusable.items()))
@@ -236,7 +239,7 @@ def _part(crops: CropBatch, start: int, stop: int) -> CropBatch:
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Crops (n, H, W, 3) of some lanes as one batch, N x 3 x H x W."""
+    """Crops (n, H, W, C) of some lanes as one batch, N x C x H x W."""
     batch = parts[0] if len(parts) == 1 else torch.cat(list(parts))
     return batch.permute(0, 3, 1, 2)
 

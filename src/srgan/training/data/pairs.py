@@ -9,7 +9,7 @@ import numpy as np
 
 from srgan.evaluation.benchmark import EvaluationError, find_lr, listing
 from srgan.pictures.images import PictureError
-from srgan.pictures.pixels import rgb_uint8
+from srgan.pictures.pixels import gray_uint16, rgb_uint8
 from srgan.training.data.stored import (
     DataError,
     HasDigests,
@@ -27,7 +27,10 @@ FLAT = 2.0  # standard deviation, 8-bit levels, under which pictures cannot be c
 
 
 class BothSizes(NamedTuple):
-    """HR, and LR where it is given: of one picture (H, W, 3), or of crops (n, H, W, 3); uint8."""
+    """HR, and LR where it is given: of one picture (H, W, C), or of crops (n, H, W, C).
+
+    RGB is uint8, gray uint16.
+    """
 
     hr: np.ndarray
     lr: np.ndarray | None = None
@@ -40,32 +43,38 @@ class Pairs:
     Attributes:
         files: LR by HR.
         scale: HR pixels per LR pixel along each axis.
+        gray: LR is read as gray uint16.
     """
 
     files: dict[Path, Path]
     scale: int
+    gray: bool = False
     _checked: set[Path] = field(default_factory=set[Path])
 
     def lr_of(self, picture: Path | StoredPicture, hr: np.ndarray) -> np.ndarray:
-        """The LR of a picture, uint8 (H // scale, W // scale, 3).
+        """The LR of a picture, RGB uint8 or gray uint16 (H // scale, W // scale, C).
 
         Args:
-            hr: the whole picture, uint8 (H, W, 3).
+            hr: the whole picture, (H, W, C).
 
         Raises:
             PictureError: LR is damaged, or its size or its content does not fit HR.
         """
         path = self.files[Path(str(picture))]
-        lr = rgb_uint8(open_training_picture(path)[:, :])
+        lr = (gray_uint16 if self.gray else rgb_uint8)(open_training_picture(path)[:, :])
         if path not in self._checked:
-            if (problem := check_pair(hr, lr, self.scale)) is not None:
+            if (problem := check_pair(rgb_uint8(hr), rgb_uint8(lr), self.scale)) is not None:
                 raise PictureError(f"{path}: {problem}")
             self._checked.add(path)
         return lr
 
 
 def find_pairs(
-    folder: Path, scale: int, sources: Sequence[tuple[Path, Sequence[Path | StoredPicture]]]
+    folder: Path,
+    scale: int,
+    sources: Sequence[tuple[Path, Sequence[Path | StoredPicture]]],
+    *,
+    gray: bool = False,
 ) -> Pairs:
     """Find the LR of every picture by its name, as `find_lr` does; no file is opened.
 
@@ -95,7 +104,7 @@ def find_pairs(
         raise DataError(
             f"{missing[0]}{others}: no LR picture of that name in {folder}: add it, or remove HR"
         )
-    return Pairs(files, scale)
+    return Pairs(files, scale, gray)
 
 
 def check_pair(hr: np.ndarray, lr: np.ndarray, scale: int) -> str | None:

@@ -21,7 +21,7 @@ from srgan.training.data.crops import (
     Round,
     Rounds,
     permutation,
-    read_rgb,
+    read_pixels,
     reason,
 )
 from srgan.training.data.pairs import BothSizes
@@ -47,7 +47,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
     Args:
         own: the lanes, among `lanes`, that rounds are made of.
         first: the visit that each lane starts with.
-        crop, batch_size, seed, candidates, flat_share: see `Rounds`.
+        crop, batch_size, seed, candidates, flat_share, gray: see `Rounds`.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
         seed: int,
         candidates: int = 1,
         flat_share: float = 0.0,
+        gray: bool = False,
     ) -> None:
         super().__init__(
             crop=crop,
@@ -69,6 +70,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
             seed=seed,
             candidates=candidates,
             flat_share=flat_share,
+            gray=gray,
         )
         self._shards, self._lanes, self._own, self._first = shards, lanes, own, first
 
@@ -87,7 +89,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
                 yield _Place(visit, number, picture)
 
     def _round(self, lane: int, places: Iterator[_Place]) -> Round:
-        crops = np.empty((self.crops_per_round, self.crop, self.crop, 3), np.uint8)
+        crops = self.new_crops(self.crop)
         bad: dict[str, str] = {}
         order: np.ndarray | None = None
         visit = self._first
@@ -107,7 +109,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
     def _usable(self, places: Iterator[_Place], bad: dict[str, str]) -> tuple[_Place, np.ndarray]:
         for place in itertools.islice(places, MOST_BAD):
             try:
-                return place, read_rgb(place.picture, at_least=self.crop)
+                return place, read_pixels(place.picture, at_least=self.crop, gray=self.gray)
             except PictureError as error:
                 bad[str(place.picture)] = reason(error, place.picture)
         path, why = next(iter(bad.items()))
