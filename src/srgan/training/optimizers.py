@@ -166,13 +166,17 @@ class Muon(KernelOptimizer):
         for kernel in kernels:
             alike[kernel.shape, kernel.device].append(kernel)
         for same_shape in alike.values():
-            ahead = self._nesterov(same_shape)
-            rows, columns = ahead[0].flatten(1).shape
-            updates = orthogonalise(ahead.flatten(2))
+            # A GPU takes all at once. In a CPU's cache, one kernel stays for all operations.
+            one_by_one = same_shape[0].device.type == "cpu"
+            parts = [[kernel] for kernel in same_shape] if one_by_one else [same_shape]
+            matrices = torch.cat([self._nesterov(part).flatten(2) for part in parts])
+            rows, columns = matrices.shape[1:]
+            updates = orthogonalise(matrices)
             if self.found_inf is not None:
                 updates = updates * (1 - self.found_inf)
             rate = group["lr"] * max(1, rows / columns) ** 0.5
-            _torch._foreach_add_(same_shape, updates.view(ahead.shape).unbind(), alpha=-rate)
+            updates = updates.view(-1, *same_shape[0].shape)
+            _torch._foreach_add_(same_shape, updates.unbind(), alpha=-rate)
 
     def _nesterov(self, kernels: list[Tensor]) -> Tensor:
         """Average the gradients of kernels of one shape into their momenta.
@@ -183,14 +187,16 @@ class Muon(KernelOptimizer):
         for kernel in kernels:
             if not self.state[kernel]:
                 self.state[kernel]["momentum"] = torch.zeros_like(kernel)
-        kept = [self.state[kernel]["momentum"] for kernel in kernels]
-        momenta, gradients = torch.stack(kept), torch.stack([_gradient(k) for k in kernels])
+        # In training, channels lie side by side in memory.
+        kept = [self.state[kernel]["momentum"].permute(0, 2, 3, 1) for kernel in kernels]
+        momenta = torch.stack(kept)
+        gradients = torch.stack([_gradient(kernel).permute(0, 2, 3, 1) for kernel in kernels])
         if self.found_inf is not None:
             # The mean of a momentum and itself is that momentum, to the bit.
             gradients = torch.where(self.found_inf > 0, momenta, gradients)
         momenta = momenta.lerp(gradients, 1 - MOMENTUM)
         _torch._foreach_copy_(kept, momenta.unbind())
-        return gradients.lerp(momenta, MOMENTUM)
+        return gradients.lerp(momenta, MOMENTUM).permute(0, 1, 4, 2, 3)
 
 
 class Natural(KernelOptimizer):
