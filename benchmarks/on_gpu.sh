@@ -15,8 +15,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 KIT=$PWD/.gpu
-MISSING=(attrs cyclopts docstring-parser rich rich-rst docutils platformdirs pyvips pyvips-binary
-    cffi pycparser tomli-w pytest-timeout psutil) # of our dependencies, on that machine
+MISSING=(attrs cyclopts docstring-parser rich rich-rst docutils platformdirs pyvips-binary cffi
+    pycparser tomli-w) # of our dependencies, on that machine; and pyvips, which has no wheel
 
 pack() { # DATA [FEATURES]
     grep -qx /.gpu/ .git/info/exclude || echo /.gpu/ >>.git/info/exclude
@@ -26,8 +26,10 @@ pack() { # DATA [FEATURES]
     for platform in manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_17 manylinux2014; do
         platforms+=(--platform "${platform}_x86_64")
     done
+    pins=requirements/constraints.txt
     "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
-        --implementation cp "${platforms[@]}" -d "$KIT/whl" "${MISSING[@]}"
+        --implementation cp "${platforms[@]}" -c $pins -d "$KIT/whl" "${MISSING[@]}"
+    "$PYTHON" -m pip wheel --quiet --no-deps -c $pins -w "$KIT/whl" pyvips
     cp -rL "$1" "$KIT/train"
     [ -z "${2:-}" ] || cp "$2" "$KIT/features.safetensors"
     du -sh "$KIT"
@@ -127,7 +129,7 @@ shift 2
 install
 recipe "$name" >/dev/null
 if [ $# -gt 0 ]; then
-    "$PYTHON" -m pytest -q -p no:cacheprovider -n 0 tests/training/test_on_gpu.py ||
+    "$PYTHON" -m pytest -q -p no:cacheprovider -n 0 tests/training/test_on_gpu.py tests/degradation ||
         echo "on_gpu: the GPU tests have failed; measuring and training all the same"
     "$PYTHON" benchmarks/on_gpu.py "$data" --batch "$@" --output "$OUT/steps.json" \
         ${SECONDS_EACH:+--seconds "$SECONDS_EACH"} \

@@ -1,5 +1,6 @@
 """--gray: gray pictures of 16 bits, from their file to the network, and back to a file."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 from skimage import data as photographs
 
@@ -26,6 +28,14 @@ from tests.support.training import small_config
 
 ramp = np.arange(96 * 128).reshape(96, 128)
 DEEP = (photographs.camera()[:96, :128].astype(np.uint16) * 256) + (ramp % 256).astype(np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def any_precision() -> Iterator[None]:
+    """Every test makes an accelerator of its own; a process usually has one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
@@ -73,6 +83,16 @@ def test_crops_hold_the_files_own_values(scans: Path, workers: int) -> None:
     for crop in hr.numpy()[:, 0]:
         turned = [np.rot90(each, turn) for each in (crop, crop.T) for turn in range(4)]
         assert any((windows == each).all((1, 2)).any() for each in turned)
+
+
+def test_crops_of_one_colour_are_of_one_gray(scans: Path) -> None:
+    loader = open_loader(
+        [scans / "0.png"], crop=24, batch_size=16, seed=0, gray=True, flat_share=0.5, workers=0
+    )
+    hr = next(iter(loader)).hr.float().flatten(1)
+    flat = (hr == hr[:, :1]).all(1)
+    assert 4 <= flat.sum() <= 12
+    assert len(hr[flat, 0].unique()) > 2
 
 
 def test_lr_is_not_rounded() -> None:

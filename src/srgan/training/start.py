@@ -46,13 +46,8 @@ log = logging.getLogger("srgan")
 
 # Options with names of the user's files: a model file must not reveal them.
 PRIVATE = (
-    "data_folder",
-    "validation_folder",
-    "lr_folder",
-    "features",
-    "srresnet",
-    "init",
-    "teacher",
+    *("data_folder", "validation_folder", "lr_folder"),
+    *("features", "srresnet", "init", "teacher"),
 )
 
 
