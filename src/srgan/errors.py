@@ -11,7 +11,7 @@ from collections.abc import Callable
 # What each extra of pyproject.toml must bring before its commands can start.
 _EXTRAS = {
     "torch": ("torch",),
-    "train": ("torch", "accelerate", "datasets", "torchvision", "tensorboard", "tomli_w"),
+    "train": ("torch", "accelerate", "torchvision", "tensorboard", "tomli_w"),
     "evaluate": ("torch", "lpips", "torchvision"),
     "serve": (
         "fastapi",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from srgan.errors import reason_of
+from srgan.errors import need, reason_of
 from srgan.pictures.images import PICTURE_SUFFIXES
 from srgan.pictures.stores import Store, StoreError, open_store
 from srgan.training.data.stored import (
@@ -134,6 +134,7 @@ def _shards(files: Sequence[str]) -> Shards:
 
 def _load(shards: Shards, name: str, *, streaming: bool) -> Any:
     """A dataset with columns of pictures only, each as {bytes, path}."""
+    need("train", "training on shards or a dataset", also="datasets")
     import datasets
 
     if not sys.stderr.isatty():
