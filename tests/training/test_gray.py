@@ -1,6 +1,5 @@
 """--gray: gray pictures of 16 bits, from their file to the network, and back to a file."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from skimage import data as photographs
 
@@ -28,14 +26,6 @@ from tests.support.training import small_config
 
 ramp = np.arange(96 * 128).reshape(96, 128)
 DEEP = (photographs.camera()[:96, :128].astype(np.uint16) * 256) + (ramp % 256).astype(np.uint16)
-
-
-@pytest.fixture(autouse=True)
-def any_precision() -> Iterator[None]:
-    """Every test makes an accelerator of its own; a process usually has one."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture

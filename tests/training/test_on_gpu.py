@@ -33,7 +33,7 @@ both = pytest.mark.parametrize("adversarial", [False, True])
 
 @pytest.fixture(autouse=True)
 def any_device() -> Iterator[None]:
-    """Every test makes accelerators of its own; a process usually has one."""
+    """accelerate keeps the device of a process's first run, too."""
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -54,14 +53,6 @@ class Waits(TorchDispatchMode):
         before, self._allowed = self._allowed, True
         yield
         self._allowed = before
-
-
-@pytest.fixture(autouse=True)
-def any_precision() -> Iterator[None]:
-    """Every test makes an accelerator of its own; a process usually has one."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
