@@ -31,7 +31,7 @@ class Tiling:
         border: by which the picture is continued by its mirror image on each side, so that the
             zeros with which networks pad are far away.
         tail_halo: what `reconstruct` reads around its part of a tile.
-        tail_pixels: area of the part of a tile that `reconstruct` computes at once.
+        tail: most rows and columns that `reconstruct` computes at once.
         trunk_share: of the work, done by `features`.
         multiple: tiles begin at multiples of it, so that windows of attention stay in place.
         fixed: the only (height, width) that a tile may read, or None.
@@ -42,7 +42,7 @@ class Tiling:
     pixels: int
     border: int
     tail_halo: int = 0
-    tail_pixels: int = 1 << 40
+    tail: tuple[int, int] = (1 << 40, 1 << 40)
     trunk_share: float = 1.0
     multiple: int = 1
     fixed: tuple[int, int] | None = None
@@ -61,7 +61,7 @@ def srresnet_tiling(tail_halo: int, *, half: bool = False) -> Tiling:
         pixels=800_000 if half else 600_000,  # 0.6 GB of features in fp32
         border=BORDER,
         tail_halo=tail_halo,
-        tail_pixels=80_000 if half else 40_000,  # 0.2 GB
+        tail=(400, 100),  # 0.2 GB in fp32; wider rows leave the cache: 20 % slower in bf16
         trunk_share=0.6,  # of the shipped network's multiplications
     )
 

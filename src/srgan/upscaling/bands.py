@@ -24,7 +24,7 @@ from srgan.pictures.pixels import (
 )
 from srgan.pictures.resample import bicubic
 from srgan.upscaling.blending import blended, join
-from srgan.upscaling.tiles import TAIL_HEIGHT, Span, plan_band, spans
+from srgan.upscaling.tiles import Span, plan_band, spans
 
 BLOCK_BYTES = 20_000_000  # of SR rows yielded at a time
 
@@ -239,14 +239,13 @@ def tile_by_tile(
         The valid part of the tile, in parts.
     """
     cell, halo = engine.scale * engine.unshuffle, engine.tiling.tail_halo
-    pixels = engine.tiling.tail_pixels
+    height, width = engine.tiling.tail
     features = engine.features(lr)
     trunk_done()
     rows, columns = row.valid(), column.valid()
-    height = min(rows.stop - rows.start + 2 * halo, TAIL_HEIGHT)
     down, across = features.shape[-2:]
     for r in spans(down, height, halo, rows.start, rows.stop):
-        for c in spans(across, pixels // height, halo, columns.start, columns.stop):
+        for c in spans(across, width, halo, columns.start, columns.stop):
             sr = engine.reconstruct(features[..., r.read, c.read])[0]
             y, x = (r.first - rows.start) * cell, (c.first - columns.start) * cell
             yield Part(y, x, sr[:, r.valid(cell), c.valid(cell)])

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from srgan.engines.base import Tiling
 
-TAIL_HEIGHT = 400  # most rows of such a part
 BAND_BYTES = 200_000_000  # finished SR rows held at once; very wide pictures need a little more
 
 
