@@ -59,7 +59,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def first(pictures: Pictures, count: int, **options: Any) -> Tensor:
-    loader = open_loader(pictures, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
+    loader = open_loader(pictures, crop=CROP, batch_size=5, seed=0, **with_no_worker(options))
     try:
         return torch.stack([batch.hr for batch in itertools.islice(loader, count)])
     finally:
@@ -166,9 +166,13 @@ def test_runs_of_0_1_0_find_their_dataset_of_the_hub(
     assert with_hub_prefix("photos") == "photos"
 
 
+def with_no_worker(options: dict[str, Any]) -> dict[str, Any]:
+    return {"workers": 0, **options}
+
+
 def streamed(prepared: Path, count: int, **options: Any) -> tuple[Tensor, list[int]]:
     source = open_stream(str(prepared))
-    loader = open_loader(source, crop=CROP, batch_size=5, seed=0, **{"workers": 0, **options})
+    loader = open_loader(source, crop=CROP, batch_size=5, seed=0, **with_no_worker(options))
     shards, batches = [], []
     for batch in itertools.islice(loader, count):
         batches.append(batch.hr)

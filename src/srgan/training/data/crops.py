@@ -10,7 +10,7 @@ and a round's crops are shuffled.
 import functools
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -97,6 +97,17 @@ class Round(NamedTuple):
     unusable: dict[str, str]
     shard: int = 0
     lr: Tensor | None = None
+
+
+class Cutting(TypedDict, total=False):
+    """How crops are cut: the options of `Rounds` that its subclasses and `open_loader` hand on."""
+
+    crop: Required[int]
+    batch_size: Required[int]
+    seed: Required[int]
+    candidates: int
+    flat_share: float
+    gray: bool
 
 
 class Rounds:
@@ -187,28 +198,11 @@ class Crops(Rounds, Dataset[Round]):
     """
 
     def __init__(
-        self,
-        pictures: Pictures,
-        *,
-        crop: int,
-        batch_size: int,
-        seed: int,
-        candidates: int = 1,
-        flat_share: float = 0.0,
-        gray: bool = False,
-        pairs: Pairs | None = None,
+        self, pictures: Pictures, *, pairs: Pairs | None = None, **cutting: Unpack[Cutting]
     ) -> None:
         if not pictures:
             raise DataError("there are no pictures to train on: give another folder")
-        super().__init__(
-            crop=crop,
-            batch_size=batch_size,
-            seed=seed,
-            candidates=candidates,
-            flat_share=flat_share,
-            gray=gray,
-            pairs=pairs,
-        )
+        super().__init__(pairs=pairs, **cutting)
         self.pictures = pictures  # sent to each worker once
         self._bad: dict[int, tuple[str, str]] = {}  # name and reason, by index
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from srgan.engines.processor import usable_cores
-from srgan.training.data.crops import Crops, GrowingRound, Round
+from srgan.training.data.crops import Crops, Cutting, GrowingRound, Round
 from srgan.training.data.pairs import Pairs
 from srgan.training.data.sources import ShardStream
 from srgan.training.data.stored import DataError, Pictures
@@ -30,18 +30,13 @@ log = logging.getLogger("srgan")
 def open_loader(
     pictures: Pictures | ShardStream,
     *,
-    crop: int,
-    batch_size: int,
-    seed: int,
-    candidates: int = 1,
-    flat_share: float = 0.0,
-    gray: bool = False,
     lanes: int = 1,
     own: Sequence[int] = (0,),
     workers: int | None = None,
     first_batch: int = 0,
     first_shard: int = 0,
     pairs: Pairs | None = None,
+    **cutting: Unpack[Cutting],
 ) -> "CropLoader":
     """Start to load this process's batches.
 
@@ -50,9 +45,6 @@ def open_loader(
     processes see the same crops as one process that accumulates two micro-batches.
 
     Args:
-        crop: side of the crops in pixels.
-        batch_size: crops in a micro-batch.
-        candidates, flat_share, gray: see `Rounds`.
         lanes: number of processes times the micro-batches that each of them accumulates.
         own: the lanes of this process.
         workers: processes that decode. 0: this process decodes. None: one for 4 usable cores, 1
@@ -60,40 +52,21 @@ def open_loader(
         first_batch: batches that earlier parts of the run have seen. A `ShardStream` ignores it.
         first_shard: for a `ShardStream`, the visit of a shard that each lane begins with.
         pairs: the LR files of the pictures, if there are any; not for a `ShardStream`.
+        cutting: see `Rounds`; `batch_size` is that of a micro-batch.
 
     Raises:
         DataError: there are no pictures; while iterating: no picture can be used.
     """
     if isinstance(pictures, ShardStream):
-        streamed = StreamedCrops(
-            pictures,
-            lanes=lanes,
-            own=own,
-            first=first_shard,
-            crop=crop,
-            batch_size=batch_size,
-            seed=seed,
-            candidates=candidates,
-            flat_share=flat_share,
-            gray=gray,
-        )
+        streamed = StreamedCrops(pictures, lanes=lanes, own=own, first=first_shard, **cutting)
         workers = 1 if workers is None else min(workers, 1)
-        return CropLoader(streamed, None, batch_size, len(own), workers)
-    crops = Crops(
-        pictures,
-        crop=crop,
-        batch_size=batch_size,
-        seed=seed,
-        candidates=candidates,
-        flat_share=flat_share,
-        gray=gray,
-        pairs=pairs,
-    )
+        return CropLoader(streamed, None, cutting["batch_size"], len(own), workers)
+    crops = Crops(pictures, pairs=pairs, **cutting)
     first, skipped = divmod(first_batch, crops.batches_per_round)
     numbers = (number * lanes + c for number in itertools.count(first) for c in own)
     if workers is None:
         workers = min(max(usable_cores() // 4, 1), 8)
-    return CropLoader(crops, numbers, batch_size, len(own), workers, skipped)
+    return CropLoader(crops, numbers, cutting["batch_size"], len(own), workers, skipped)
 
 
 class CropBatch(NamedTuple):

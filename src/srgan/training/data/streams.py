@@ -7,7 +7,7 @@ Everything else is as in `srgan.training.data.crops`.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from srgan.pictures.stores import StoreError
 from srgan.training.data.crops import (
     CROPS,
     SHUFFLE,
+    Cutting,
     Round,
     Rounds,
     permutation,
@@ -47,7 +48,7 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
     Args:
         own: the lanes, among `lanes`, that rounds are made of.
         first: the visit that each lane starts with.
-        crop, batch_size, seed, candidates, flat_share, gray: see `Rounds`.
+        cutting: see `Rounds`.
     """
 
     def __init__(
@@ -57,21 +58,9 @@ class StreamedCrops(Rounds, IterableDataset[Round]):
         lanes: int,
         own: Sequence[int],
         first: int,
-        crop: int,
-        batch_size: int,
-        seed: int,
-        candidates: int = 1,
-        flat_share: float = 0.0,
-        gray: bool = False,
+        **cutting: Unpack[Cutting],
     ) -> None:
-        super().__init__(
-            crop=crop,
-            batch_size=batch_size,
-            seed=seed,
-            candidates=candidates,
-            flat_share=flat_share,
-            gray=gray,
-        )
+        super().__init__(**cutting)
         self._shards, self._lanes, self._own, self._first = shards, lanes, own, first
 
     def __iter__(self) -> Iterator[Round]:
