@@ -91,7 +91,9 @@ def candidates(network: ForeignNetwork, lr: np.ndarray, folder: Path) -> dict[st
         f"PyTorch channels_last {kind}": channels_last,
     }
     if find_spec("ncnn") and find_spec("pnnx"):
-        runs["ncnn"] = with_ncnn(module, lr, folder)
+        converted = with_ncnn(module, lr, folder)
+        if converted is not None:
+            runs["ncnn"] = converted
     if find_spec("onnxruntime"):
         runs["onnxruntime"] = with_onnxruntime(network, module, lr)
     for precision in ("fp32", "auto"):
@@ -101,8 +103,8 @@ def candidates(network: ForeignNetwork, lr: np.ndarray, folder: Path) -> dict[st
     return runs
 
 
-def with_ncnn(module: Any, lr: np.ndarray, folder: Path) -> Candidate:
-    """The network in ncnn, converted by pnnx, fp32 as pnnx stores it."""
+def with_ncnn(module: Any, lr: np.ndarray, folder: Path) -> Candidate | None:
+    """The network in ncnn, converted by pnnx, fp32 as pnnx stores it; None if that fails."""
     import ncnn  # pyright: ignore[reportMissingImports]
     import pnnx  # pyright: ignore[reportMissingImports]
 
@@ -111,7 +113,8 @@ def with_ncnn(module: Any, lr: np.ndarray, folder: Path) -> Candidate:
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.num_threads = usable_cores()
-    net.load_param(str(path.with_suffix(".ncnn.param")))
+    if net.load_param(str(path.with_suffix(".ncnn.param"))) != 0:  # to run it would crash
+        return None
     net.load_model(str(path.with_suffix(".ncnn.bin")))
     picture = ncnn.Mat(lr[0])
 
