@@ -53,5 +53,5 @@ clean:
 
 # The versions that CI tested, all of them.
 .venv/dev: .venv/python pyproject.toml requirements/constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements/constraints.txt --editable '.[dev]'
 	touch $@ .venv/base
