@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+import srgan
 from srgan.cli.cluster import cluster
 from srgan.cli.evaluate import DEGRADE_EXAMPLES, EVALUATE_EXAMPLES, degrade, evaluate
 from srgan.cli.info import info
@@ -17,7 +18,7 @@ from srgan.cli.models import (
     models,
     push,
 )
-from srgan.cli.run import DEFAULTS, NO_EPILOGUE, own_version
+from srgan.cli.run import DEFAULTS, NO_EPILOGUE
 from srgan.cli.serve import SERVE_EXAMPLES, serve
 from srgan.cli.train import PREPARE_EXAMPLES, prepare, train
 from srgan.cli.upscale import UPSCALE_EXAMPLES, upscale
@@ -26,7 +27,7 @@ from srgan.cli.video import VIDEO_EXAMPLES, video
 app = App(
     name="srgan",
     help="Super-resolution of photographs with SRResNet and SRGAN.",
-    version=own_version,
+    version=lambda: srgan.__version__,
     help_epilogue="Start with: srgan upscale photo.jpg",
     default_parameter=DEFAULTS,
 )

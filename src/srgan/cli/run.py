@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
+import srgan
 from srgan.cli.help import HelpFormatter
 from srgan.errors import OptionError, one_line
 
@@ -23,13 +24,6 @@ NO_EPILOGUE = ""
 DEBUGGING = Parameter(group=Group("Debugging", sort_key=8))
 
 
-def own_version() -> str:
-    """The version of srgan; importlib.metadata takes long to import."""
-    from importlib.metadata import version
-
-    return version("srgan")
-
-
 def run_script(function: Callable[..., Any], config: Callable[..., None] | None = None) -> NoReturn:
     """Run a typed function as a script of its own, as `run` does.
 
@@ -38,7 +32,7 @@ def run_script(function: Callable[..., Any], config: Callable[..., None] | None 
     """
     script = App(
         help=function.__doc__,
-        version=own_version,
+        version=lambda: srgan.__version__,
         default_parameter=DEFAULTS,
         config=config,
     )

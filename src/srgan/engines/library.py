@@ -2,32 +2,21 @@
 
 import importlib
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, cast
 
-# Without the import of openvino_telemetry, openvino sends no telemetry. The converter of other
-# frameworks' models takes most of openvino's time to import, and only networks of torch need it.
-_TELEMETRY, _CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
+_CONVERTER = "openvino.tools.ovc"
 
+_modules = cast("dict[str, Any]", sys.modules)
+# Without openvino_telemetry, openvino sends no telemetry. The converter of other frameworks' models
+# takes most of openvino's time to import, and only networks of torch need it.
+_modules.setdefault("openvino_telemetry", None)
+_modules.setdefault(_CONVERTER, None)
 
-@contextmanager
-def _without(module: str) -> Generator[None]:
-    modules = cast("dict[str, Any]", sys.modules)
-    if module in modules:
-        yield
-        return
-    modules[module] = None
-    try:
-        yield
-    finally:
-        del modules[module]
+import openvino  # noqa: E402
+from openvino import opset13  # noqa: E402
 
-
-cast("dict[str, object]", sys.modules).setdefault(_TELEMETRY, None)
-with _without(_CONVERTER):
-    import openvino
-    from openvino import opset13
+if _modules[_CONVERTER] is None:  # it can be imported from now on
+    del _modules[_CONVERTER]
 
 opset: Any = opset13  # its functions are only partly typed
 
