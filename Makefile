@@ -2,23 +2,26 @@
 PYTHON ?= python3
 BIN = .venv/bin
 # One process for each core, each with one thread: threads of several processes would wait for each
-# other. Coverage counts this process and its workers, not the commands that tests start.
+# other.
 PARALLEL = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup \
 	--max-worker-restart 0 --ignore tests/serve/test_page.py
 # A browser beside a server needs the processor to itself, or clicks come too late.
 BROWSER = $(BIN)/pytest tests/serve/test_page.py
-COVERAGE = --cov --cov-report term:skip-covered
 
-.PHONY: demo test lint check docs bench lock clean
+.PHONY: demo test coverage lint check docs bench lock clean
 
 demo: .venv/base  ## upscale examples/ with the shipped weights into demo/
 	$(BIN)/srgan upscale examples/ -o demo/ --overwrite
 	$(BIN)/python test_srresnet.py --image_path examples/astronaut.png --srresnet_ckpt srresnet-x4 --output_dir demo
 	@echo "Look at demo/astronaut_srresnet_comparison.png"
 
-test: .venv/dev  ## the tests, with their coverage
-	$(PARALLEL) $(COVERAGE)
+test: .venv/dev  ## the tests
+	$(PARALLEL)
 	$(BROWSER)
+
+# A fifth slower. It counts the tests and their workers, not the commands that they start.
+coverage: .venv/dev  ## the tests without a browser, and the lines that they do not reach
+	$(PARALLEL) --cov --cov-report term:skip-covered
 
 lint: .venv/dev  ## format, lint, import order, types, pins
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pre-commit run --all-files --show-diff-on-failure

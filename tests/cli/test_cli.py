@@ -57,6 +57,19 @@ main()
     assert size(tmp_path / "photo_x4.jpg") == (480, 384)
 
 
+def test_training_says_what_to_install(srgan: Command, tmp_path: Path) -> None:
+    """A folder first on the path hides torch, as where it is not installed."""
+    hidden = "import sys; sys.modules['torch'] = None; sys.modules['accelerate'] = None"
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    done = srgan(
+        *("train", "srresnet", "--data-folder", "."),
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
+    assert done.returncode == 2
+    assert "pip install 'srgan[train]'" in done.stderr
+    assert srgan("train", "--help", env={"PYTHONPATH": str(tmp_path)}).returncode == 0
+
+
 def test_nothing_forks_or_connects(photo: Path, tmp_path: Path) -> None:
     """openvino's telemetry would do both; torch is what the auto engine may look for."""
     script = """

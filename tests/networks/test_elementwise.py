@@ -12,6 +12,8 @@ from srgan.networks.activation import PReLU
 from srgan.networks.discriminator import FeatureDiscriminator
 from srgan.training.losses import content_loss
 
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles them
+
 TYPES = [torch.float32, torch.bfloat16]
 
 

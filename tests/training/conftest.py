@@ -1,7 +1,18 @@
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
+
+from tests.support.command import Command
+from tests.support.forked import run_forked
+
+
+@pytest.fixture
+def srgan(tmp_path: Path) -> Command:
+    """Run `srgan ARGUMENTS...` in a process of its own, in `tmp_path`."""
+    return partial(run_forked, tmp_path)
 
 
 @pytest.fixture(autouse=True)

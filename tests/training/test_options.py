@@ -122,19 +122,6 @@ def test_mistakes_are_explained_in_a_line(
     assert not (tmp_path / "runs/srresnet/config.toml").exists()
 
 
-def test_training_says_what_to_install(srgan: Command, tmp_path: Path) -> None:
-    """A folder first on the path hides torch, as where it is not installed."""
-    hidden = "import sys; sys.modules['torch'] = None; sys.modules['accelerate'] = None"
-    (tmp_path / "sitecustomize.py").write_text(hidden)
-    done = srgan(
-        *("train", "srresnet", "--data-folder", "."),
-        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
-    )
-    assert done.returncode == 2
-    assert "pip install 'srgan[train]'" in done.stderr
-    assert srgan("train", "--help", env={"PYTHONPATH": str(tmp_path)}).returncode == 0
-
-
 def test_learning_rates_over_a_run() -> None:
     cosine = ScheduleOptions(warmup=10)
     assert rate_factor(cosine, 0, 0.0) == pytest.approx(0.1)

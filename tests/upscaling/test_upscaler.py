@@ -61,9 +61,9 @@ def untiled(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    height=st.integers(40, 220),
-    width=st.integers(40, 220),
-    tile=st.integers(64, 160),
+    height=st.integers(40, 160),
+    width=st.integers(40, 160),
+    tile=st.integers(64, 120),
     tail=st.tuples(st.integers(20, 200), st.integers(20, 200)),
 )
 @pytest.mark.parametrize(("precision", "levels"), [("fp32", 1), ("bf16", 2)])
