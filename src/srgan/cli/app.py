@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 def main() -> "NoReturn":
     """Run the `srgan` command. Ctrl-C ends it in silence, also while modules are imported."""
     _leave_at_ctrl_c()
+    # numpy's products are small; its threads would spin beside those of the network.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from srgan.cli.commands import app
     from srgan.cli.run import run
 

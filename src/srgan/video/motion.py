@@ -37,16 +37,15 @@ def _refined(old: np.ndarray, new: np.ndarray, motion: np.ndarray) -> np.ndarray
         moved = shifted(old, motion)
         down, right = np.gradient(moved)
         rest = new - moved
-        dd, rr, dr, d, r = (
-            box(product)
-            for product in (down * down, right * right, down * right, down * rest, right * rest)
+        dd, rr, dr, d, r = box(
+            np.stack([down * down, right * right, down * right, down * rest, right * rest])
         )
         dd, rr = dd + _DAMPING, rr + _DAMPING
         determinant = dd * rr - dr * dr
         step = np.stack([rr * d - dr * r, dd * r - dr * d]) / determinant
         motion = motion + np.clip(step, -1, 1)
         area = (2 * _RADIUS + 1) ** 2
-        motion = np.stack([box(each) / area for each in motion])
+        motion = box(motion) / area
     return motion
 
 
@@ -71,19 +70,21 @@ def shifted(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
     return above * (1 - down) + below * down
 
 
-def box(image: np.ndarray, radius: int = _RADIUS) -> np.ndarray:
-    """The sum over the square that reaches `radius` pixels from each pixel; edges are repeated."""
-    for axis in (0, 1):
-        length = image.shape[axis]
-        padding = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
-        padded = np.pad(image, padding, mode="edge")
-        parts = (slice(k, k + length) for k in range(2 * radius + 1))
-        views = [padded[part] if axis == 0 else padded[:, part] for part in parts]
-        total = views[0].copy()
-        for view in views[1:]:
-            total += view
-        image = total
-    return image
+def box(images: np.ndarray, radius: int = _RADIUS) -> np.ndarray:
+    """The sum over the square that reaches `radius` pixels from each pixel; edges are repeated.
+
+    Args:
+        images: (..., H, W), each by itself.
+    """
+    for axis in (images.ndim - 2, images.ndim - 1):
+        length = images.shape[axis]
+        padding = [(radius, radius) if a == axis else (0, 0) for a in range(images.ndim)]
+        padded = np.moveaxis(np.pad(images, padding, mode="edge"), axis, 0)
+        total = padded[:length] + padded[1 : 1 + length]
+        for first in range(2, 2 * radius + 1):
+            total += padded[first : first + length]
+        images = np.moveaxis(total, 0, axis)
+    return images
 
 
 def _halved(image: np.ndarray) -> np.ndarray:

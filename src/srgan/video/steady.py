@@ -15,6 +15,7 @@ from srgan.video.motion import box, flow, shifted
 _SHARE = np.float32(0.9)  # of what was added before, where frames agree
 _TOLERANCE = 0.06  # mean difference of frames, of white, at which trust has fallen to a third
 _RADIUS = 2  # pixels around one, whose differences are averaged
+_BAND = 32  # rows of a result that are blended at once: they stay in the cache
 _FAINT = np.float32(1 / 255)  # of what is added: below it nothing shows
 
 
@@ -46,10 +47,7 @@ class Steady:
             motion = flow(self._luma, luma)
             trust = agreement(self._luma, luma, motion)
             trust *= plausibility(self._energy, now, motion) * _SHARE
-            before, share = fetched(self._added, motion, trust)
-            before -= added
-            before *= share
-            added += before
+            blend(added, self._added, motion, trust)
             now = energy(added, luma.shape)
         base += added
         steadied = np.empty_like(result)
@@ -102,24 +100,37 @@ def plausibility(before: np.ndarray, now: np.ndarray, motion: np.ndarray) -> np.
     return np.square(((now + _FAINT) / (then.clip(0) + _FAINT)).clip(0, 1))
 
 
-def fetched(
-    added: np.ndarray, motion: np.ndarray, trust: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What was added before (H, W, 3), fetched along the motion, and the trust (H, W, 1) in it.
+def blend(added: np.ndarray, before: np.ndarray, motion: np.ndarray, trust: np.ndarray) -> None:
+    """Blend what is added, in place, with what was added before, fetched along the motion.
 
     Whole pixels of the result are fetched: repeated interpolation would blur.
+
+    Args:
+        added, before: (H, W, 3).
+        motion: from now back to before, (2, h, w), in pixels of the frame.
+        trust: share of what was added before, (h, w) from 0 to 1.
     """
     height, width, _ = added.shape
-    small = np.concatenate([motion, trust[None]]).transpose(1, 2, 0)
-    large = enlarged(small, height, width)
-    down, right = height / motion.shape[1], width / motion.shape[2]
-    rows = np.rint(large[..., 0] * down).astype(np.int32)
-    columns = np.rint(large[..., 1] * right).astype(np.int32)
-    rows += np.arange(height, dtype=np.int32)[:, None]
-    columns += np.arange(width, dtype=np.int32)
-    np.clip(rows, 0, height - 1, out=rows)
-    np.clip(columns, 0, width - 1, out=columns)
-    rows *= width
-    rows += columns
-    moved = added.reshape(-1, 3).take(rows.ravel(), axis=0).reshape(added.shape)
-    return moved, large[..., 2:].clip(0, 1)
+    scales = height / trust.shape[0], width / trust.shape[1]
+    down, right = (
+        np.rint(m * scale).astype(np.int32) for m, scale in zip(motion, scales, strict=True)
+    )
+    frame_row, frame_column = (
+        np.arange(n) * m // n for n, m in zip((height, width), trust.shape, strict=True)
+    )
+    share = enlarged(trust[..., None], height, width)
+    np.clip(share, 0, 1, out=share)
+    pixels = before.reshape(-1, 3)
+    for top in range(0, height, _BAND):
+        band = slice(top, min(top + _BAND, height))
+        near = np.ix_(frame_row[band], frame_column)
+        rows = down[near] + np.arange(band.start, band.stop, dtype=np.int32)[:, None]
+        columns = right[near] + np.arange(width, dtype=np.int32)
+        np.clip(rows, 0, height - 1, out=rows)
+        np.clip(columns, 0, width - 1, out=columns)
+        rows *= width
+        rows += columns
+        change = pixels.take(rows, axis=0)
+        change -= added[band]
+        change *= share[band]
+        added[band] += change
