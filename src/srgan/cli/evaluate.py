@@ -82,7 +82,7 @@ def evaluate(
         results: NAME=DIR: another program's SR pictures in DIR or DIR/SET, named like HR's.
         metrics: Metrics to compute, with spaces or commas between them. Default: psnr_y, ssim_y
             and lpips_alex. all computes all.
-        lpips_weights: Folder with the weights of LPIPS. Default: downloaded once.
+        lpips_weights: Folder with the weights of LPIPS and DISTS. Default: downloaded once.
         scale: Scale of the benchmark. Default: the models'. Other models' results are resized.
         per_image: Print a row for every picture, too.
         json: Write all values as JSON.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from srgan.errors import MissingExtraError, OptionError, UserError, reason_of
+from srgan.errors import MissingExtraError, OptionError, UserError, need, reason_of
 from srgan.evaluation import metrics
 from srgan.pictures.pixels import rgb_uint8
 
@@ -65,6 +65,20 @@ def _lpips(net: str) -> Callable[[Path | None], MetricFunction]:
         return lambda sr, hr, _, __: distance(sr, rgb_uint8(hr))
 
     return load
+
+
+def _dists(weights: Path | None) -> MetricFunction:
+    try:
+        need("evaluate", "DISTS", also="DISTS_pytorch")
+    except MissingExtraError as error:
+        raise UnavailableError(str(error)) from error
+    from srgan.evaluation.dists import DISTS, DISTSError
+
+    try:
+        distance = DISTS(weights)
+    except DISTSError as error:
+        raise UnavailableError(str(error)) from error
+    return lambda sr, hr, _, __: distance(sr, rgb_uint8(hr))
 
 
 METRICS = (
@@ -120,6 +134,14 @@ METRICS = (
         load=_lpips("vgg"),
     ),
     Metric(
+        name="dists",
+        title="DISTS",
+        protocol="DISTS: RGB, 8 bit, nothing cropped (Ding et al. 2020)",
+        decimals=4,
+        higher_is_better=False,
+        load=_dists,
+    ),
+    Metric(
         name="colour_drift",
         title="Colour drift",
         protocol="Mean CIELAB difference (Delta E 1976, D65) of SR and HR, both reduced by "
@@ -160,7 +182,7 @@ def load_metrics(
 
     Args:
         names: of `METRICS`, or "pyiqa:NAME"; "all" stands for all of `METRICS`.
-        lpips_weights: folder with the weights of LPIPS. None downloads them.
+        lpips_weights: folder with the weights of LPIPS and DISTS. None downloads them.
 
     Returns:
         The functions by name, and for metrics that are unavailable here, what to do about it.

@@ -37,7 +37,7 @@ class FeatureExtractor(nn.Module):
     take none, and `train()` changes nothing.
 
     Args:
-        source: "vgg19" for torchvision's `VGG19_Weights.IMAGENET1K_V1`, downloaded once. Or a
+        source: "vgg19" or "vgg16" for torchvision's weights IMAGENET1K_V1, downloaded once. Or a
             file of VGG19 or VGG16 weights: .safetensors, or a PyTorch file of plain tensors. The
             tensors tell which of both networks it is; "classifier.*" is ignored.
         layers: pairs (i, j), the j-th convolution of block i. j is clipped to the number of
@@ -50,7 +50,7 @@ class FeatureExtractor(nn.Module):
 
     Raises:
         FeaturesError: the download failed, or the file does not hold such a network.
-        MissingExtraError: "vgg19" needs torchvision, which is not installed.
+        MissingExtraError: the download needs torchvision, which is not installed.
         ValueError: i is not 1 to 5, or j is below 1.
     """
 
@@ -64,7 +64,7 @@ class FeatureExtractor(nn.Module):
         for block, position in layers:
             if not 1 <= block <= len(CHANNELS) or position < 1:
                 raise ValueError(f"no convolution {block},{position} in VGG: i is 1 to 5, j from 1")
-        tensors = _torchvision_vgg19() if source == "vgg19" else _read(Path(source))
+        tensors = _torchvision(source) if source in CONVOLUTIONS else _read(Path(source))
         self.network = "vgg16" if ONLY_VGG16 in tensors else "vgg19"
         counts = CONVOLUTIONS[self.network]
         self.layers = sorted({(block, min(j, counts[block - 1])) for block, j in layers})
@@ -151,15 +151,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", tensors)
 
 
-def _torchvision_vgg19() -> Mapping[str, Any]:
+def _torchvision(name: str | Path) -> Mapping[str, Any]:
     """torchvision's weights, downloaded on first use and checked by their hash."""
-    need("train", "--features vgg19")
-    from torchvision.models import VGG19_Weights
+    need("train", f"--features {name}")
+    from torchvision.models import get_model_weights
 
+    weights: Any = get_model_weights(str(name))["IMAGENET1K_V1"]
     try:
-        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, weights_only=True)
+        return weights.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
         reason = reason_of(error)
         raise FeaturesError(
-            f"vgg19: torchvision could not download its weights ({reason}); {ADVICE}"
+            f"{name}: torchvision could not download its weights ({reason}); {ADVICE}"
         ) from error

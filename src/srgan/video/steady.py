@@ -111,19 +111,17 @@ def blend(added: np.ndarray, before: np.ndarray, motion: np.ndarray, trust: np.n
         trust: share of what was added before, (h, w) from 0 to 1.
     """
     height, width, _ = added.shape
-    scales = height / trust.shape[0], width / trust.shape[1]
-    down, right = (
-        np.rint(m * scale).astype(np.int32) for m, scale in zip(motion, scales, strict=True)
-    )
-    frame_row, frame_column = (
-        np.arange(n) * m // n for n, m in zip((height, width), trust.shape, strict=True)
-    )
+    small_height, small_width = trust.shape
+    down = np.rint(motion[0] * (height / small_height)).astype(np.int32)
+    right = np.rint(motion[1] * (width / small_width)).astype(np.int32)
+    frame_row = _nearest(height, small_height)
+    frame_column = _nearest(width, small_width)
     share = enlarged(trust[..., None], height, width)
     np.clip(share, 0, 1, out=share)
     pixels = before.reshape(-1, 3)
     for top in range(0, height, _BAND):
         band = slice(top, min(top + _BAND, height))
-        near = np.ix_(frame_row[band], frame_column)
+        near = frame_row[band, None], frame_column
         rows = down[near] + np.arange(band.start, band.stop, dtype=np.int32)[:, None]
         columns = right[near] + np.arange(width, dtype=np.int32)
         np.clip(rows, 0, height - 1, out=rows)
@@ -134,3 +132,9 @@ def blend(added: np.ndarray, before: np.ndarray, motion: np.ndarray, trust: np.n
         change -= added[band]
         change *= share[band]
         added[band] += change
+
+
+def _nearest(count: int, places: int) -> np.ndarray:
+    """For each of `count` pixels, the nearest of fewer places."""
+    nearest: np.ndarray = np.arange(count) * places // count
+    return nearest
