@@ -29,6 +29,9 @@ from srgan.networks.folding import fold
 from srgan.pictures.images import PICTURE_SUFFIXES, open_picture
 from srgan.pictures.pixels import quantise, rgb_uint8
 
+LOSS_PARTS = 16  # of as many photographs
+LOSS_SIDE = 128  # LR pixels; in smaller parts those without detail decide, where int8 is not seen
+
 
 def main(model: Path, photographs: Path, tiles: int = 64, degradation: str = "bicubic") -> None:
     """Calibrate MODEL on PHOTOGRAPHS; store the ranges and the loss in it.
@@ -36,17 +39,20 @@ def main(model: Path, photographs: Path, tiles: int = 64, degradation: str = "bi
     Args:
         model: A model file; replaced by one with ranges, its weights rounded to float16.
         photographs: A folder of high-resolution photographs.
-        tiles: How many LR tiles, each from another photograph. As many others measure the loss.
+        tiles: How many LR tiles, each from another photograph. Larger parts of others measure the
+            loss, as mean PSNR-Y.
         degradation: How LR is made; see srgan train.
     """
     checkpoint = load_checkpoint(model)
-    pairs = list(tiles_of(photographs, 2 * tiles, checkpoint.architecture.scale, degradation))
-    ranges = calibrate(fold(checkpoint), [tensor(lr) for lr, _ in pairs[::2]])
+    scale = checkpoint.architecture.scale
+    some = tiles_of(photographs, slice(tiles), CALIBRATION_SIDE * scale, scale, degradation)
+    others = slice(tiles, tiles + LOSS_PARTS)
+    pairs = list(tiles_of(photographs, others, LOSS_SIDE * scale, scale, degradation))
+    ranges = calibrate(fold(checkpoint), [tensor(lr) for lr, _ in some])
     rounded = {name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
     automatic = {name: ends for name, ends in rounded.items() if name != AUTO_KEPT_FLOAT}
     loss = {
-        name: scored(checkpoint, "fp32", {}, pairs[1::2])
-        - scored(checkpoint, "int8", each, pairs[1::2])
+        name: scored(checkpoint, "fp32", {}, pairs) - scored(checkpoint, "int8", each, pairs)
         for name, each in (("int8", rounded), ("auto", automatic))
     }
     print(f"int8 loses {loss['int8']:.3f} dB; as --precision auto uses it, {loss['auto']:.3f} dB")
@@ -55,13 +61,12 @@ def main(model: Path, photographs: Path, tiles: int = 64, degradation: str = "bi
 
 
 def tiles_of(
-    folder: Path, count: int, scale: int, degradation: str
+    folder: Path, which: slice, side: int, scale: int, degradation: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """LR and HR tiles of random photographs, (H, W, 3) uint8."""
+    """LR and HR tiles, (H, W, 3) uint8, `side` HR pixels or less, of shuffled photographs."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
     rng, degrade = np.random.default_rng(0), make_degrade(degradation, whole=True)
-    side = CALIBRATION_SIDE * scale
-    for number in rng.choice(len(paths), min(count, len(paths)), replace=False):
+    for number in rng.permutation(len(paths))[which]:
         picture = open_picture(paths[number])
         top, left = (rng.integers(max(length - side, 0) + 1) for length in picture.shape[:2])
         hr = rgb_uint8(picture[top : top + side, left : left + side])
