@@ -159,13 +159,11 @@ def test_consistency_is_psnr_of_the_reduced_picture(pair: tuple[np.ndarray, np.n
 
 
 def test_every_metric_has_a_protocol_in_one_line() -> None:
-    names = "psnr_y ssim_y psnr_rgb ssim_rgb lpips_alex lpips_vgg colour_drift consistency"
+    names = "psnr_y ssim_y psnr_rgb ssim_rgb lpips_alex lpips_vgg dists colour_drift consistency"
     assert [metric.name for metric in registry.METRICS] == names.split()
     for metric in registry.METRICS:
         assert metric.protocol and "\n" not in metric.protocol
-        assert metric.higher_is_better == (
-            "lpips" not in metric.name and "drift" not in metric.name
-        )
+        assert metric.higher_is_better == metric.name.startswith(("psnr", "ssim", "consistency"))
 
 
 @pytest.mark.parametrize("metric", [psnr_y, psnr_rgb, ssim_y, ssim_rgb, colour_drift])

@@ -66,6 +66,7 @@ def _table(evaluation: Evaluation, title: str, names: list[str]) -> Table:
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
+        padding=(0, 0) if len(evaluation.metrics) > WIDE else (0, 1),
         collapse_padding=True,
     )
     for name in names:
