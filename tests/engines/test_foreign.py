@@ -18,7 +18,7 @@ from srgan.upscaling.upscaler import Upscaler
 from tests.support.architectures import SMALL, small_state
 
 LIMIT = 1e-3
-SLOW = ("CRAFT", "GRL", "IPT")
+SLOW = ("CRAFT", "DCTLSA", "GRL", "IPT")  # test_peers.py has a file of DCTLSA
 # Levels between tiled and whole where tiles are blended. OmniSR's channel attention means over the
 # whole picture: neither a larger halo nor larger tiles lower its 6 (the mean is 0.3).
 BLENDED, BLENDED_OMNISR = 4, 6
