@@ -138,14 +138,14 @@ def newest_state(folder: Path) -> Any:
 def test_stopped_and_resumed_equals_uninterrupted(
     method: list[object], pictures: Path, tmp_path: Path, srgan: Command
 ) -> None:
-    arguments = [*method, "--data-folder", pictures, *QUICK, *CALM, "--iterations", 16]
+    arguments = [*method, "--data-folder", pictures, *QUICK, *CALM, "--iterations", 30]
     process = start(tmp_path, *arguments, "--run-folder", "stopped")
-    wait_for(process, r"iteration [3-9]/16")
+    wait_for(process, r"iteration [5-9]/30")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     stopped_at = newest_state(tmp_path / "stopped")["iteration"]
-    assert stopped_at < 16
+    assert stopped_at < 30
 
     resumed = srgan("train", method[0], "--resume", "--run-folder", "stopped")
     assert resumed.returncode == 0, resumed.stderr

@@ -568,10 +568,22 @@ def test_thin_pictures_are_read_and_yielded_in_parts(
     assert max(r.stop - r.start for r in reads) < 1000
 
 
+@pytest.mark.parametrize("model", ["srresnet-x4"])
+def test_the_border_shows_no_dark_frame(model: str) -> None:
+    """With zeros around it, a flat picture's edges are up to 62 levels off its middle."""
+    upscaler = Upscaler.load(model, precision="fp32")
+    for colour in ((255, 0, 0), (255, 255, 0), (255, 255, 255)):
+        sr = upscaler(np.full((40, 40, 3), colour, np.uint8)).astype(int)
+        frame = sr.copy()
+        frame[16:-16, 16:-16] = colour
+        assert np.abs(frame - colour).max() <= 2
+
+
 @pytest.mark.parametrize("model", shipped_models())
 def test_flat_colours_stay(model: str) -> None:
-    """Pure colours are rare in photographs, and convolutions pad with zeros at the border."""
+    """Pure colours are rare in photographs: training adds crops of one colour."""
+    most = 2 if model == "srresnet-x4" else 4
     upscaler = Upscaler.load(model, precision="fp32")
     for colour in itertools.product((0, 128, 255), repeat=3):
         sr = upscaler(np.full((24, 24, 3), colour, np.uint8)).astype(int)
-        assert np.abs(sr - colour).max() <= 4, colour
+        assert np.abs(sr - colour).max() <= most, colour
