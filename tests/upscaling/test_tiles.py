@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srgan.upscaling.tiles import shape_for, spans
+from srgan.engines.base import Tiling
+from srgan.upscaling.tiles import plan_band, shape_for, spans
 
 sizes = st.integers(1, 3000)
 
@@ -41,6 +42,23 @@ def test_tiles_keep_to_the_budget(width: int, pixels: int) -> None:
     assert height >= 64
     assert tile_width <= width or tile_width >= 64
     assert height * tile_width <= max(pixels, 64 * 64 * 2)
+
+
+@given(height=sizes, width=sizes)
+def test_wide_pictures_get_tiles_as_wide_as_allowed(height: int, width: int) -> None:
+    """But for the ends; a picture of one tile stays one."""
+    tiling = Tiling(halo=20, pixels=150_000, border=8, widest=240)
+    options = {"square": False, "row_bytes": 1}
+    row, columns = plan_band((height + 16, width + 16), 8, 150_000, tiling, **options)
+    covered = np.concatenate([np.arange(t.first, t.last) for t in columns])
+    np.testing.assert_array_equal(covered, np.arange(8, width + 8))
+    widths = [t.stop - t.start for t in columns]
+    if (height + 16) * (width + 16) <= 150_000:
+        assert (row.stop, widths) == (height + 16, [width + 16])
+    else:
+        assert {t.last - t.first for t in columns[:-1]} <= {200}
+        assert max(widths) <= 240
+        assert (row.stop - row.start) * max(widths) <= 150_000
 
 
 def test_valid_scales() -> None:

@@ -79,7 +79,8 @@ class OpenVINOEngine:
         self._float: Precision = native_precision() if self.precision == "int8" else self.precision
         half = self._device == "CPU" and self._float == "bf16"  # so are features
         self._features = openvino.Type.bf16 if half else openvino.Type.f32
-        self.tiling = srresnet_tiling(folding.tail_halo(self._generator), half=half)
+        amx = half and "amx_bf16" in processor_flags()
+        self.tiling = srresnet_tiling(folding.tail_halo(self._generator), half=half, amx=amx)
         ranges = stored if self.precision == "int8" else {}
         self._stages = None if ranges is None else self._build(ranges)
 

@@ -49,8 +49,9 @@ def spans(
     *,
     multiple: int = 1,
     blend: int = 0,
+    full: bool = False,
 ) -> list[Span]:
-    """Cut the part [first, last) of an axis of `length` samples into tiles of equal valid size.
+    """Cut the part [first, last) of an axis of `length` samples into tiles.
 
     A tile reads `halo` more samples on each side, but never beyond the axis: there the network
     pads as it does for the whole picture.
@@ -59,12 +60,16 @@ def spans(
         size: the most samples that a tile may read; at least 2 * halo + multiple.
         multiple: tiles begin to read at a multiple of it.
         blend: the valid part of a tile continues this far into the next tile's; at most `halo`.
+        full: tiles read `size` samples, but for those at the ends. Otherwise their valid parts
+            have equal sizes.
     """
     last = length if last is None else last
     if length <= size:
         return [Span(0, length, first, last)]
-    count = -(-(last - first) // (size - 2 * halo - multiple + 1))
-    step = -(-(last - first) // count)
+    step = size - 2 * halo - multiple + 1
+    if not full:
+        count = -(-(last - first) // step)
+        step = -(-(last - first) // count)
     return [
         Span(
             max(at - halo, 0) // multiple * multiple,
@@ -120,10 +125,13 @@ def plan_band(
     else:
         if square:
             tile_height = tile_width = max(isqrt(pixels), 3 * halo + tiling.multiple)
+        elif height * width <= pixels:
+            tile_height, tile_width = height, width
         else:
-            tile_height, tile_width = shape_for(width, pixels, halo)
+            tile_height, tile_width = shape_for(min(width, tiling.widest), pixels, halo)
         most = max(BAND_BYTES // row_bytes, 1) + 2 * halo + tiling.multiple - 1
         tile_height = min(tile_height, most)
     border, options = tiling.border, {"multiple": tiling.multiple, "blend": tiling.blend}
     rows = spans(height, tile_height, halo, top, height - border, **options)
-    return rows[0], spans(width, tile_width, halo, border, width - border, **options)
+    full = tile_width == tiling.widest
+    return rows[0], spans(width, tile_width, halo, border, width - border, full=full, **options)
