@@ -21,6 +21,7 @@ from srgan.networks.architecture import Architecture
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.features import FeatureExtractor
 from srgan.networks.generator import Generator
+from srgan.pictures.resample import bicubic
 from srgan.training.adversarial_step import AdversarialStep
 from srgan.training.losses import (
     consistency_loss,
@@ -137,10 +138,26 @@ def test_a_teacher_shares_the_target_but_flat_crops_keep_theirs(
     torch.testing.assert_close(seen[Generator], gradients(reference), rtol=1e-3, atol=1e-6)
 
 
-def test_a_teacher_of_another_scale_is_refused(accelerator: Accelerator) -> None:
+def test_a_teacher_of_a_larger_scale_is_reduced(accelerator: Accelerator) -> None:
     small = Generator(Architecture(blocks=1, channels=8, scale=2))
-    method = SRResNetOptions(scale=2, teacher="srgan-x4")
-    with pytest.raises(OptionError, match="srgan-x4 has the scale 4, this run 2"):
+    step = PixelStep(
+        small, SRResNetOptions(scale=2, teacher="srgan-x4", teacher_weight=1), ADAM, accelerator
+    )
+    lr = torch.rand(1, 3, 24, 24)
+    sr = Generator.from_checkpoint(load_checkpoint("srgan-x4"))(lr).detach()[0].permute(1, 2, 0)
+    own = small.train()(lr).detach().numpy()
+    expected = bicubic(sr.numpy(), 48, 48).transpose(2, 0, 1)[None]
+
+    loss = step([Batch(lr, torch.rand(1, 3, 48, 48))])["loss/pixel"]
+
+    assert loss.item() == pytest.approx(np.square(own - expected).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [3, 8])
+def test_a_teacher_of_another_scale_is_refused(accelerator: Accelerator, scale: int) -> None:
+    small = Generator(Architecture(blocks=1, channels=8, scale=scale))
+    method = SRResNetOptions(scale=scale, teacher="srgan-x4")
+    with pytest.raises(OptionError, match=f"srgan-x4 has the scale 4, no multiple of .* {scale}"):
         PixelStep(small, method, ADAM, accelerator)
 
 

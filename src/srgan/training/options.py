@@ -204,7 +204,7 @@ class SRResNetOptions:
         pixel_loss: mse is the paper's. rmse follows PSNR-Y more closely: luma weighs most, and
             crops with little detail weigh more.
         teacher: Aim at this model's SR as well as at HR: a shipped model, a model file, or any
-            network that spandrel recognises.
+            network that spandrel recognises. A larger scale is reduced to this run's.
         teacher_weight: Share of the teacher's SR in the target; the rest is HR.
     """
 

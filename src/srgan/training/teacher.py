@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from srgan.degradation.bicubic import reduced
 from srgan.errors import OptionError
 from srgan.models.load import load_model
 from srgan.networks.foreign import ForeignNetwork, torch_module
@@ -20,17 +21,20 @@ class Teacher:
     Args:
         model: what `--model` takes, except for ONNX files.
         weight: share of the teacher's SR in the target, from 0 to 1; the rest is HR.
-        scale: of the network in training.
+        scale: of the network in training. The SR of a teacher of twice or four times the scale is
+            reduced: the mean of what HR can be, reduced, is the mean of reduced HR.
 
     Raises:
-        OptionError: the model has another scale, or is an ONNX file.
+        OptionError: the model has no multiple of the scale, or is an ONNX file.
         CheckpointError: it cannot be loaded.
     """
 
     def __init__(self, model: str, weight: float, scale: int, accelerator: Accelerator) -> None:
         loaded = load_model(model)
-        if loaded.scale != scale:
-            raise OptionError(f"--teacher {model} has the scale {loaded.scale}, this run {scale}")
+        if loaded.scale % scale:
+            raise OptionError(
+                f"--teacher {model} has the scale {loaded.scale}, no multiple of this run's, {scale}"
+            )
         if isinstance(loaded, ForeignNetwork) and loaded.onnx:
             raise OptionError(f"--teacher {model}: an ONNX file cannot teach")
         network: nn.Module
@@ -39,6 +43,7 @@ class Teacher:
         else:
             network = Generator.from_checkpoint(loaded)
         self._network = network.to(accelerator.device).to(memory_format=torch.channels_last)
+        self._reduction = loaded.scale // scale
         self._weight = weight
         self._accelerator = accelerator
 
@@ -47,4 +52,5 @@ class Teacher:
         """What SR should be: the mix of HR and the teacher's SR, N x 3 x H x W, float32."""
         with self._accelerator.autocast():
             sr = self._network(batch.lr)
-        return batch.hr.lerp(sr.float(), self._weight)
+        sr = reduced(sr.float(), self._reduction) if self._reduction > 1 else sr.float()
+        return batch.hr.lerp(sr, self._weight)
