@@ -8,7 +8,7 @@
 
 The second command prints the row "bicubic", the input itself, and those of the x4 models, reduced:
 the way of srgan 0.1.0. The third compares the results of sharp, clean pictures with the pictures.
-Models to measure must be trained with `--validation-pictures 24 --seed 0`.
+OUT/train has the other photographs, reduced, to train on.
 """
 
 from pathlib import Path
@@ -25,18 +25,24 @@ from srgan.training.data.sources import find_source
 from srgan.training.data.stored import open_training_picture
 
 PRESETS = ("blurry", "blurry-light")
+SIDE = 400  # pixels; photographs with a shorter one are not for training
 
 
 def main(photographs: Path, output: Path, count: int = 24, seed: int = 0) -> None:
-    """Write OUT/PRESET/HR and OUT/PRESET/LRx1 for both presets, and OUT/clean/HR.
+    """Write OUT/PRESET/HR and OUT/PRESET/LRx1 for both presets, OUT/clean/HR and OUT/train.
 
     Args:
-        photographs: The --data-folder of training.
+        photographs: A folder of photographs.
         output: A new folder.
-        count: The --validation-pictures of training.
-        seed: The --seed of training; that of the degradation is 0.
+        count: How many photographs are held out.
+        seed: Which ones; that of the degradation is 0.
     """
-    _, held_out = split(find_source(str(photographs)), count, seed)
+    others, held_out = split(find_source(str(photographs)), count, seed)
+    for number, found in enumerate(others):
+        photograph = rgb_uint8(open_training_picture(found)[:, :])
+        if min(photograph.shape[:2]) >= SIDE:
+            name = f"{number:04}-{Path(found.name).stem}.png"
+            write(output / "train" / name, reduced(photograph))
     degrades = {preset: make_degrade(preset, whole=True) for preset in PRESETS}
     for found in held_out:
         hr = reduced(rgb_uint8(open_training_picture(found)[:, :]))
