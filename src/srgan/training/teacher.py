@@ -32,9 +32,8 @@ class Teacher:
     def __init__(self, model: str, weight: float, scale: int, accelerator: Accelerator) -> None:
         loaded = load_model(model)
         if loaded.scale % scale:
-            raise OptionError(
-                f"--teacher {model} has the scale {loaded.scale}, no multiple of this run's, {scale}"
-            )
+            has = f"has the scale {loaded.scale}, no multiple of this run's"
+            raise OptionError(f"--teacher {model} {has}, {scale}")
         if isinstance(loaded, ForeignNetwork) and loaded.onnx:
             raise OptionError(f"--teacher {model}: an ONNX file cannot teach")
         network: nn.Module

@@ -11,6 +11,7 @@ For the same reason the picture is continued by its mirror image, by a border on
 The tiles lie on the bordered picture, so all places count from the border's corner.
 """
 
+from functools import partial
 from math import isqrt
 from typing import NamedTuple
 
@@ -131,7 +132,7 @@ def plan_band(
             tile_height, tile_width = shape_for(min(width, tiling.widest), pixels, halo)
         most = max(BAND_BYTES // row_bytes, 1) + 2 * halo + tiling.multiple - 1
         tile_height = min(tile_height, most)
-    border, options = tiling.border, {"multiple": tiling.multiple, "blend": tiling.blend}
-    rows = spans(height, tile_height, halo, top, height - border, **options)
-    full = tile_width == tiling.widest
-    return rows[0], spans(width, tile_width, halo, border, width - border, full=full, **options)
+    cut = partial(spans, multiple=tiling.multiple, blend=tiling.blend)
+    border, full = tiling.border, tile_width == tiling.widest
+    row = cut(height, tile_height, halo, top, height - border)[0]
+    return row, cut(width, tile_width, halo, border, width - border, full=full)
