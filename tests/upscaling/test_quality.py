@@ -1,9 +1,11 @@
-"""The shipped model on Set5, by the paper's protocol: the figures of README and card."""
+"""Shipped models by the protocol of the papers: the figures of README and cards."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from srgan.engines.base import EngineError
 from srgan.engines.options import EngineName, Precision
@@ -11,6 +13,7 @@ from srgan.evaluation.metrics import psnr, psnr_y
 from srgan.models.load import load_checkpoint
 from srgan.pictures.colour import luma
 from srgan.pictures.images import open_picture
+from srgan.pictures.resample import bicubic_8bit
 from srgan.upscaling.upscaler import Upscaler
 
 pytestmark = pytest.mark.xdist_group("quality")  # its fixtures are made once
@@ -68,6 +71,31 @@ def test_bf16_costs_at_most_003_db(figures: Figures, engine: EngineName) -> None
 
 def test_int8_costs_at_most_006_db(figures: Figures) -> None:
     assert figures("openvino", "int8") > figures("openvino", "fp32") - 0.06
+
+
+def test_srresnet_x2_is_the_published_figure(set5: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    upscaler = Upscaler.load("srresnet-x2", precision="fp32")
+    values: list[float] = []
+    for _, hr in set5:
+        height, width = (side // 2 for side in hr.shape[:2])
+        cropped = hr[: 2 * height, : 2 * width]
+        values.append(psnr_y(upscaler(bicubic_8bit(cropped, height, width)), cropped, border=2))
+    card = load_checkpoint("srresnet-x2").info["metrics"]["Set5"]
+    assert np.mean(values) == pytest.approx(card, abs=0.01)
+
+
+@pytest.mark.parametrize("model", ["srresnet-blurry-x1", "srgan-blurry-x1"])
+def test_the_same_size_is_sharper_where_it_was_not_sharp(model: str) -> None:
+    from skimage import data
+
+    upscaler = Upscaler.load(model, precision="fp32")
+    sharp = bicubic_8bit(data.coffee()[:, :600], 200, 300)
+    file = io.BytesIO()
+    blurred = Image.fromarray(sharp).filter(ImageFilter.GaussianBlur(0.8))
+    blurred.save(file, "jpeg", quality=80)
+    blurry = np.asarray(Image.open(file))
+    assert psnr_y(upscaler(sharp), sharp, border=1) > 38
+    assert psnr_y(upscaler(blurry), sharp, border=1) > psnr_y(blurry, sharp, border=1) + 1
 
 
 def test_psnr_of_a_known_error(astronaut: np.ndarray) -> None:
