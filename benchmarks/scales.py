@@ -22,7 +22,7 @@ from srgan.pictures.pixels import rgb_uint8
 from srgan.pictures.resample import bicubic_8bit
 from srgan.training.data.crops import split
 from srgan.training.data.sources import find_source
-from srgan.training.data.stored import open_training_picture
+from srgan.training.data.stored import StoredPicture, open_training_picture
 
 PRESETS = ("blurry", "blurry-light")
 SIDE = 400  # pixels; photographs with a shorter one are not for training
@@ -39,13 +39,11 @@ def main(photographs: Path, output: Path, count: int = 24, seed: int = 0) -> Non
     """
     others, held_out = split(find_source(str(photographs)), count, seed)
     for number, found in enumerate(others):
-        photograph = rgb_uint8(open_training_picture(found)[:, :])
-        if min(photograph.shape[:2]) >= SIDE:
-            name = f"{number:04}-{Path(found.name).stem}.png"
-            write(output / "train" / name, reduced(photograph))
+        if min(open_training_picture(found).shape[:2]) >= SIDE:
+            write(output / "train" / f"{number:04}-{Path(found.name).stem}.png", reduced(found))
     degrades = {preset: make_degrade(preset, whole=True) for preset in PRESETS}
     for found in held_out:
-        hr = reduced(rgb_uint8(open_training_picture(found)[:, :]))
+        hr = reduced(found)
         name = f"{Path(found.name).stem}.png"
         write(output / "clean/HR" / name, hr)
         for preset, degrade in degrades.items():
@@ -55,8 +53,9 @@ def main(photographs: Path, output: Path, count: int = 24, seed: int = 0) -> Non
                 write(output / preset / "LRx1" / name, lr)
 
 
-def reduced(photograph: np.ndarray) -> np.ndarray:
+def reduced(found: Path | StoredPicture) -> np.ndarray:
     """Half the size, so that it is clean: without noise, blur and JPEG of its own."""
+    photograph = rgb_uint8(open_training_picture(found)[:, :])
     height, width = (side // 2 for side in photograph.shape[:2])
     return bicubic_8bit(photograph[: 2 * height, : 2 * width], height, width)
 

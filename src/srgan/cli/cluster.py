@@ -64,7 +64,7 @@ def upscale(
             results are parquet files.
         model: The same values as --model of srgan upscale.
         detail: From 0 (faithful to the picture) to 1 (all the texture that the model invents).
-            Default: the model's own, 0.95 for srgan-x4, 1 for srgan-blurry-x4. Only for models
+            Default: the model's own, 0.95 for srgan-x4, 1 for the others. Only for models
             whose file names a partner.
         image_column: Column of the pictures in parquet files. Default: the only one.
         max_pixels: Refuse pictures with more pixels.

@@ -64,7 +64,7 @@ def upscale(
             with PyTorch, .pth or .safetensors, or hf:USER/NAME. auto uses the blurry models for
             blurry, noisy and compressed pictures, and the scale that fits.
         detail: From 0 (faithful) to 1 (all the texture that the model invents), for models with a
-            partner. Default: 0.95 for srgan-x4, 1 for srgan-blurry-x4.
+            partner. Default: 0.95 for srgan-x4, 1 for the others.
         tta: Average over the 8 flips and rotations: 8 times slower, slightly better.
         max_pixels: Refuse pictures with more pixels.
         skip_existing: Skip pictures whose results exist, to continue after a stop.

@@ -73,8 +73,8 @@ class Upscaler:
 
         Args:
             model: the name of a shipped model, the path of a model file, or hf:USER/NAME.
-            detail: 0 (faithful) to 1 (vivid), for the models whose file names a partner:
-                srgan-x4, srgan-blurry-x4. The default is the model's own.
+            detail: 0 (faithful) to 1 (vivid), for the models whose file names a partner, such as
+                srgan-x4. The default is the model's own.
             options: the fields of `EngineOptions`.
 
         Raises:
