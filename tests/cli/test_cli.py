@@ -1,5 +1,6 @@
 """The command as a user meets it: its own process, real files, what it prints and leaves."""
 
+import importlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from PIL import Image
 from skimage import data
 
 import srgan as package
+from srgan.cli.commands import COMMANDS
 from srgan.models.file import shipped_models
 from tests.support.command import Command
 
@@ -412,6 +414,30 @@ def test_info_tells_versions(srgan: Command) -> None:
     assert facts["srgan"] == package.__version__
     assert facts["models"] == list(shipped_models())
     assert "openvino" in srgan("info").stdout
+
+
+def test_help_lists_every_command_by_what_its_function_says(srgan: Command) -> None:
+    """`srgan --help` must not import the functions, so it has their first lines again."""
+    for name, (place, line) in COMMANDS.items():
+        module, _, attribute = place.partition(":")
+        command = getattr(importlib.import_module(f"srgan.cli.{module}"), attribute)
+        assert name in command.name
+        if command.default_command:  # unlike train and cluster, which are groups
+            assert command.default_command.__doc__.splitlines()[0] == line
+    text = " ".join(srgan("--help").stdout.split())
+    assert [name for name in COMMANDS if f" {name} " not in text] == []
+
+
+def test_a_command_does_not_wait_for_the_others() -> None:
+    script = """
+import sys
+from srgan.cli.commands import app
+app(["info", "--json"], result_action="return_value")
+loaded = [name for name in sys.modules if name.startswith(("srgan.training", "srgan.cluster"))]
+sys.exit(", ".join(loaded) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_names_every_option(srgan: Command) -> None:

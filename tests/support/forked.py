@@ -8,7 +8,9 @@ import tempfile
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["srgan.cli.commands", "srgan.training.trainer", "srgan.models.load"])
+SERVER.set_forkserver_preload(
+    ["srgan.cli.commands", "srgan.cli.train", "srgan.training.trainer", "srgan.models.load"]
+)
 
 
 def run_forked(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

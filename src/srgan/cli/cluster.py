@@ -4,20 +4,16 @@ import sys
 from dataclasses import replace
 from typing import Annotated
 
-from cyclopts import App, Group, Parameter
+from cyclopts import Group, Parameter
 
-from srgan.cli.run import NO_EPILOGUE
+from srgan.cli.run import command
 from srgan.cluster.options import ClusterOptions
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
 from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions, check_max_pixels
 from srgan.upscaling.options import AUTO
 
-cluster = App(
-    name="cluster",
-    help="Upscale millions of pictures on a Ray cluster.",
-    help_epilogue=NO_EPILOGUE,
-)
+cluster = command("cluster")
 
 CLUSTER = Parameter(name="*", group=Group("Cluster", sort_key=1))
 RESULT = Parameter(name="*", group=Group("Result", sort_key=2))

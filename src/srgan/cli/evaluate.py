@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from srgan.cli.lists import LIST
+from srgan.cli.run import command
 from srgan.degradation.ranges import BICUBIC
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 FILES = Group("Files", sort_key=1)
 MANY = Parameter(consume_multiple=True, show_default=False)  # the default is an empty list
-EVALUATE_EXAMPLES = """\
+evaluate_app = command(
+    "evaluate",
+    epilogue="""\
 Examples:
 
   srgan evaluate --benchmark bench/Set5 bench/Set14
@@ -38,8 +41,11 @@ which may have their LR pictures beside them (a_HR.png and a_LR.png). Without LR
 makes them by MATLAB-compatible bicubic.
 
 Exit codes: 0 all pictures measured, 1 some pictures could not be measured, 2 wrong usage.
-"""
-DEGRADE_EXAMPLES = """\
+""",
+)
+degrade_app = command(
+    "degrade",
+    epilogue="""\
 Examples:
 
   srgan degrade photos/ lr/
@@ -51,9 +57,11 @@ Examples:
 The same seed gives the same pictures again, also in a folder with other pictures.
 
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage.
-"""
+""",
+)
 
 
+@evaluate_app.default
 def evaluate(
     *,
     benchmark: Annotated[list[Path], Parameter(alias="-b", consume_multiple=True)],
@@ -197,6 +205,7 @@ def _facts(models: "Mapping[str, ModelChooser]") -> dict[str, str]:
     return facts
 
 
+@degrade_app.default
 def degrade(
     folder: Path,
     output: Path,

@@ -9,13 +9,16 @@ from typing import Annotated, Any, cast
 
 from cyclopts import Group, Parameter
 
+from srgan.cli.run import command
 from srgan.engines.options import EngineOptions
 
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 PACKAGES = ("openvino", "torch", "numpy", "pyvips", "pillow", "safetensors")
 RELEVANT = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+info_app = command("info")
 
 
+@info_app.default
 def info(
     model: str | None = None,
     /,

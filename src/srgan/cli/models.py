@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from srgan.cli.run import command
 from srgan.errors import OptionError
 
 if TYPE_CHECKING:
     from srgan.networks.foreign import ForeignNetwork
 
-CONVERT_EXAMPLES = """\
+convert_app = command(
+    "convert",
+    epilogue="""\
 Examples:
 
   srgan convert checkpoint_srgan.pth.tar
@@ -29,9 +32,12 @@ leftthomas and dongheehand, which become model files; and the networks that span
 Compact, SPAN, DAT, SwinIR and others), which become ONNX files. It never executes code from a
 file. srgan upscale also takes these files directly, with PyTorch; a converted file does not need
 PyTorch.
-"""
-MIX_USAGE = "Usage: srgan mix MODEL=SHARE... --output STR [OPTIONS]"
-MIX_EXAMPLES = """\
+""",
+)
+mix_app = command(
+    "mix",
+    usage="Usage: srgan mix MODEL=SHARE... --output STR [OPTIONS]",
+    epilogue="""\
 Examples:
 
   srgan mix runs/srgan/state-*.pt -o mean.safetensors
@@ -43,8 +49,11 @@ Examples:
 The first writes the mean of a run's states, which is often better than each of them. The third
 adds the progress from before to gained, as a start for more training. Models can be mixed if one
 was trained from the other, or both from the same model.
-"""
-EXPORT_EXAMPLES = """\
+""",
+)
+export_app = command(
+    "export",
+    epilogue="""\
 Examples:
 
   srgan export srresnet-x4 --format onnx
@@ -56,8 +65,11 @@ Examples:
 The exported model takes pictures of any size. Its input is called lr, its output sr. ONNX files
 also run in chaiNNer. srgan compares the result with its own, prints the largest difference, and
 deletes a file that differs too much.
-"""
-PUSH_EXAMPLES = """\
+""",
+)
+push_app = command(
+    "push",
+    epilogue="""\
 Example:
 
   hf auth login
@@ -65,14 +77,21 @@ Example:
   srgan push runs/srgan/best.safetensors me/my-srgan
 
   srgan upscale photo.jpg --model hf:me/my-srgan
-"""
+""",
+)
+
+models_app = command(
+    "models",
+    epilogue="""\
+The folder is SRGAN_MODELS, by default srgan/models in your data folder. Its files can be named
+without path and suffix.
+""",
+)
 
 
+@models_app.default
 def models(*, json: bool = False) -> None:
     """List the models that come with srgan, with their cards, and those in the models folder.
-
-    The folder is SRGAN_MODELS, by default srgan/models in your data folder. Its files can be named
-    without path and suffix.
 
     Args:
         json: Print one JSON object per model.
@@ -102,6 +121,7 @@ def _print_markdown(text: str) -> None:
     console.print(Markdown(text))
 
 
+@convert_app.default
 def convert(
     file: str,
     /,
@@ -153,6 +173,7 @@ def _convert_foreign(file: str, network: "ForeignNetwork", target: Path) -> None
     )
 
 
+@mix_app.default
 def mix(
     *models: Annotated[str, Parameter(name="MODEL=SHARE")],
     output: Annotated[str, Parameter(alias="-o")],
@@ -202,6 +223,7 @@ def _share(model: str) -> tuple[str, float]:
     return name or model, share
 
 
+@export_app.default
 def export(
     model: str,
     /,
@@ -241,6 +263,7 @@ def export(
     )
 
 
+@push_app.default
 def push(model: str, repository: str, /, *, private: bool = False) -> None:
     """Put a model on the Hugging Face hub, with a card: srgan push mine.safetensors USER/NAME
 

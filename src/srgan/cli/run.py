@@ -19,9 +19,17 @@ log = logging.getLogger("srgan")
 
 # Options that a preset or a method switches on have a --no- form; others have none.
 DEFAULTS = Parameter(negative_bool=(), negative_iterable=(), negative_none=())
-# Without an epilogue of its own, a command would show that of `srgan` itself.
-NO_EPILOGUE = ""
 DEBUGGING = Parameter(group=Group("Debugging", sort_key=8))
+
+
+def command(name: str, *, epilogue: str = "", usage: str | None = None) -> App:
+    """A command of `srgan`, which its function then completes; see `srgan.cli.commands`.
+
+    Args:
+        epilogue: Markdown below the options of its help. Without one, that of `srgan` would show.
+        usage: the first line of its help, where cyclopts' own would mislead.
+    """
+    return App(name=name, help_format="markdown", help_epilogue=epilogue, usage=usage)
 
 
 def run_script(function: Callable[..., Any], config: Callable[..., None] | None = None) -> NoReturn:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from srgan.cli.run import command
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
 from srgan.serve.options import Access, Address, Limits
@@ -12,7 +13,9 @@ ADDRESS = Parameter(name="*", group=Group("Address", sort_key=1))
 ACCESS = Parameter(name="*", group=Group("Access", sort_key=2))
 LIMITS = Parameter(name="*", group=Group("Limits", sort_key=3))
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=4))
-SERVE_EXAMPLES = """\
+serve_app = command(
+    "serve",
+    epilogue="""\
 Examples:
 
   srgan serve
@@ -26,9 +29,11 @@ Examples:
 On SIGTERM the server first finishes the running picture and those whose clients are connected; on
 Ctrl-C it stops at once. The rest of the queue and the results stay in --data for the next start.
 Exit codes: 1 it could not start, 2 wrong usage, 130 or 143 stopped by a signal.
-"""
+""",
+)
 
 
+@serve_app.default
 def serve(
     *,
     model: Annotated[list[str], Parameter(alias="-m", show_default=False)] = [],  # noqa: B006

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, ArgumentCollection, Group, Parameter
 from cyclopts.config import Toml
 
-from srgan.cli.run import NO_EPILOGUE
+from srgan.cli.run import command
 from srgan.engines.processor import wait_passively
 from srgan.errors import OptionError, need
 from srgan.training.config import (
@@ -34,11 +34,7 @@ from srgan.training.options import (
     SRResNetOptions,
 )
 
-train = App(
-    name="train",
-    help="Train SRResNet and SRGAN on a folder of pictures.",
-    help_epilogue=NO_EPILOGUE,
-)
+train = command("train")
 
 DATA = Parameter(name="*", group=Group("Data", sort_key=1))
 SCHEDULE = Parameter(name="*", group=Group("Schedule", sort_key=2))
@@ -62,7 +58,9 @@ Examples:
 It takes the options of srgan train srresnet or srgan train srgan, and measures a few iterations,
 a validation and a save.
 """
-PREPARE_EXAMPLES = """\
+prepare_app = command(
+    "prepare",
+    epilogue="""\
 Examples:
 
   srgan prepare photos/ sub-images/
@@ -71,8 +69,11 @@ Examples:
 
   srgan prepare photos/ shards/ --format parquet
 
+Start an interrupted run again to continue it.
+
 Exit codes: 0 all done, 1 a picture was left out, 2 wrong usage.
-"""
+""",
+)
 
 
 def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
@@ -279,6 +280,7 @@ def list_presets() -> None:
             print(f"  {name:<{width}}  {purpose}")
 
 
+@prepare_app.default
 def prepare(
     folder: Path,
     output: Path,
@@ -290,8 +292,6 @@ def prepare(
     workers: int | None = None,
 ) -> int:
     """Cut large pictures into sub-images, which training decodes faster.
-
-    Start an interrupted run again to continue it.
 
     Args:
         folder: Pictures, searched recursively.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Group, Parameter
 
+from srgan.cli.run import command
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
 from srgan.pictures.options import DEFAULT_MAX_PIXELS, ResultOptions, check_max_pixels
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 VERB = {False: "done", True: "can be done"}  # by dry_run
-UPSCALE_EXAMPLES = """\
+upscale_app = command(
+    "upscale",
+    epilogue="""\
 Examples:
 
   srgan upscale photo.jpg
@@ -33,10 +36,12 @@ Examples:
 
 Exit codes: 0 all done, 1 a picture failed, 2 wrong usage, 130 or 143 stopped by a signal. Add
 --debug for tracebacks.
-"""
+""",
+)
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 
 
+@upscale_app.default
 def upscale(
     inputs: Annotated[list[str], Parameter(name="input", required=True)],
     /,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from srgan.cli.run import command
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
 from srgan.pictures.options import DEFAULT_MAX_PIXELS, check_max_pixels
@@ -20,7 +21,9 @@ from srgan.video.options import VideoOptions
 if TYPE_CHECKING:
     from srgan.video.convert import VideoJob, VideoProgress
 
-VIDEO_EXAMPLES = """\
+video_app = command(
+    "video",
+    epilogue="""\
 Examples:
 
   srgan video clip.mp4
@@ -29,14 +32,18 @@ Examples:
 
   srgan video film.mkv -o large.mkv --codec hevc --crf 22 --resume
 
+Sound, subtitles, chapters and metadata are copied unchanged.
+
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal. Add --debug for
 tracebacks.
-"""
+""",
+)
 RESULT = Parameter(name="*", group=Group("Result", sort_key=1))
 ENGINE = Parameter(name="*", group=Group("Engine", sort_key=2))
 _JSON_SECONDS = 1.0  # between two lines of progress
 
 
+@video_app.default
 def video(
     clip: Path,
     /,
@@ -52,8 +59,6 @@ def video(
     json: bool = False,
 ) -> int:
     """Upscale a video: clip.mp4 becomes clip_x4.mp4.
-
-    Sound, subtitles, chapters and metadata are copied unchanged.
 
     Args:
         clip: A video file.

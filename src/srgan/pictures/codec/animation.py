@@ -7,24 +7,20 @@ know, and writes AVIF. An animated PNG is put together here from PNGs.
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import AvifImagePlugin, Image, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file
 from srgan.pictures.codec.extras import check_whole_gif
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.files import decode_error, encode_error
 
-_READERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
-    "png": PngImagePlugin.PngImageFile,
-    "avif": AvifImagePlugin.AvifImageFile,
-}
 # libvips' loaders, and which faults of a file are errors: with less, damaged frames are black.
 _VIPS = {"gif": "warning", "webp": "truncated"}
 # What makes pictures of EXIF's orientations 2 to 8 upright.
@@ -37,7 +33,7 @@ _TRANSPOSITIONS = (
     Image.Transpose.TRANSVERSE,
     Image.Transpose.ROTATE_90,
 )
-ANIMATED_FORMATS = (*_VIPS, *_READERS)
+ANIMATED_FORMATS = (*_VIPS, "png", "avif")
 _ORIENTATION = 0x0112  # EXIF's tag
 _TURNS = {k + 2: each for k, each in enumerate(_TRANSPOSITIONS)}
 _AVIF_QUALITY, _AVIF_SPEED = 90, 8
@@ -127,7 +123,7 @@ def _by_vips(file: BinaryIO, format: str) -> Iterator[Image.Image]:
 
 
 def _by_pillow(file: BinaryIO, format: str) -> Iterator[Image.Image]:
-    picture = _READERS[format](file)
+    picture = _opened(file, format)
     hidden = 1 if picture.info.get("default_image") else 0  # shown by other programs only
     for k in range(hidden, getattr(picture, "n_frames", 1)):
         picture.seek(k)
@@ -137,6 +133,14 @@ def _by_pillow(file: BinaryIO, format: str) -> Iterator[Image.Image]:
         # The decoder of AVIF has turned it.
         turn = 1 if format == "avif" else picture.getexif().get(_ORIENTATION, 1)
         yield _upright(frame, turn, picture.info)
+
+
+def _opened(file: BinaryIO, format: str) -> Image.Image:
+    if format == "png":
+        return PngImagePlugin.PngImageFile(file)
+    from PIL import AvifImagePlugin  # loads a large library
+
+    return AvifImagePlugin.AvifImageFile(file)
 
 
 def _upright(frame: Image.Image, turn: int, info: dict[Any, Any]) -> Image.Image:
