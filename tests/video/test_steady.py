@@ -57,6 +57,16 @@ def test_what_flickers_becomes_steady() -> None:
     assert error(steadied) < 0.4 * error(results)
 
 
+def test_only_luma_changes() -> None:
+    steady = Steady()
+    for k, frame in enumerate(panned(2, 1)):
+        result = flickering(frame, k)
+        change = steady(frame, result).astype(int) - result
+    assert np.abs(change).max() > 10
+    unclipped = ((result > 60) & (result < 195)).all(2)
+    assert np.ptp(change[unclipped], axis=1).max() <= 1  # rounding
+
+
 def test_after_a_cut_the_networks_own_stays() -> None:
     one, other = panned(1, 0)[0], np.ascontiguousarray(panned(1, 0)[0][::-1, ::-1])
     steady = Steady()
