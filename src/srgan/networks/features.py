@@ -4,17 +4,15 @@ VGG is Simonyan and Zisserman 2015 (arXiv:1409.1556), configurations D (VGG16) a
 Weights are in the layout of torchvision's files: `features.N.weight` and `features.N.bias`.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from srgan.errors import UserError, need, reason_of
-from srgan.networks.tensors import TensorFileError, read_safetensors
+from srgan.errors import UserError, need
+from srgan.networks.tensors import TensorFileError, read_safetensors, torchvision_weights
 
 # Convolutions in each block. A max pooling between two blocks halves both sides.
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -64,7 +62,7 @@ class FeatureExtractor(nn.Module):
         for block, position in layers:
             if not 1 <= block <= len(CHANNELS) or position < 1:
                 raise ValueError(f"no convolution {block},{position} in VGG: i is 1 to 5, j from 1")
-        tensors = _torchvision(source) if source in CONVOLUTIONS else _read(Path(source))
+        tensors = _torchvision(str(source)) if source in CONVOLUTIONS else _read(Path(source))
         self.network = "vgg16" if ONLY_VGG16 in tensors else "vgg19"
         counts = CONVOLUTIONS[self.network]
         self.layers = sorted({(block, min(j, counts[block - 1])) for block, j in layers})
@@ -151,16 +149,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", tensors)
 
 
-def _torchvision(name: str | Path) -> Mapping[str, Any]:
-    """torchvision's weights, downloaded on first use and checked by their hash."""
+def _torchvision(name: str) -> Mapping[str, Any]:
     need("train", f"--features {name}")
-    from torchvision.models import get_model_weights
-
-    weights: Any = get_model_weights(str(name))["IMAGENET1K_V1"]
     try:
-        return weights.get_state_dict(check_hash=True, weights_only=True)
-    except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
-        reason = reason_of(error)
-        raise FeaturesError(
-            f"{name}: torchvision could not download its weights ({reason}); {ADVICE}"
-        ) from error
+        return torchvision_weights(name)
+    except TensorFileError as error:
+        raise FeaturesError(f"{error}; {ADVICE}") from error

@@ -1,5 +1,8 @@
-"""The one reader of safetensors files: named arrays and string metadata, never a pickle."""
+"""Where named tensors come from: safetensors files, never a pickle, and torchvision's weights."""
 
+import pickle
+from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +12,7 @@ from srgan.errors import UserError, reason_of
 
 
 class TensorFileError(UserError):
-    """A file that is missing or is not a readable safetensors file: one line with the reason."""
+    """Tensors that cannot be had: one line with the file or the network, and the reason."""
 
 
 def read_safetensors(
@@ -40,3 +43,24 @@ def read_safetensors(
     except (SafetensorError, OSError, TypeError, AttributeError) as error:
         reason = reason_of(error)
         raise TensorFileError(f"{path}: not a readable safetensors file ({reason})") from error
+
+
+def torchvision_weights(network: str) -> Mapping[str, Any]:
+    """torchvision's IMAGENET1K_V1 weights, downloaded on first use and checked by their hash.
+
+    Args:
+        network: torchvision's name, such as "vgg19". torchvision must be installed.
+
+    Raises:
+        TensorFileError: the download failed.
+    """
+    from torchvision.models import get_model_weights
+
+    weights: Any = get_model_weights(network)["IMAGENET1K_V1"]
+    try:
+        return weights.get_state_dict(check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
+        reason = reason_of(error)
+        raise TensorFileError(
+            f"{network}: torchvision could not download its weights ({reason})"
+        ) from error
