@@ -27,6 +27,8 @@ def test_a_part_of_the_axis(length: int, halo: int, extra: int, data: st.DataObj
     tiles = spans(length, 2 * halo + extra, halo, first, last)
     covered = np.concatenate([np.arange(t.first, t.last) for t in tiles])
     np.testing.assert_array_equal(covered, np.arange(first, last))
+    for tile in tiles:  # nothing is read in vain
+        assert (tile.start, tile.stop) == (max(tile.first - halo, 0), min(tile.last + halo, length))
 
 
 @given(length=sizes, halo=st.integers(0, 20), extra=st.integers(40, 500))

@@ -65,10 +65,10 @@ def spans(
             have equal sizes.
     """
     last = length if last is None else last
-    if length <= size:
-        return [Span(0, length, first, last)]
     step = size - 2 * halo - multiple + 1
-    if not full:
+    if length <= size:
+        step = last - first
+    elif not full:
         count = -(-(last - first) // step)
         step = -(-(last - first) // count)
     return [
