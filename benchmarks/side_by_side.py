@@ -2,9 +2,10 @@
 
     python benchmarks/side_by_side.py RealESRGAN_x4plus.safetensors
 
-Seven pictures are from scikit-image, and three are drawn here. Each is reduced to a quarter by one of
-the chains of real_world.py, as it might come from a phone, a gallery, a messenger or a screenshot.
-What is written shows a part of each at 100 %: bicubic, srgan, the other network, the original.
+Seven pictures are from scikit-image, and three are drawn here. Each is reduced to a quarter by one
+of the chains of real_world.py, as it might come from a phone, a gallery, a messenger or a
+screenshot. What is written shows a part of each at 100 %: bicubic, srgan, the other network, the
+original.
 """
 
 import io
