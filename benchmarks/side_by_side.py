@@ -23,6 +23,7 @@ from skimage import data
 from srgan.cli.commands import app
 from srgan.cli.run import run_script
 from srgan.degradation.degrade import fixed_rng
+from srgan.pictures.pixels import rgb_uint8
 from srgan.pictures.resample import bicubic_8bit
 from srgan.upscaling.comparison import labelled
 from srgan.upscaling.upscaler import Upscaler
@@ -94,7 +95,7 @@ def main(
     folder.mkdir(exist_ok=True)
     upscalers = {"srgan": Upscaler.load(model), peer.stem: Upscaler.load(str(peer))}
     for name, example in EXAMPLES.items():
-        original, (down, right) = part_of(as_rgb(example.picture()), example)
+        original, (down, right) = part_of(rgb_uint8(np.atleast_3d(example.picture())), example)
         lr = CHAINS[example.chain](original, fixed_rng(0, name))
         shown = {f"{name}, bicubic": bicubic_8bit(lr, *original.shape[:2])}
         shown |= {label: upscaler(lr) for label, upscaler in upscalers.items()}
@@ -110,22 +111,16 @@ def main(
 
 
 def part_of(picture: np.ndarray, example: Example) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """The part to compute, and where in it the part to show is."""
+    """The part to compute, its sides multiples of the scale, and where in it to show which part."""
     read: list[slice] = []
     show: list[slice] = []
     sides = (example.top, HEIGHT), (example.left, WIDTH)
     for length, (at, side) in zip(picture.shape, sides, strict=False):
         first = max(at - AROUND, 0)
-        read.append(slice(first, min(at + side + AROUND, length)))
+        last = min(at + side + AROUND, length)
+        read.append(slice(first, last - (last - first) % SCALE))
         show.append(slice(at - first, at - first + side))
-    return picture[read[0], read[1]], (show[0], show[1])
-
-
-def as_rgb(picture: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) as RGB whose sides are multiples of the scale."""
-    colour = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=2)
-    height, width = (side // SCALE * SCALE for side in colour.shape[:2])
-    return np.ascontiguousarray(colour[:height, :width])
+    return np.ascontiguousarray(picture[read[0], read[1]]), (show[0], show[1])
 
 
 def stacked(rows: list[Image.Image]) -> Image.Image:

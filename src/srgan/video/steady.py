@@ -38,8 +38,7 @@ class Steady:
         """
         if self._steadied is not None and result is self._network:
             return self._steadied  # the frame equals the one before
-        before, self._luma = self._luma, luma_of(frame)
-        luma = self._luma
+        before, luma = self._luma, luma_of(frame)
         added = luma_of(result)
         added -= enlarged(luma, *added.shape)
         now = energy(added, luma.shape)
@@ -51,7 +50,7 @@ class Steady:
             steadied = result.copy()
             blend(steadied, added, self._added, motion, trust)
             now = energy(added, luma.shape)
-        self._added, self._energy = added, now
+        self._luma, self._added, self._energy = luma, added, now
         self._network, self._steadied = result, steadied
         return steadied
 
