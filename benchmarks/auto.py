@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli.console import counting
+from srgan.cli.bars import counting
 from srgan.cli.run import run_script
 from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
 from srgan.evaluation.registry import MetricFunction, load_metrics

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from srgan.cli.console import counting
+from srgan.cli.bars import counting
 from srgan.cli.run import run_script
 from srgan.evaluation.benchmark import find_benchmarks
 from srgan.evaluation.evaluate import evaluate

@@ -122,7 +122,7 @@ sys.meta_path.insert(0, Interrupting())
 from srgan.cli.app import main
 main()
 """
-    for module in ("cyclopts", "rich.console", "srgan.cli.run", "numpy", "srgan.upscaling.batch"):
+    for module in ("cyclopts", "attrs", "srgan.cli.run", "numpy", "srgan.upscaling.batch"):
         command = [sys.executable, "-c", script, module, "upscale", "nothing.jpg"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (130, "", ""), module

@@ -100,7 +100,7 @@ def evaluate(
         examples: Pictures of each set in the report.
         overwrite: Replace files that exist.
     """
-    from srgan.cli.console import counting
+    from srgan.cli.bars import counting
     from srgan.evaluation.benchmark import find_benchmarks
     from srgan.evaluation.evaluate import evaluate as measure
     from srgan.evaluation.registry import DEFAULT, load_metrics

@@ -302,7 +302,7 @@ def prepare(
             copy faster and can be read from object stores.
         workers: Processes. Default: one for each core.
     """
-    from srgan.cli.console import counting
+    from srgan.cli.bars import counting
     from srgan.training.data.prepare import prepare
 
     need("train", "training")

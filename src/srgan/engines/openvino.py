@@ -81,8 +81,9 @@ class OpenVINOEngine:
         self._features = openvino.Type.bf16 if half else openvino.Type.f32
         amx = half and "amx_bf16" in processor_flags()
         self.tiling = srresnet_tiling(folding.tail_halo(self._generator), half=half, amx=amx)
-        ranges = stored if self.precision == "int8" else {}
-        self._stages = None if ranges is None else self._build(ranges)
+        self._ranges = stored if self.precision == "int8" else {}
+        # Compiled at the first tile: of the models that --model auto may need, many never get one.
+        self._stages: list[openvino.InferRequest] = []
 
     def _build(self, ranges: Int8Ranges) -> list[openvino.InferRequest]:
         """Compile the two stages for any height and width. Fixed sizes would not be faster."""
@@ -102,13 +103,15 @@ class OpenVINOEngine:
         ]
 
     def features(self, lr: np.ndarray) -> np.ndarray:
-        if self._stages is None:
-            log.warning("this model has no int8 ranges: measuring them on the first tile")
-            self._stages = self._build(calibrate(self._generator, calibration_tiles(lr)))
+        if not self._stages:
+            if self._ranges is None:
+                log.warning("this model has no int8 ranges: measuring them on the first tile")
+                self._ranges = calibrate(self._generator, calibration_tiles(lr))
+            self._stages = self._build(self._ranges)
         return infer(self._stages[0], lr, copy=False)
 
     def reconstruct(self, features: np.ndarray) -> np.ndarray:
-        if self._stages is None:
+        if not self._stages:
             raise RuntimeError("call features before reconstruct")
         return infer(self._stages[1], features, copy=True)
 

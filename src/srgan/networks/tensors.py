@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +53,8 @@ def torchvision_weights(network: str) -> Mapping[str, Any]:
     Raises:
         TensorFileError: the download failed.
     """
+    from http.client import HTTPException
+
     from torchvision.models import get_model_weights
 
     weights: Any = get_model_weights(network)["IMAGENET1K_V1"]

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import secrets
 import stat
 import time
 from collections.abc import Generator
@@ -23,7 +22,7 @@ _OLD = 24 * 60 * 60  # seconds
 def temporary_beside(path: Path) -> Generator[Path, None, None]:
     """A free name in the folder of `path`. At the end a file of that name is removed."""
     _remove_old_parts(path.parent)
-    temporary = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    temporary = path.parent / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
     try:
         yield temporary
     finally:
