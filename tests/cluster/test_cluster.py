@@ -155,6 +155,30 @@ def test_parquet_in_and_out(pictures: Path, memory: str, tmp_path: Path, small_m
     assert (again.done, again.kept, again.failed) == (0, 11, 1)
 
 
+def test_an_overwriting_run_replaces_all_parquet_files(
+    pictures: Path, memory: str, small_model: Path
+) -> None:
+    large = f"{memory}/large.parquet"
+    run(pictures, large, small_model)
+    (pictures / "00.jpg").write_bytes((pictures / "01.jpg").read_bytes())
+    assert run(pictures, large, small_model, overwrite=True).done == 12
+    names: list[str] = []
+    for name in open_store(large).names():
+        if name != ERRORS:
+            rows = pq.read_table(fsspec.filesystem("memory").open(f"/bulk/large.parquet/{name}"))
+            names += [row["path"] for row in rows["image"].to_pylist()]
+    assert len(names) == len(set(names)) == 12
+
+
+def test_folders_of_the_same_name_in_other_stores(
+    pictures: Path, small_model: Path, memory: str
+) -> None:
+    elsewhere = f"memory:/{pictures}"
+    for destination in (elsewhere, f"{elsewhere}/inner"):
+        job = make_job(pictures, destination, small_model)
+        assert len(plan(job.source, job.destination, job.result).todo) == 12
+
+
 def test_two_pictures_with_one_result(pictures: Path, memory: str, small_model: Path) -> None:
     (pictures / "01.png").write_bytes((pictures / "01.jpg").read_bytes())
     report = run(pictures, memory, small_model, format="png")

@@ -10,6 +10,8 @@ import torch
 from spandrel import ModelLoader
 
 from srgan.engines import measure
+from srgan.engines.base import EngineError
+from srgan.engines.create import create_engine
 from srgan.engines.options import EngineOptions
 from srgan.models.load import load_model
 from srgan.networks.foreign import ForeignNetwork
@@ -85,3 +87,9 @@ def check_tiles(upscaler: Upscaler, rng: np.random.Generator, blended: int) -> N
 
 def nothing(_: float) -> None:
     """Progress that nobody watches."""
+
+
+def test_a_network_for_torch_alone_has_no_device(tmp_path: Path) -> None:
+    network = load_model(saved("ATD", tmp_path))
+    with pytest.raises(EngineError, match="--device is for the openvino engine"):
+        create_engine(network, EngineOptions(device="cpu"))

@@ -181,6 +181,7 @@ def test_the_command(
             ("--benchmark", "Set", "--model", "srgan-x4", "x2.safetensors"),
             "one with --scale",
         ),
+        (("--benchmark", "Set", "--scale", "-2"), "--scale must be at least 1"),
     ],
 )
 def test_mistakes_are_explained(
@@ -228,6 +229,32 @@ def test_a_problem_makes_exit_code_1(srgan: Command, benchmark_folder: Path) -> 
     assert done.returncode == 1
     assert "1.png" in done.stderr
     assert "2 of 3" in done.stdout
+
+
+def test_every_model_has_a_row(
+    srgan: Command, benchmark_folder: Path, tmp_path: Path, small_model: Path
+) -> None:
+    (tmp_path / "srgan-x4.safetensors").write_bytes(small_model.read_bytes())
+    arguments = (
+        "-m",
+        "srgan-x4.safetensors",
+        "srgan-x4",
+        "--metrics",
+        "psnr_y",
+        "--json",
+        "a.json",
+    )
+    done = srgan("evaluate", "-b", benchmark_folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    methods = json.loads((tmp_path / "a.json").read_text())["sets"]["Set"]
+    assert set(methods) == {"bicubic", "srgan-x4.safetensors", "srgan-x4"}
+
+
+def test_a_metric_that_was_asked_for_and_is_missing(srgan: Command, benchmark_folder: Path) -> None:
+    arguments = ("-b", benchmark_folder, "--lpips-weights", "none")
+    done = srgan("evaluate", *arguments, "--metrics", "psnr_y", "lpips_alex")
+    assert done.returncode == 1
+    assert srgan("evaluate", *arguments).returncode == 0  # the default takes what there is
 
 
 def test_degrade_writes_the_lr_of_the_benchmarks(

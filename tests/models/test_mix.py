@@ -218,3 +218,16 @@ def test_an_export_has_the_models_own_detail_or_another(
         exported = shared_core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         expected = super_resolve(interpolate(faithful, vivid, step), astronaut)
         np.testing.assert_allclose(exported(lr)[0], expected, atol=1e-5)
+
+
+def test_what_int8_loses_is_that_of_the_worse_model() -> None:
+    ranges = {"int8": {"tail": [0.0, 1.0]}}
+    faithful, vivid = (
+        replace(random_checkpoint(SMALL), info={**ranges, "int8_loss": loss})
+        for loss in (0.03, 0.01)
+    )
+    losses = [interpolate(faithful, vivid, detail).info["int8_loss"] for detail in (0, 0.5)]
+    assert losses == [0.03, 0.03]
+    unknown = replace(faithful, info=ranges)
+    assert "int8_loss" not in interpolate(unknown, vivid, 0.5).info
+    assert "int8_loss" not in interpolate(replace(faithful, info={}), vivid, 0).info

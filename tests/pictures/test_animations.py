@@ -1,5 +1,6 @@
 """Animations: every frame, its duration and how often they play; alpha; damage."""
 
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips as typed_pyvips
+from PIL import Image, PngImagePlugin
 
 from srgan.pictures.animations import animation_of, frames_of_animation, write_animation
 from srgan.pictures.images import PictureError, open_picture
@@ -122,3 +124,24 @@ def test_a_picture_that_does_not_move_is_a_picture() -> None:
     picture = open_picture(animated("GIF", FRAMES[:1]))
     assert animation_of(picture, "gif") is None
     assert animation_of(open_picture(animated("WEBP")), "jpeg") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "notes"),
+    [
+        ("avif", ["text is not kept in AVIF", "AVIF does not say how often it is shown"]),
+        ("webp", ["text is not kept in WEBP"]),
+        ("gif", ["text is not kept in GIF", "the colour label (cICP, gAMA) is not kept in GIF"]),
+    ],
+)
+def test_what_an_animation_loses_is_said(target: str, notes: list[str]) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add(b"gAMA", (100_000).to_bytes(4, "big"))
+    info.add_text("Copyright", "me")
+    picture = open_picture(animated("PNG", pnginfo=info, loop=2))
+    animation = animation_of(picture, target)
+    assert animation is not None
+    frames = frames_of_animation(picture, animation)
+    result, said = write_animation(None, frames, animation, picture, format=target)
+    assert said == notes
+    assert ("icc_profile" in Image.open(io.BytesIO(result)).info) == (target != "gif")

@@ -244,3 +244,10 @@ for format in ("png", "tiff", "jpeg", "webp", "avif"):
         check=True,
     )
     assert ran.stderr == b""
+
+
+@pytest.mark.parametrize("size", [b"\0\0", b"\0\1"])
+def test_a_segment_shorter_than_its_own_length(size: bytes) -> None:
+    """Of a file made to be read again from every marker."""
+    with pytest.raises(PictureError, match="cut short"):
+        open_picture(b"\xff\xd8" + (b"\xff\xe1" + size) * 100_000)

@@ -141,6 +141,24 @@ def test_xmp_fits_the_result() -> None:
     announced += b"<Container:Directory><x/></Container:Directory></r>"
     assert fitting_xmp(announced) == b'<r a="b"></r>'
     assert fitting_xmp(b"<any>6</any>") == b"<any>6</any>"
+    seq = b"<hdrgm:GainMapMax><rdf:Seq><rdf:li>2</rdf:li></rdf:Seq></hdrgm:GainMapMax>"
+    assert (
+        fitting_xmp(b'<r hdrgm:Version="1">' + seq + b"<hdrgm:a b='c'/><d/></r>") == b"<r><d/></r>"
+    )
+
+
+@pytest.mark.parametrize("filler", [b" ", b"<hdrgm:a>", b"<hdrgm:a", b"<Container:Directory>"])
+def test_xmp_that_is_made_to_take_hours(filler: bytes) -> None:
+    hostile = b"hdrgm:Version" + filler * 200_000
+    assert fitting_xmp(hostile) == hostile
+
+
+def test_a_transparent_colour_of_a_pil_image() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "PNG", transparency=tuple(RGB[0, 0].tolist()))
+    array = from_pil(Image.open(buffer))
+    np.testing.assert_array_equal(array, open_picture(buffer.getvalue())[:, :])
+    assert array[0, 0, 3] == 0
 
 
 def test_a_pil_image_comes_back_upright_with_its_metadata() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from srgan.serve import preview
 from srgan.serve.http.results import delivery
 from srgan.serve.jobs import Job
 from srgan.serve.options import Limits
@@ -351,3 +353,40 @@ def test_uploads_at_once_stay_within_the_bound(small_model: Path, tmp_path: Path
         assert statuses <= {415, 507}
         assert all(is_problem(a, 507, "storage-full") for a in answers if a.status_code == 507)
         wait_until(lambda: server.disk() == 0)
+
+
+def test_results_that_one_client_never_fetches_do_not_lock_out_others(
+    make: Make, work: Work
+) -> None:
+    queue = make(keep_jobs=4, client_share=0.5)
+    work.allowed.release(10)
+    for _ in range(2):
+        job = add(queue, "10.0.0.1")
+        wait_until(lambda job=job: ended(job))
+    assert refusal(queue, client="10.0.0.1").kind == "share-used"
+    add(queue, "10.0.0.2")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_preview_is_no_larger_than_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setattr(preview, "MOST_PIXELS", 1000)
+    job = Job(Order(model="m", name="a"), "127.0.0.1", tmp_path, kept=True)
+    job.folder.mkdir()
+    Image.effect_noise((120, 100), 50).save(job.folder / f"result.{suffix}")
+    result = Result(
+        name="a",
+        type="image/png",
+        bytes=1,
+        source_size=Size(width=30, height=25),
+        size=Size(width=120, height=100),
+        model="m",
+        why="asked",
+        signs=[],
+        notes=[],
+    )
+    monkeypatch.setattr(Result, "file", f"result.{suffix}")
+    for _ in range(2):  # the second is read from the folder
+        shown = preview.make_preview(job, "result", result, lambda _: None)
+        assert Image.open(shown).size == (35, 29)

@@ -455,6 +455,7 @@ def test_what_else_it_answers(server: Server) -> None:
     assert is_problem(wrong_method, 405, "http")
     assert wrong_method.headers["allow"] == "POST"
     assert server.client.get("/").status_code == 404  # --no-page
+    assert server.client.get("/docs?utm_source=mail").status_code == 200
     docs = server.client.get("/docs").text
     assert "swagger" in docs
     assert "https://" not in docs  # nothing is loaded from elsewhere

@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from srgan.errors import OptionError
+from srgan.errors import OptionError, UserError
 from srgan.models.load import load_checkpoint
 from srgan.training import validation as validation_module
 from srgan.training.config import TrainingConfig
@@ -241,7 +242,7 @@ def test_replaced_pictures_are_noticed(
         shutil.copy2(path, tmp_path / "copy.png")
         (tmp_path / "copy.png").replace(path)  # the same content, time and name
     train(small_config(pictures, iterations=5), run, resume=True)
-    assert not caplog.text
+    assert "pictures" not in caplog.text
     noise(pictures, 6, seed=1)
     train(small_config(pictures, iterations=6), run, resume=True)
     assert "training pictures were replaced" in caplog.text
@@ -360,3 +361,35 @@ def test_a_full_disk_before_the_first_state(
         with pytest.raises(RunError, match="not saved: No space left"):
             trainer.run(signals)
     train(config, tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("iterations", [3, 5])
+def test_a_signal_during_a_validation(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iterations: int
+) -> None:
+    """The run stops at that iteration, with the signal's code, and validates when resumed."""
+    config = small_config(pictures, iterations=iterations)
+    run = Validation.run
+
+    def interrupted(self: Validation, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(Validation, "run", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        train(config, tmp_path / "run", resume=False)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert load_state(tmp_path / "run")["iteration"] == 3
+    monkeypatch.undo()
+    train(config, tmp_path / "run", resume=True)
+    validated = [
+        line["iteration"] for line in read_metrics(tmp_path / "run") if "validation/psnr_y" in line
+    ]
+    assert validated[0] == 3
+
+
+def test_a_failed_start_leaves_the_folder_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError):
+        train(small_config(tmp_path / "typo", iterations=1), tmp_path / "mine", resume=False)
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -1,7 +1,7 @@
 """Options of training: presets, the command line over them, mistakes; schedule and EMA."""
 
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -206,6 +206,8 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
     ):
         with pytest.raises(OptionError, match=f"--{name} is {value} in this run and cannot change"):
             check_resumed({**config.table(), name: value}, config)
+    with pytest.raises(OptionError, match="--init is None in this run and cannot change"):
+        check_resumed(config.table(), replace(config, method=SRResNetOptions(init="srresnet-x2")))
     config = TrainingConfig(
         DataOptions(), ScheduleOptions(), OptimizerOptions(), RunOptions(), SRGANOptions()
     )

@@ -53,6 +53,8 @@ def upscale(
 ) -> int:
     """Upscale all pictures of a folder or bucket, with the same results as srgan upscale.
 
+    An animated GIF becomes an animated PNG.
+
     Args:
         src: A folder or URL (s3://, gs://, az://, file://) of pictures, searched recursively, or
             of parquet files with a column of pictures.

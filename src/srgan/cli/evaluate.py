@@ -109,6 +109,8 @@ def evaluate(
     files = _Files(json, csv, report, overwrite)
     models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     folders = _named_folders(results, {BICUBIC, *models})
+    if scale is not None and scale < 1:
+        raise OptionError("--scale must be at least 1")
     scale = scale or _common_scale(models)
     methods = {name: partial(each, scale=scale) for name, each in models.items()}
     benchmarks = find_benchmarks(benchmark, scale)
@@ -121,7 +123,8 @@ def evaluate(
     evaluation.unavailable.update(unavailable)
     print_tables(evaluation, per_image)
     files.write(evaluation, _facts(models))
-    return 1 if evaluation.problems else 0
+    missed = unavailable and metrics and "all" not in metrics
+    return 1 if evaluation.problems or missed else 0
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,12 @@ def _load(
     from srgan.upscaling.auto import ModelChooser
 
     loaded: dict[str, ModelChooser] = {}
-    for model in models:
-        name = Path(model).stem if Path(model).suffix else model
+    short = [Path(model).stem if Path(model).suffix else model for model in models]
+    for model, name in zip(models, short, strict=True):
+        # runs/a/best.safetensors, runs/b/best.safetensors; or a file named bicubic
+        key = model if name == BICUBIC or short.count(name) > 1 else name
         for step in details or [None]:
             at = "" if step is None else f" detail {step:g}"
-            # runs/a/best.safetensors, runs/b/best.safetensors; or a file named bicubic
-            key = model if f"{name}{at}" in (BICUBIC, *loaded) else name
             loaded[f"{key}{at}"] = ModelChooser(model, step, engine)
     return loaded
 

@@ -83,6 +83,8 @@ def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
         if "--preset" not in arguments:  # those of `run` itself, such as --debug
             return
         if _given(arguments, "--resume") is not None:
+            if _given(arguments, "--preset") is not None:
+                raise OptionError("--preset cannot change in a resumed run: leave it out")
             need("train", "training")
             wait_passively()
             from srgan.training.run.folder import CONFIG, existing_folder

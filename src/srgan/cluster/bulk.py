@@ -1,22 +1,23 @@
 """Upscales many pictures: plans a bulk job, runs its tasks, writes the manifest of errors.
 
 Each worker reads, decodes, upscales, encodes and writes with the code of `srgan upscale`, so the
-results have the same bytes, and memory is that of a few pictures for each worker. A picture that
-cannot be read fails alone. Results appear whole or not at all, and existing ones are kept, so a
-job can be resumed after any crash.
+results have the same bytes (only an animated GIF becomes an animated PNG), and memory is that of a
+few pictures for each worker. A picture that cannot be read fails alone. Results appear whole or
+not at all, and existing ones are kept, so a job can be resumed after any crash.
 """
 
 import contextlib
 import itertools
 import json
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import uuid4
 
 from srgan.cluster.actors import upscale_on_ray
 from srgan.cluster.connection import connected
 from srgan.cluster.display import BulkDisplay
 from srgan.cluster.options import ClusterOptions
-from srgan.cluster.plan import ERRORS, BulkPlan, SourcePicture, is_parquet, plan, tasks
+from srgan.cluster.plan import ERRORS, PARQUET, BulkPlan, SourcePicture, is_parquet, plan, tasks
 from srgan.cluster.worker import BulkJob, Outcome, Worker
 
 TASK_PICTURES = 8  # most pictures of a task
@@ -57,6 +58,11 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
         ClusterError: results cannot be written, the engine cannot run, or the cluster is lost.
     """
     todo = plan(job.source, job.destination, job.result, job.column)
+    old: list[str] = []
+    if job.result.overwrite and is_parquet(job.destination):
+        # The files of this run get names of their own, and replace all others at its end.
+        old = [name for name in job.destination.names() if name.endswith(PARQUET)]
+        job = replace(job, run=uuid4().hex)
     failed: list[Outcome] = []
     done = 0
     outcomes = _outcomes(job, todo, options)
@@ -72,6 +78,8 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
             if failed:
                 _write_errors(job, failed)
             raise
+    for name in old:
+        job.destination.remove(name)
     return BulkReport(done, todo.kept, len(failed), _write_errors(job, failed))
 
 

@@ -59,7 +59,7 @@ def plan(
         StoreError: one of them cannot be listed, or the source has no pictures.
     """
     _check_format(options)
-    if source.root == destination.root:
+    if destination.name_in(source) == "":
         raise OptionError("source and destination are the same folder: choose another destination")
     done: set[str] = set() if options.overwrite else results(destination)
     taken: dict[str, str] = {}
@@ -121,10 +121,8 @@ def _pictures(
 
 def _without(names: list[str], source: Store, destination: Store) -> list[str]:
     """Leave out the results of a destination that lies inside the source."""
-    inner = f"{destination.root}/".removeprefix(f"{source.root}/")
-    if inner == f"{destination.root}/":
-        return names
-    return [name for name in names if not name.startswith(inner)]
+    inner = destination.name_in(source)
+    return [name for name in names if inner is None or not name.startswith(f"{inner}/")]
 
 
 def _rows(

@@ -43,6 +43,7 @@ class BulkJob:
         max_pixels: larger pictures fail.
         threads: libvips' threads in each worker, for decoding and encoding.
         column: column of the pictures in parquet files; by default the only one.
+        run: part of the names of parquet files that a run shall not share with others.
     """
 
     source: Store
@@ -52,6 +53,7 @@ class BulkJob:
     max_pixels: int
     threads: int = 1
     column: str | None = None
+    run: str = ""
 
 
 class Attempts(Protocol):
@@ -129,11 +131,11 @@ class Worker:
     def _into_parquet(
         self, pictures: Sequence[SourcePicture], transfers: ThreadPoolExecutor
     ) -> list[Outcome]:
-        """Write the results of the task as one file. The same task always has the same name."""
+        """Write the results of the task as one file. The same task of a run has the same name."""
         done = [self._try(picture, read) for picture, read in self._read(pictures, transfers)]
         members = [Member(outcome.target, data) for outcome, data in done if data is not None]
         if members:
-            key = "\0".join(picture.target for picture in pictures)
+            key = "\0".join([self._job.run, *(picture.target for picture in pictures)])
             name = f"part-{hashlib.sha256(key.encode()).hexdigest()[:16]}{PARQUET}"
             self._job.destination.write(name, parquet_bytes(members))
         return [outcome for outcome, _ in done]

@@ -30,7 +30,7 @@ class Ranges:
         stretch: length of the anisotropic Gaussian divided by its width.
         radius: of the disc of a lens out of focus.
         length: of a straight motion.
-        resize: chance of an intermediate size between HR's and LR's.
+        resize: chance of an intermediate size.
         ratio: the intermediate size as a multiple of LR's. Above 1 the picture is reduced in two
             steps, below 1 it is reduced too far and enlarged again.
         noise: chance of noise.

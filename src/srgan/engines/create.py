@@ -23,9 +23,8 @@ def create_engine(model: Model, options: EngineOptions) -> Engine:
     use_torch = options.engine == "torch" or (
         options.engine == "auto" and options.device == "auto" and _torch_has_gpu()
     )
-    if use_torch and options.device != "auto":
-        raise EngineError("--device is for the openvino engine; leave out --engine torch")
     if use_torch:
+        _check_device(options)
         need("torch", "--engine torch")
     if isinstance(model, ForeignNetwork):
         return _foreign_engine(model, options, use_torch=use_torch)
@@ -54,6 +53,8 @@ def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torc
             f"openvino computes {network.architecture} networks inexactly; use --engine torch"
         )
     use_torch = (use_torch or network.architecture in TORCH_ONLY) and not network.onnx
+    if use_torch:
+        _check_device(options)
     if options.compile and not use_torch:
         raise EngineError("--compile is for the torch engine; add --engine torch")
     figures = Figures(network.digest, network.info)
@@ -66,6 +67,11 @@ def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torc
 
         backend = openvino_backend(network, options, figures)
     return ForeignEngine(network, backend, figures, options.precision)
+
+
+def _check_device(options: EngineOptions) -> None:
+    if options.device != "auto":
+        raise EngineError("--device is for the openvino engine, and torch is to run: leave it out")
 
 
 def _torch_has_gpu() -> bool:

@@ -170,7 +170,7 @@ def automatic_ranges(info: Mapping[str, Any]) -> Int8Ranges:
     exact = info.get("int8_loss", math.inf) <= AUTO_INT8_LOSS
     if not exact or not has_vnni() or native_precision() != "fp32":
         return {}
-    return {name: ends for name, ends in info["int8"].items() if name != AUTO_KEPT_FLOAT}
+    return {name: ends for name, ends in info.get("int8", {}).items() if name != AUTO_KEPT_FLOAT}
 
 
 def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -> Int8Ranges:

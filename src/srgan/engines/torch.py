@@ -150,8 +150,9 @@ def torch_device() -> torch.device:
 def resolve(precision: Precision, device: torch.device) -> Precision:
     """The precision that runs. Raises EngineError if the device cannot run it."""
     if device.type == "cuda":
-        native: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-        able = {"fp32", "fp16", native}
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        native: Precision = "bf16" if fast else "fp16"
+        able = {"fp32", "fp16", *(["bf16"] if torch.cuda.is_bf16_supported() else [])}
     elif device.type == "mps":
         native, able = "fp16", {"fp32", "fp16"}
     else:

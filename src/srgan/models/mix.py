@@ -66,7 +66,8 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
         detail: 0 to 1.
 
     Returns:
-        A model with the info of the vivid one, except for `detail` and the int8 ranges.
+        A model with the info of the vivid one, except for `detail`, the int8 ranges, and what int8
+        loses: at most what the worse of both loses.
 
     Raises:
         OptionError: the models have different architectures.
@@ -75,8 +76,13 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
     mixed = faithful if detail == 0 else mix([(faithful, 1 - detail), (vivid, detail)])
     info = {**vivid.info, "detail": detail}
     info.pop("int8", None)
+    info.pop("int8_loss", None)
+    losses = [each.info.get("int8_loss") for each in (faithful, vivid if detail else faithful)]
     if "int8" in mixed.info:
         info["int8"] = mixed.info["int8"]
+        known = [loss for loss in losses if loss is not None]
+        if len(known) == len(losses):
+            info["int8_loss"] = max(known)
     return replace(mixed, info=info)
 
 
@@ -85,7 +91,7 @@ def mix(models: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
 
     BN is folded into the convolutions before, because its statistics and gains cannot be summed
     separately. The BN of the result divides by the first model's deviations
-    (`folding.with_deviations_of`). The int8 ranges are summed, too, unless a model has none or a
+    (`with_deviations_of`). The int8 ranges are summed, too, unless a model has none or a
     share is below 0.
 
     Args:

@@ -3,6 +3,7 @@
 import io
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -61,8 +62,10 @@ def write_standalone(network: ForeignNetwork, path: Path) -> float:
         "parameters": network.parameters,
         "sizes": {name: getattr(graph.sizes, name) for name in ("minimum", "multiple", "square")},
     }
-    replace_file(path, with_facts(data, info))
-    standalone = read_file(path)
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        replace_file(draft, with_facts(data, info))
+        standalone = read_file(draft)
     figures = Figures(standalone.digest)
     options = EngineOptions("openvino", "fp32")
     backend = openvino_backend(standalone, options, figures)
@@ -76,9 +79,8 @@ def write_standalone(network: ForeignNetwork, path: Path) -> float:
             expected = engine.with_runner(lambda x: module(torch.as_tensor(x)).numpy(), lr)
         worst = max(worst, float(np.abs(engine(lr) - expected).max()))
     if not worst <= LIMIT:
-        path.unlink()
         raise ConversionError(
-            f"{path}: deleted: its results differ from torch's by up to {worst:.2g}, more than "
+            f"{path}: not written: its results differ from torch's by up to {worst:.2g}, more than "
             f"{LIMIT:.2g}"
         )
     replace_file(path, with_facts(data, {**info, "halo": figures.get("halo")}))

@@ -201,6 +201,8 @@ def from_pil(image: Image.Image) -> np.ndarray:
     """
     if image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
+    if "transparency" in image.info and image.mode in ("1", "L", "RGB"):  # one colour of a PNG
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     if image.mode.startswith("I;16"):
         return np.asarray(image, np.uint16)[..., None]
     mode = image.mode

@@ -41,6 +41,13 @@ class Store:
         """Whether the folder is in this process's memory, so that no other process sees it."""
         return _protocol(self._fs) == "memory"
 
+    def name_in(self, other: "Store") -> str | None:
+        """The name of this folder in `other`, "" if it is that folder; None if it is elsewhere."""
+        outer, inner = f"{other.root}/", f"{self.root}/"
+        if _protocol(self._fs) != _protocol(other._fs) or not inner.startswith(outer):
+            return None
+        return inner.removeprefix(outer).rstrip("/")
+
     def names(self) -> list[str]:
         """The names of all files in the folder and its subfolders, sorted.
 

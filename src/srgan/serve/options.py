@@ -92,8 +92,8 @@ class Limits:
         silent_seconds: Maximum time without a byte of an upload, for the headers of a request,
             and between two requests of a connection.
         queue: Maximum pictures that are received, waiting or computed, of all clients together.
-        client_share: Maximum share of one client of other machines, 0 to 1, of --queue and
-            --keep-bytes.
+        client_share: Maximum share of one client of other machines, 0 to 1, of --queue,
+            --keep-jobs and --keep-bytes.
         keep_jobs: Maximum finished jobs kept.
         keep_seconds: How long finished jobs are kept. New work is refused rather than results
             removed earlier that nobody has fetched.

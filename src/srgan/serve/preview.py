@@ -40,7 +40,7 @@ def make_preview(
     if name and result and result.type in IN_BROWSERS and result.size.pixels <= MOST_PIXELS:
         return job.folder / name
     for format in ("jpeg", "png"):
-        path = job.folder / f"{kind}{FORMATS[format].suffixes[0]}"
+        path = _file(job, kind, format)
         if path.exists():
             return path
     picture = open_picture((job.folder / (name or job.upload.name)).read_bytes(), 1 << 40)
@@ -52,9 +52,13 @@ def make_preview(
     target = max(round(height * shrink), 1), max(round(width * shrink), 1)
     format = "png" if bands in (2, 4) else "jpeg"
     reserve(job.files_bytes() + target[0] * target[1] * (bands if format == "png" else 2))
-    path = job.folder / f"{kind}{FORMATS[format].suffixes[0]}"
+    path = _file(job, kind, format)
     _write(picture, path, target, format)
     return path
+
+
+def _file(job: Job, kind: Kind, format: str) -> Path:
+    return job.folder / f"preview-{kind}{FORMATS[format].suffixes[0]}"
 
 
 def _write(picture: Picture, path: Path, target: tuple[int, int], format: str) -> None:

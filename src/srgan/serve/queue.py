@@ -119,7 +119,11 @@ class JobQueue:
                 raise problems.too_large_result(size, most)
             if not self._make_room(extra, new=not job.bytes):
                 raise problems.storage_full(self._seconds_to_room(job))
-            mine = sum(each.bytes for each in self._jobs.values() if each.client == job.client)
+            own = [each for each in self._jobs.values() if each.client == job.client]
+            ended = sum(each.state in ("done", "failed") and not each.fetched for each in own)
+            if not job.bytes and ended >= max(self._share(job.client) * self._limits.keep_jobs, 1):
+                raise problems.share_used("finished jobs", self._seconds_to_room(job))
+            mine = sum(each.bytes for each in own)
             if mine + extra > self._share(job.client) * most:
                 raise problems.share_used("storage", self._seconds_to_room(job))
             job.bytes = size

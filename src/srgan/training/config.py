@@ -41,6 +41,8 @@ FIXED = (
     "optimizer",
 )
 
+STARTED_FROM = ("init", "srresnet", "from_scratch")  # a resumed run starts from its state
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -121,11 +123,14 @@ def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:
         saved: the options that the run was started with.
 
     Raises:
-        OptionError: an option of `FIXED` differs.
+        OptionError: an option of `FIXED` or of `STARTED_FROM` differs.
     """
-    for name in FIXED:
-        if name in saved and saved[name] != config.table().get(name):
+    now = config.table()
+    for name in (*FIXED, *STARTED_FROM):
+        before = saved.get(name)
+        if before != now.get(name) and (name in saved or name in STARTED_FROM):
+            option = f"--{name.replace('_', '-')}"
             raise OptionError(
-                f"--{name.replace('_', '-')} is {saved[name]} in this run and cannot change: leave "
-                "it out or start a new run"
+                f"{option} is {before} in this run and cannot change: "
+                "leave it out or start a new run"
             )

@@ -91,6 +91,8 @@ class DataOptions:
         _positive(self, "validation_pictures", "crop", "candidates")
         if not 0 <= self.flat_share < 1:
             raise OptionError("--flat-share must be at least 0 and below 1")
+        if self.seed < 0:
+            raise OptionError("--seed must be 0 or more")
         if self.workers is not None and self.workers < 0:
             raise OptionError("--workers must be 0 or more")
         if self.lr_folder is not None and self.stream:

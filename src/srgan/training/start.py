@@ -144,8 +144,10 @@ def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStrea
             raise OptionError("--lr-folder and --data-folder are the same: separate HR and LR")
         without.append(options.lr_folder)
     if options.stream:
-        stream = open_stream(str(options.data_folder))
-        return stream, _validation_pictures(options) if options.validation_folder else []
+        if options.validation_folder is None:
+            return open_stream(str(options.data_folder), without), []
+        without.append(Path(options.validation_folder))
+        return open_stream(str(options.data_folder), without), _validation_pictures(options)
     if options.validation_folder is None:
         return split(find_source(str(options.data_folder), without), count, options.seed)
     without.append(Path(options.validation_folder))
@@ -232,7 +234,7 @@ def make_validation(
         OptionError: there are no pictures for --patience.
     """
     if not accelerator.is_main_process:
-        return Validation([], step, accelerator.device)
+        return Validation([], step, accelerator.device, config.run.threads)
     degrade = make_degrade(config.data.degradation, whole=True)
     scale, gray = step.generator.architecture.scale, config.data.gray
     scored = read_pairs(held_out, scale, degrade, pairs, gray=gray)
@@ -240,7 +242,7 @@ def make_validation(
         raise OptionError("--patience needs pictures to validate on: give --validation-folder")
     if not scored:
         log.warning("there are no pictures to validate on: there will be no best model")
-    return Validation(scored, step, accelerator.device)
+    return Validation(scored, step, accelerator.device, config.run.threads)
 
 
 def trained_checkpoint(

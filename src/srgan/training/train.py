@@ -62,6 +62,7 @@ def _claimed(
     A new folder disappears again if the start fails at once.
     """
     lock: RunLock | None = None
+    given = folder is not None and folder.exists()
     chosen: list[Path | None] = [folder]
     if accelerator.is_main_process:
         if resume:
@@ -76,7 +77,7 @@ def _claimed(
         yield found
     except BaseException:
         if lock is not None and not resume:
-            run_folder.remove_failed_start(found)
+            run_folder.remove_failed_start(found, whole=not given)
         raise
     finally:
         if lock is not None:

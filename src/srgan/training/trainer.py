@@ -227,6 +227,8 @@ class Trainer:
             return
         if self.validation.pairs and self.validation.iteration != self._iteration:
             self._validate(report, signals)
+        # A signal may have ended the validation: the resumed run must find the same iteration.
+        self._stop, _ = agree(self._accelerator, signals, self._elapsed)
         if (patience := self.config.schedule.patience) is not None:
             (waited,) = cast(list[int], broadcast_object_list([self.validation.waited]))
             self._impatient = waited >= patience

@@ -109,6 +109,7 @@ def validate(
     pairs: Sequence[ValidationPair],
     measure: Measure,
     interrupted: Callable[[], bool] = lambda: False,
+    threads: int | None = None,
 ) -> tuple[dict[str, float], np.ndarray] | None:
     """Mean values over the pairs, and a grid of the first few: LR, bicubic, SR, HR.
 
@@ -117,8 +118,9 @@ def validate(
     Args:
         measure: computes the values of a method's own metrics.
         interrupted: asked before every picture; once it is true, the result is None.
+        threads: of the CPU; None for all cores.
     """
-    upscaler = Upscaler(checkpoint, EngineOptions())
+    upscaler = Upscaler(checkpoint, EngineOptions(threads=threads))
     scale = checkpoint.architecture.scale
     values: list[dict[str, float]] = []
     shown: list[SampleRow] = []
@@ -149,14 +151,20 @@ class Validation:
         step: says which metric selects the best model, and computes the method's own.
     """
 
-    def __init__(self, pairs: Sequence[ValidationPair], step: Step, device: torch.device) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[ValidationPair],
+        step: Step,
+        device: torch.device,
+        threads: int | None = None,
+    ) -> None:
         self.iteration = 0
         self.values: dict[str, float] = {}
         self.waited = 0
         # Negated where lower is better, so that higher is better for every metric.
         self._best: float | None = None
         self.pairs = pairs
-        self._step, self._device = step, device
+        self._step, self._device, self._threads = step, device, threads
         self._digest = _digest(pairs)
 
     @cached_property
@@ -194,7 +202,7 @@ class Validation:
             weights have exploded.
         """
         try:
-            found = validate(checkpoint, self.pairs, self._measure, interrupted)
+            found = validate(checkpoint, self.pairs, self._measure, interrupted, self._threads)
         except (EngineError, ValueError) as error:
             log.warning("validation at %d: %s", iteration, error)
             return None

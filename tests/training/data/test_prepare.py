@@ -156,3 +156,13 @@ def test_out_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(PictureError, match="out"):
         run(folder, tmp_path / "out")
+
+
+def test_sub_images_of_another_size_are_not_taken_for_these(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(folder, out, size=200, step=100, workers=1)
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    report = prepare(folder, out, size=160, step=100, workers=1)
+    assert report.written == 0
+    assert "has another size: write to a new folder" in " ".join(map(str, report.skipped))
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == before

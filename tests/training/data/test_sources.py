@@ -85,6 +85,21 @@ def test_shards_give_the_crops_of_the_folder(prepared: Path, format: str) -> Non
     assert len(find_source(str(shard))) == 24
 
 
+def test_validation_shards_are_not_trained_on(
+    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (shard,) = (prepared / "parquet").glob("*.parquet")
+    for name in ("a.parquet", "val/b.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(shard.read_bytes())
+    assert len(find_source(str(tmp_path))) == 48
+    assert len(find_source(str(tmp_path), [tmp_path / "val"])) == 24
+    (tmp_path / "c.tar").touch()
+    with caplog.at_level(logging.WARNING, "srgan"):
+        assert len(find_source(str(tmp_path), [tmp_path / "val"])) == 24
+    assert "1 shards that are not .parquet are left out" in caplog.text
+
+
 def test_a_bucket_gives_the_crops_of_the_folder(prepared: Path) -> None:
     store = open_store("memory://train")
     files = find_pictures(prepared / "png")
@@ -93,6 +108,8 @@ def test_a_bucket_gives_the_crops_of_the_folder(prepared: Path) -> None:
     found = find_source("memory://train")
     assert torch.equal(first(found, 12), first(files, 12))
     assert digests(found) == digests(find_source("memory://train"))
+    store.write("val/x.png", files[0].read_bytes())
+    assert len(find_source("memory://train", [Path("memory://train/val")])) == len(files)
     store.write("a/astronaut_s001.png", b"no picture")
     assert len(first(found, 12)) == 12  # passed over
     fs = fsspec.filesystem("memory")

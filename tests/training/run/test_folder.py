@@ -113,7 +113,7 @@ def test_a_state_never_executes_code(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path}/executed",)
 
     torch.save({"format": 1, "step": Evil()}, tmp_path / "state-0000000001.pt")
-    with pytest.raises(RunError, match="no training state"):
+    with pytest.raises(RunError, match="states are damaged"):
         load_state(tmp_path)
     assert not (tmp_path / "executed").exists()
 
@@ -191,12 +191,12 @@ def test_a_failed_start_leaves_a_folder_that_can_be_started(tmp_path: Path) -> N
     """One of srgan 0.1.0, which wrote the configuration first; and one that removes itself."""
     write_config(tmp_path, {"seed": 1})
     folder, lock = claim_new_folder("srresnet", tmp_path)
-    remove_failed_start(folder)
+    remove_failed_start(folder, whole=False)
     lock.release()
     assert (folder / "config.toml").exists()  # it is not that start's own
     new, lock = claim_new_folder("srresnet", tmp_path / "new")
     Logbook(new).close()
-    remove_failed_start(new)
+    remove_failed_start(new, whole=True)
     lock.release()
     assert not new.exists()
 

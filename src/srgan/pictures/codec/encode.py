@@ -170,10 +170,10 @@ def _encode(
         save_rows(rows.blocks, rows.shape, rows.dtype, save)
     except EncodeError as error:
         raise encode_error(name, str(error)) from error
-    return _losses(format, rows, metadata)
+    return losses(format, rows, metadata)
 
 
-def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
+def losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
     """A note for each property of the picture that the format cannot hold."""
     holder = WRITTEN_FORMATS[format]
     notes: list[str] = []
@@ -196,7 +196,7 @@ def _losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
     if profile is not None and (profile[16:20] == b"GRAY") != gray:
         notes.append(f"the colour profile does not fit {'gray' if gray else 'RGB'}: left out")
     elif extras.label is not None and format != "png" and profile is None:
-        if gray:
+        if gray or "ICC" in holder.lost:
             notes.append(f"the colour label (cICP, gAMA) is not kept in {format.upper()}")
         elif extras.label.hdr:
             notes.append(f"HDR ({extras.label.hdr}) is labelled by an ICC profile for SDR")

@@ -11,6 +11,7 @@ _MARKER = re.compile(rb"\xff[^\0\xff]")
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDA, 0xD9
 _SOF2 = 0xC2  # of a progressive JPEG
+_LONGEST_GAP = 1 << 16
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496"  # ISO 21496-1
 
 
@@ -54,7 +55,9 @@ def read_header(file: BinaryIO) -> JpegHeader:
         marker = head[1]
         if marker in (_SCAN, _END):
             break
-        size = int.from_bytes(head[2:4], "big")
+        size = int.from_bytes(head[2:4], "big")  # its own two bytes included
+        if size < 2 and marker not in _STANDALONE:
+            return JpegHeader()
         comment |= marker == _COMMENT
         progressive |= marker == _SOF2
         if marker in (_APP1, _APP2):
@@ -80,7 +83,7 @@ def _is_padded(file: BinaryIO) -> bool:
 
 def _next_marker(file: BinaryIO, position: int) -> int | None:
     file.seek(position)
-    found = _MARKER.search(file.read(1 << 20))
+    found = _MARKER.search(file.read(_LONGEST_GAP))
     return position + found.start() if found else None
 
 

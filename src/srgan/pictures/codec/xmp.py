@@ -3,11 +3,12 @@
 import re
 
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8](?=\s*["'<])""")
+_DIRECTORY = rb"(?:GContainer|Container):Directory\b"
+# Every search stops at the next tag of its kind: files may be made to let it run for hours.
 _GAIN_MAP = re.compile(
-    rb"""\s+(?:xmlns:hdrgm|hdrgm:\w+)\s*=\s*(?:"[^"]*"|'[^']*')"""
-    rb"""|<hdrgm:(\w+)[^>]*(?:/>|>.*?</hdrgm:\1>)"""
-    rb"""|<(?:GContainer|Container):Directory\b.*?</(?:GContainer|Container):Directory>""",
-    re.DOTALL,
+    rb"""\s(?:xmlns:hdrgm|hdrgm:\w+)\s*=\s*(?:"[^"<]*"|'[^'<]*')"""
+    rb"""|<hdrgm:(\w+)[^<>]*(?:/>|>[^<]*(?:<(?!/?hdrgm:)[^<]*)*</hdrgm:\1>)"""
+    rb"""|<%b[^<]*(?:<(?!/?%b)[^<]*)*</%b>""" % (_DIRECTORY, _DIRECTORY, _DIRECTORY)
 )
 
 

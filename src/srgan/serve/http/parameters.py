@@ -15,12 +15,16 @@ async def refuse_unknown_parameters(request: Request) -> None:
     It is async because FastAPI runs others in a thread.
 
     Raises:
-        Problem: the query has a parameter that the route's description lacks.
+        Problem: the query has a parameter that the route's description lacks. Routes without a
+            description, such as the page, ignore parameters: links bring their own.
     """
     if not request.query_params:
         return
     method = request.method.lower().replace("head", "get")
-    operation = request.app.openapi()["paths"][request.scope["route"].path][method]
+    paths = request.app.openapi()["paths"]
+    operation = paths.get(request.scope["route"].path, {}).get(method)
+    if operation is None:
+        return
     known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
     for name in request.query_params:
         if name not in known:

@@ -5,6 +5,7 @@ are a pure function of its seed.
 """
 
 import hashlib
+import logging
 import os
 import re
 import sys
@@ -30,6 +31,8 @@ from srgan.training.data.stored import (
     without_drawn,
 )
 
+log = logging.getLogger("srgan")
+
 SHARD_KINDS = {".parquet": "parquet", ".tar": "webdataset"}
 HUB = "hf:"  # before OWNER/NAME of a dataset, as before that of a model
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -52,13 +55,13 @@ def find_source(name: str, without: Collection[Path] = ()) -> Pictures:
     return ShardPictures(name, _load(found, name, streaming=False))
 
 
-def open_stream(name: str) -> "ShardStream":
-    """The shards of a data folder, to be read as they arrive over the network.
+def open_stream(name: str, without: Collection[Path] = ()) -> "ShardStream":
+    """The shards of a data folder, to be read as they arrive over the network. See `find_source`.
 
     Raises:
         DataError: there are no shards.
     """
-    found = shards(name)
+    found = shards(name, without)
     if not isinstance(found, Shards):
         raise DataError(f"{name}: holds pictures, not shards: --stream is for shards")
     return ShardStream(name, _load(found, name, streaming=True))
@@ -78,7 +81,7 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
     if path.suffix in SHARD_KINDS and not path.is_dir():
         return Shards(SHARD_KINDS[path.suffix], (name,))
     if "://" in name:
-        return _in_bucket(name)
+        return _in_bucket(name, without)
     if name.startswith(HUB):
         return _in_hub(name)
     try:
@@ -86,7 +89,12 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
     except DataError as error:
         if not os.path.exists(path):  # noqa: PTH110 - False where a Path raises PermissionError
             raise DataError(f"{error}{_hub_hint(name)}") from error
-        files = [str(file) for file in sorted(path.rglob("*")) if file.suffix in SHARD_KINDS]
+        apart = [folder.resolve() for folder in without]
+        files = [
+            str(file)
+            for file in sorted(path.rglob("*"))
+            if file.suffix in SHARD_KINDS and not _lies_in(file.resolve(), apart)
+        ]
         if not files:
             raise
         return _shards(files)
@@ -111,12 +119,17 @@ def with_hub_prefix(name: str) -> str:
     return HUB + name if is_dataset else name
 
 
-def _in_bucket(url: str) -> Shards | Pictures:
+def _lies_in(file: Path, folders: Collection[Path]) -> bool:
+    return any(file.is_relative_to(folder) for folder in folders)
+
+
+def _in_bucket(url: str, without: Collection[Path]) -> Shards | Pictures:
     try:
         store = open_store(url)
         names = store.names()
     except StoreError as error:
         raise DataError(str(error)) from error
+    names = [name for name in names if not _lies_in(Path(store.full_name(name)), without)]
     pictures = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
     pictures = list(without_drawn(pictures, frozenset(names).__contains__))
     if pictures:
@@ -129,7 +142,10 @@ def _in_bucket(url: str) -> Shards | Pictures:
 
 def _shards(files: Sequence[str]) -> Shards:
     kind = PurePosixPath(files[0]).suffix
-    return Shards(SHARD_KINDS[kind], tuple(file for file in files if file.endswith(kind)))
+    same = tuple(file for file in files if file.endswith(kind))
+    if len(same) < len(files):
+        log.warning("%d shards that are not %s are left out", len(files) - len(same), kind)
+    return Shards(SHARD_KINDS[kind], same)
 
 
 def _load(shards: Shards, name: str, *, streaming: bool) -> Any:

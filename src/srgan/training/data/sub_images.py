@@ -101,6 +101,9 @@ def _cut(task: Task, size: int, step: int) -> Done:
         names = [f"{task.target.name}_s{number:03d}.png" for number in range(1, len(windows) + 1)]
         files = [task.target.with_name(name) for name in names]
         missing = [index for index, file in enumerate(files) if not file.exists()]
+        for file, (rows, columns) in zip(files, windows, strict=True):
+            if file.exists():
+                _check_size(file, (rows.stop - rows.start, columns.stop - columns.start))
         tiles = _read(picture, [windows[index] for index in missing])
     except PictureError as error:
         return Done(problem=str(error).removeprefix(f"{task.picture}: "))
@@ -108,6 +111,13 @@ def _cut(task: Task, size: int, step: int) -> Done:
     for index, tile in zip(missing, tiles, strict=True):
         write_picture(files[index], [tile], tile.shape, tile.dtype, format="png")
     return Done(len(missing), len(files) - len(missing))
+
+
+def _check_size(file: Path, expected: tuple[int, int]) -> None:
+    """Raises PictureError for a sub-image of an earlier run with another --size or --step."""
+    height, width, _ = open_picture(file).shape
+    if (height, width) != expected:
+        raise PictureError(f"{file} has another size: write to a new folder")
 
 
 def _windows_of(picture: Picture, size: int, step: int) -> list[tuple[slice, slice]]:

@@ -89,10 +89,14 @@ def has_state(folder: Path) -> bool:
     return any(folder.glob(STATES))
 
 
-def remove_failed_start(folder: Path) -> None:
-    """Remove a folder in which nothing has happened yet but a start that failed.
+def remove_failed_start(folder: Path, *, whole: bool) -> None:
+    """Clear a folder in which nothing has happened yet but a start that failed.
 
-    It stays if it holds anything but the lock and the logbook's files, or if a line was logged.
+    Nothing is removed if it holds anything but the lock and the logbook's files, or if a line was
+    logged.
+
+    Args:
+        whole: remove the folder, too.
     """
     log_files = list((folder / TENSORBOARD).glob("events.*"))
     written = [folder / METRICS, folder / TENSORBOARD, folder / LOCK]
@@ -103,7 +107,8 @@ def remove_failed_start(folder: Path) -> None:
             if (folder / TENSORBOARD).exists():
                 (folder / TENSORBOARD).rmdir()
             (folder / LOCK).unlink(missing_ok=True)
-            folder.rmdir()
+            if whole:
+                folder.rmdir()
 
 
 def _size(path: Path) -> int:
@@ -195,6 +200,8 @@ def load_state(folder: Path) -> dict[str, Any]:
         if state.get("format") != STATE_FORMAT:
             raise RunError(f"{path}: written by another version of srgan")
         return state
+    if has_state(folder):
+        raise RunError(f"{folder}: all its training states are damaged: start a new run")
     raise RunError(f"{folder}: no training state to resume: the run stopped before its first save")
 
 
