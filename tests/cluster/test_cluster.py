@@ -156,8 +156,9 @@ def test_parquet_in_and_out(pictures: Path, memory: str, tmp_path: Path, small_m
 
 
 def test_an_overwriting_run_replaces_all_parquet_files(
-    pictures: Path, memory: str, small_model: Path
+    pictures: Path, memory: str, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("srgan.cluster.bulk.TASKS_PER_ACTOR", 1)  # tasks of all pictures
     large = f"{memory}/large.parquet"
     run(pictures, large, small_model)
     (pictures / "00.jpg").write_bytes((pictures / "01.jpg").read_bytes())

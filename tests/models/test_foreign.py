@@ -13,9 +13,11 @@ from safetensors.torch import save_file
 from srgan.engines.create import create_engine
 from srgan.engines.options import EngineOptions
 from srgan.errors import MissingExtraError, OptionError
+from srgan.models import standalone
 from srgan.models.file import CheckpointError
 from srgan.models.load import load_checkpoint, load_model
 from srgan.models.mix import with_detail
+from srgan.models.standalone import ConversionError, write_standalone
 from srgan.networks.foreign import ForeignNetwork
 from srgan.upscaling.auto import ModelChooser
 from tests.support.architectures import small_state
@@ -178,3 +180,13 @@ def test_what_only_our_own_networks_can(compact: Path) -> None:
         with_detail(foreign(compact), 0.5)
     with pytest.raises(Exception, match="int8 is for srgan's own networks"):
         create_engine(foreign(compact), EngineOptions("openvino", "int8"))
+
+
+def test_a_failed_conversion_leaves_the_old_file(
+    compact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"old")
+    monkeypatch.setattr(standalone, "LIMIT", -1.0)
+    with pytest.raises(ConversionError, match="not written: its results differ"):
+        write_standalone(foreign(compact), tmp_path / "x.onnx")
+    assert (tmp_path / "x.onnx").read_bytes() == b"old"

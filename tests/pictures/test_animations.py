@@ -126,6 +126,19 @@ def test_a_picture_that_does_not_move_is_a_picture() -> None:
     assert animation_of(open_picture(animated("WEBP")), "jpeg") is None
 
 
+def test_frames_of_16_bits_are_rounded_with_a_note() -> None:
+    buffer = io.BytesIO()
+    frames = [Image.fromarray(RGB[..., k].astype(np.uint16) * 257) for k in range(2)]
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
+    picture = open_picture(buffer.getvalue())
+    animation = animation_of(picture, "png")
+    assert animation is not None
+    _, notes = write_animation(
+        None, frames_of_animation(picture, animation), animation, picture, format="png"
+    )
+    assert notes == ["16 bits rounded to 8: frames have no more"]
+
+
 @pytest.mark.parametrize(
     ("target", "notes"),
     [

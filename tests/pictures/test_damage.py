@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 from skimage import data
 
+from srgan.pictures.codec.jpeg_header import JpegHeader, read_header
 from srgan.pictures.images import PictureError, open_picture
 
 RGB = np.ascontiguousarray(data.coffee()[100:220, 150:340])
@@ -244,6 +245,12 @@ for format in ("png", "tiff", "jpeg", "webp", "avif"):
         check=True,
     )
     assert ran.stderr == b""
+
+
+def test_a_jpeg_of_too_many_segments_is_not_searched() -> None:
+    header = b"\xff\xd8" + 20_000 * b"\xff\xfe\0\2" + b"\xff\xda" + bytes(20)
+    assert read_header(io.BytesIO(header)) == JpegHeader()
+    assert read_header(io.BytesIO(header[:10] + header[-22:])).comment
 
 
 @pytest.mark.parametrize("size", [b"\0\0", b"\0\1"])

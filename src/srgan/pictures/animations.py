@@ -74,12 +74,14 @@ def write_animation(
         PictureError: as `write_picture`.
     """
     metadata = read_metadata(source.image, source.extras)
+    bits = ["16 bits rounded to 8: frames have no more"] if source.dtype == np.uint16 else []
     name = source.name if path is None else str(path)
 
     def encode(file: Path | None) -> tuple[bytes, list[str]]:
-        return encode_animation(
+        content, notes = encode_animation(
             file, name, frames, animation, format=format, quality=quality, metadata=metadata
         )
+        return content, [*bits, *notes]
 
     if path is None:
         return encode(None)

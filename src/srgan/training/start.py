@@ -31,7 +31,7 @@ from srgan.training.data.loader import CropLoader, open_loader
 from srgan.training.data.pairs import Pairs, find_pairs
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
-from srgan.training.options import DataOptions, SRResNetOptions
+from srgan.training.options import DataOptions, SRGANOptions, SRResNetOptions
 from srgan.training.pixel_step import PixelStep
 from srgan.training.precision import fastest_precision
 from srgan.training.process import keep_freed_memory, set_threads
@@ -276,10 +276,16 @@ def public_options(config: TrainingConfig) -> dict[str, Any]:
     return options
 
 
-def check_data(options: DataOptions, architecture: Architecture) -> None:
-    """Check that the data suit the network. Raises OptionError."""
-    if options.crop % architecture.cell:
-        raise OptionError(f"--crop must be a multiple of {architecture.cell}")
+def check_data(config: TrainingConfig, architecture: Architecture) -> None:
+    """Check that the data suit the networks. Raises OptionError."""
+    options, method, cell = config.data, config.method, architecture.cell
+    if options.crop % cell:
+        raise OptionError(f"--crop must be a multiple of {cell}")
+    if isinstance(method, SRGANOptions):
+        deepest = max(block for block, _ in method.layer)
+        least = 2 ** (deepest - 1) + (cell if method.jitter else 0)  # VGG halves before each block
+        if options.crop < least:
+            raise OptionError(f"--crop must be at least {least} for VGG's layers: see --layer")
     if architecture.scale == 1 and options.degradation == BICUBIC and options.lr_folder is None:
         raise OptionError(
             "scale 1 has nothing to learn from --degradation bicubic, which leaves the picture as "

@@ -80,7 +80,7 @@ class Trainer:
         saved = Architecture(**state["architecture"]) if state is not None else None
         self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
-        check_data(config.data, self._architecture)
+        check_data(config, self._architecture)
         self._pairs = pair_up(config.data, self._architecture.scale, self.files, held_out)
         self._digests: Digests = digests(with_lr(self.files, self._pairs)) if self._main else {}
         self._degrade = make_degrade(config.data.degradation)

@@ -20,7 +20,7 @@ from srgan.networks.architecture import Architecture
 from srgan.training.data.loader import open_loader
 from srgan.training.data.pairs import check_pair, find_pairs
 from srgan.training.data.stored import DataError, find_pictures
-from srgan.training.options import DataOptions
+from srgan.training.options import DataOptions, SRGANOptions
 from srgan.training.pixel_step import PixelStep
 from srgan.training.start import check_data, make_accelerator
 from srgan.training.step import Batch
@@ -218,4 +218,10 @@ def test_mistakes() -> None:
     with pytest.raises(OptionError, match="excludes --stream"):
         DataOptions(lr_folder=Path("lr"), stream=True)
     same = Architecture(blocks=1, channels=4, scale=1, unshuffle=4, bilinear=True, output="clamp")
-    check_data(DataOptions(lr_folder=Path("lr")), same)  # scale 1 learns from pairs
+    config = small_config(Path("hr"), iterations=1)
+    pairs = replace(config, data=replace(config.data, lr_folder=Path("lr")))
+    check_data(pairs, same)  # scale 1 learns from pairs
+    vgg = replace(config, data=DataOptions(crop=16), method=SRGANOptions())
+    with pytest.raises(OptionError, match="--crop must be at least 20"):
+        check_data(vgg, Architecture())
+    check_data(replace(vgg, data=DataOptions(crop=20)), Architecture())

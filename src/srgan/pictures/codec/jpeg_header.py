@@ -11,7 +11,7 @@ _MARKER = re.compile(rb"\xff[^\0\xff]")
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDA, 0xD9
 _SOF2 = 0xC2  # of a progressive JPEG
-_LONGEST_GAP = 1 << 16
+_LONGEST_GAP, _MOST_SEGMENTS = 1 << 16, 10_000  # files may be made to be slow to read
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496"  # ISO 21496-1
 
 
@@ -34,12 +34,12 @@ class JpegHeader:
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
-    """Read the header of a JPEG. libjpeg judges one that is cut short."""
+    """Read the header of a JPEG. libjpeg judges one that is cut short or has no end."""
     comment = gain_map = progressive = False
     gaps: list[tuple[int, int]] = []
     patches: dict[int, int] = {}
     position = 2
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         file.seek(position)
         head = file.read(20)
         if len(head) < 4:
@@ -69,6 +69,8 @@ def read_header(file: BinaryIO) -> JpegHeader:
         if marker == _APP14 and head[4:9] == b"Adobe" and len(head) > 15 and head[15] > 2:
             patches[position + 15] = 1  # libjpeg takes an unknown transform for YCbCr
         position += 2 if marker in _STANDALONE else 2 + size
+    else:
+        return JpegHeader()
     content = _apply(file, gaps, patches) if gaps or patches else None
     return JpegHeader(content, comment, gain_map, progressive and _is_padded(file))
 
