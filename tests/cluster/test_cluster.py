@@ -169,6 +169,10 @@ def test_an_overwriting_run_replaces_all_parquet_files(
             rows = pq.read_table(fsspec.filesystem("memory").open(f"/bulk/large.parquet/{name}"))
             names += [row["path"] for row in rows["image"].to_pylist()]
     assert len(names) == len(set(names)) == 12
+    before = contents(large)
+    (pictures / "00.jpg").write_bytes(b"no picture any more")
+    assert run(pictures, large, small_model, overwrite=True).failed == 2
+    assert before.items() - {(ERRORS, before[ERRORS])} <= contents(large).items()
 
 
 def test_folders_of_the_same_name_in_other_stores(

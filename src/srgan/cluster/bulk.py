@@ -17,7 +17,16 @@ from srgan.cluster.actors import upscale_on_ray
 from srgan.cluster.connection import connected
 from srgan.cluster.display import BulkDisplay
 from srgan.cluster.options import ClusterOptions
-from srgan.cluster.plan import ERRORS, PARQUET, BulkPlan, SourcePicture, is_parquet, plan, tasks
+from srgan.cluster.plan import (
+    ERRORS,
+    PARQUET,
+    BulkPlan,
+    SourcePicture,
+    is_parquet,
+    plan,
+    rows,
+    tasks,
+)
 from srgan.cluster.worker import BulkJob, Outcome, Worker
 
 TASK_PICTURES = 8  # most pictures of a task
@@ -60,18 +69,18 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
     todo = plan(job.source, job.destination, job.result, job.column)
     old: list[str] = []
     if job.result.overwrite and is_parquet(job.destination):
-        # The files of this run get names of their own, and replace all others at its end.
+        # The files of this run get names of their own, and replace the others at its end.
         old = [name for name in job.destination.names() if name.endswith(PARQUET)]
         job = replace(job, run=uuid4().hex)
     failed: list[Outcome] = []
-    done = 0
+    done: set[str] = set()
     outcomes = _outcomes(job, todo, options)
     with contextlib.closing(outcomes), BulkDisplay(len(todo.todo) + len(todo.refused)) as display:
         try:
             for outcome in outcomes:
                 display.add(outcome.reason, outcome.megapixels)
                 if outcome.reason is None:
-                    done += 1
+                    done.add(outcome.target)
                 else:
                     failed.append(outcome)
         except BaseException:  # Ctrl-C, too: save the failures that are known by then
@@ -79,8 +88,9 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
                 _write_errors(job, failed)
             raise
     for name in old:
-        job.destination.remove(name)
-    return BulkReport(done, todo.kept, len(failed), _write_errors(job, failed))
+        if rows(job.destination, name) <= done:  # a picture that failed now keeps its old result
+            job.destination.remove(name)
+    return BulkReport(len(done), todo.kept, len(failed), _write_errors(job, failed))
 
 
 def _outcomes(

@@ -89,13 +89,14 @@ def results(destination: Store) -> set[str]:
     names = destination.names()
     if not is_parquet(destination):
         return set(names)
-    found: set[str] = set()
-    for name in names:
-        if name.endswith(PARQUET):
-            pictures = _open(destination, name, None)
-            for group in range(pictures.groups):
-                found.update(path for path in pictures.names(group) if path)
-    return found
+    return {path for name in names if name.endswith(PARQUET) for path in rows(destination, name)}
+
+
+def rows(store: Store, file: str) -> set[str]:
+    """Names of the pictures in a parquet file."""
+    pictures = _open(store, file, None)
+    names = [pictures.names(group) for group in range(pictures.groups)]
+    return {name for group in names for name in group if name}
 
 
 def tasks(pictures: Sequence[SourcePicture], size: int) -> Iterator[list[SourcePicture]]:
