@@ -100,7 +100,7 @@ class PictureBars:
         return PictureBar(self._bars, name)
 
     def picture_done(self, megapixels: float) -> None:
-        """A picture is done, with a result of so many megapixels, or of 0 if it has none."""
+        """A picture is through, with a result of so many megapixels; 0 if it has none."""
         self._megapixels += megapixels
         mean = self._megapixels / (self._bars.tasks[0].completed + 1)
         self._bars.update(self._all, advance=1, megapixels=mean)

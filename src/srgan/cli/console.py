@@ -122,6 +122,7 @@ class Reporter:
     def job(self, job: PictureJob) -> Generator[JobReport]:
         """One picture of the batch. An exception in the body is reported, not raised."""
         report = JobReport(job, self._bars.add(job.source.name) if self._bars else None)
+        megapixels = 0.0
         try:
             yield report
         except Exception as error:
@@ -129,11 +130,12 @@ class Reporter:
             self._print_failure(report, job.source, error)
         else:
             self._done += 1
+            megapixels = report.megapixels
             self._print(report)
         finally:
             report.close()
             if self._bars:
-                self._bars.picture_done(report.megapixels)
+                self._bars.picture_done(megapixels)
 
     def _print(self, report: JobReport) -> None:
         if self._json:

@@ -109,9 +109,7 @@ def evaluate(
     files = _Files(json, csv, report, overwrite)
     models = _load(model or ([] if results else [DEFAULT_MODEL]), detail, engine)
     folders = _named_folders(results, {BICUBIC, *models})
-    if scale is not None and scale < 1:
-        raise OptionError("--scale must be at least 1")
-    scale = scale or _common_scale(models)
+    scale = _common_scale(models) if scale is None else _checked_scale(scale)
     methods = {name: partial(each, scale=scale) for name, each in models.items()}
     benchmarks = find_benchmarks(benchmark, scale)
     functions, unavailable = load_metrics(metrics or DEFAULT, lpips_weights)
@@ -123,8 +121,8 @@ def evaluate(
     evaluation.unavailable.update(unavailable)
     print_tables(evaluation, per_image)
     files.write(evaluation, _facts(models))
-    missed = unavailable and metrics and "all" not in metrics
-    return 1 if evaluation.problems or missed else 0
+    asked_for = metrics and "all" not in metrics
+    return 1 if evaluation.problems or (asked_for and unavailable) else 0
 
 
 @dataclass(frozen=True)
@@ -185,6 +183,12 @@ def _load(
     return loaded
 
 
+def _checked_scale(scale: int) -> int:
+    if scale < 1:
+        raise OptionError("--scale must be at least 1")
+    return scale
+
+
 def _common_scale(models: "Mapping[str, ModelChooser]") -> int:
     scales = {each.scale for each in models.values()}
     if len(scales) > 1:
@@ -240,9 +244,7 @@ def degrade(
     from srgan.degradation.files import make_reduction, open_hr, write_lr
     from srgan.pictures import jobs as batch
 
-    if scale < 1:
-        raise OptionError("--scale must be at least 1")
-    if scale == 1 and preset == BICUBIC:
+    if _checked_scale(scale) == 1 and preset == BICUBIC:
         raise OptionError("--scale 1 --preset bicubic would copy the pictures: add --preset blurry")
     reduction = make_reduction(preset, scale, edges=edges, seed=seed)
     options = ResultOptions(format="png", suffix="", overwrite=overwrite)

@@ -23,8 +23,8 @@ from srgan.cluster.plan import (
     BulkPlan,
     SourcePicture,
     is_parquet,
+    names_in,
     plan,
-    rows,
     tasks,
 )
 from srgan.cluster.worker import BulkJob, Outcome, Worker
@@ -88,7 +88,9 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
                 _write_errors(job, failed)
             raise
     for name in old:
-        if rows(job.destination, name) <= done:  # a picture that failed now keeps its old result
+        if (
+            names_in(job.destination, name) <= done
+        ):  # a picture that failed now keeps its old result
             job.destination.remove(name)
     return BulkReport(len(done), todo.kept, len(failed), _write_errors(job, failed))
 

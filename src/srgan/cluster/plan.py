@@ -89,10 +89,12 @@ def results(destination: Store) -> set[str]:
     names = destination.names()
     if not is_parquet(destination):
         return set(names)
-    return {path for name in names if name.endswith(PARQUET) for path in rows(destination, name)}
+    return {
+        path for name in names if name.endswith(PARQUET) for path in names_in(destination, name)
+    }
 
 
-def rows(store: Store, file: str) -> set[str]:
+def names_in(store: Store, file: str) -> set[str]:
     """Names of the pictures in a parquet file."""
     pictures = _open(store, file, None)
     names = [pictures.names(group) for group in range(pictures.groups)]

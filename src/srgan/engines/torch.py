@@ -152,7 +152,9 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
         native: Precision = "bf16" if fast else "fp16"
-        able = {"fp32", "fp16", *(["bf16"] if torch.cuda.is_bf16_supported() else [])}
+        able = {"fp32", "fp16"}
+        if torch.cuda.is_bf16_supported():
+            able.add("bf16")
     elif device.type == "mps":
         native, able = "fp16", {"fp32", "fp16"}
     else:

@@ -77,12 +77,11 @@ def interpolate(faithful: Checkpoint, vivid: Checkpoint, detail: float) -> Check
     info = {**vivid.info, "detail": detail}
     info.pop("int8", None)
     info.pop("int8_loss", None)
-    losses = [each.info.get("int8_loss") for each in (faithful, vivid if detail else faithful)]
     if "int8" in mixed.info:
         info["int8"] = mixed.info["int8"]
-        known = [loss for loss in losses if loss is not None]
-        if len(known) == len(losses):
-            info["int8_loss"] = max(known)
+        used = [faithful, vivid] if detail else [faithful]
+        if all("int8_loss" in each.info for each in used):
+            info["int8_loss"] = max(each.info["int8_loss"] for each in used)
     return replace(mixed, info=info)
 
 

@@ -64,7 +64,7 @@ def write_standalone(network: ForeignNetwork, path: Path) -> float:
     }
     with TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
-        replace_file(draft, with_facts(data, info))
+        draft.write_bytes(with_facts(data, info))
         standalone = read_file(draft)
     figures = Figures(standalone.digest)
     options = EngineOptions("openvino", "fp32")

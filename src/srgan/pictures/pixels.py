@@ -201,18 +201,17 @@ def from_pil(image: Image.Image) -> np.ndarray:
     """
     if image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    if "transparency" in image.info and image.mode in ("1", "L", "RGB"):  # one colour of a PNG
-        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     if image.mode.startswith("I;16"):
         return np.asarray(image, np.uint16)[..., None]
     mode = image.mode
-    if mode in ("P", "PA"):
-        mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
-    elif mode == "1":
-        mode = "L"
+    transparent = "transparency" in image.info  # colours of a palette, or one colour of a PNG
+    if mode in ("P", "PA", "RGB"):
+        mode = "RGBA" if mode == "PA" or transparent else "RGB"
+    elif mode in ("1", "L"):
+        mode = "LA" if transparent else "L"
     elif mode in ("I", "F"):
         raise TypeError(f"mode {mode} has no fixed range; pass an array of uint16 or float")
-    elif mode not in ("L", "LA", "RGB", "RGBA"):
+    elif mode not in ("LA", "RGBA"):
         mode = "RGB"
     array = np.asarray(image.convert(mode))
     return array if array.ndim == 3 else array[..., None]

@@ -143,15 +143,15 @@ def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStrea
         if options.lr_folder.resolve() == Path(options.data_folder).resolve():
             raise OptionError("--lr-folder and --data-folder are the same: separate HR and LR")
         without.append(options.lr_folder)
-    if options.stream:
-        if options.validation_folder is None:
-            return open_stream(str(options.data_folder), without), []
+    if validated := options.validation_folder is not None:
         without.append(Path(options.validation_folder))
-        return open_stream(str(options.data_folder), without), _validation_pictures(options)
-    if options.validation_folder is None:
-        return split(find_source(str(options.data_folder), without), count, options.seed)
-    without.append(Path(options.validation_folder))
-    return find_source(str(options.data_folder), without), _validation_pictures(options)
+    if options.stream:
+        stream = open_stream(str(options.data_folder), without)
+        return stream, _validation_pictures(options) if validated else []
+    found = find_source(str(options.data_folder), without)
+    if validated:
+        return found, _validation_pictures(options)
+    return split(found, count, options.seed)
 
 
 def _validation_pictures(options: DataOptions) -> Pictures:

@@ -119,6 +119,12 @@ def _noise(luma: np.ndarray) -> float:
     return _percentile(deviations[clear] if clear.any() else deviations, CALMEST)
 
 
+def _percentile(values: np.ndarray, percent: float) -> float:
+    # By default np.percentile imports np.ma, which takes longer than all estimates of a small
+    # picture. "lower" is a value of the array, and is found without it.
+    return float(np.percentile(values, percent, method="lower"))
+
+
 def _blur(luma: np.ndarray, noise: float) -> float:
     """Blur from the steepest edges, the larger of its values along rows and columns.
 
@@ -166,9 +172,3 @@ _PLACE = np.arange(BLOCK)
 _DCT = np.cos(np.outer(_PLACE, 2 * _PLACE + 1) * np.pi / 16).astype(np.float32) / 2
 _DCT[0] /= np.float32(np.sqrt(2))
 _FINE = _PLACE[:, None] + _PLACE >= 5
-
-
-def _percentile(values: np.ndarray, percent: float) -> float:
-    # By default np.percentile imports np.ma, which takes longer than all estimates of a small
-    # picture. "lower" is a value of the array, and is found without it.
-    return float(np.percentile(values, percent, method="lower"))

@@ -18,7 +18,6 @@ from PIL import Image, PngImagePlugin
 
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, losses
 from srgan.pictures.codec.extras import check_whole_gif
-from srgan.pictures.codec.label import icc_profile
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.files import decode_error, encode_error
 
@@ -300,9 +299,8 @@ def _write_avif(
             options["exif"] = _as_upright(bytes(value))
         elif field in kinds:
             options[kinds[field]] = bytes(value)
-    label = metadata.extras.label
-    if label is not None and metadata.profile is None:
-        options["icc_profile"] = icc_profile(label)
+    if profile := metadata.label_profile:
+        options["icc_profile"] = profile
     pictures[0].save(
         file,
         "AVIF",
@@ -311,8 +309,7 @@ def _write_avif(
         duration=[round(each) for each in animation.durations],
         **options,
     )
-    (width, height), bands = pictures[0].size, len(pictures[0].getbands())
-    notes = losses("avif", Rows([], (height, width, bands), np.dtype(np.uint8)), metadata)
+    notes = losses("avif", animation.bands, np.dtype(np.uint8), metadata)
     return [*notes, "AVIF does not say how often it is shown"] if animation.plays else notes
 
 

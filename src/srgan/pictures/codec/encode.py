@@ -75,6 +75,12 @@ class Metadata:
         return next((value for _, name, value in self.fields if name == _METADATA["ICC"]), None)
 
     @property
+    def label_profile(self) -> bytes | None:
+        """The ICC profile that says what the colour label says, if it has none of its own."""
+        label = self.extras.label
+        return icc_profile(label) if label is not None and self.profile is None else None
+
+    @property
     def names(self) -> list[str]:
         """What it contains, for notes to the user."""
         names = [kind for kind in _METADATA if self.has(kind)]
@@ -170,16 +176,16 @@ def _encode(
         save_rows(rows.blocks, rows.shape, rows.dtype, save)
     except EncodeError as error:
         raise encode_error(name, str(error)) from error
-    return losses(format, rows, metadata)
+    return losses(format, rows.shape[2], rows.dtype, metadata)
 
 
-def losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
+def losses(format: str, bands: int, dtype: np.dtype, metadata: Metadata) -> list[str]:
     """A note for each property of the picture that the format cannot hold."""
     holder = WRITTEN_FORMATS[format]
     notes: list[str] = []
-    if rows.shape[2] in (2, 4) and not holder.alpha:
+    if bands in (2, 4) and not holder.alpha:
         notes.append(f"{format.upper()} has no transparency: put on white")
-    if rows.dtype == np.uint16 and holder.max_bits < 16:
+    if dtype == np.uint16 and holder.max_bits < 16:
         notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
     lost = [kind for kind in holder.lost if metadata.has(kind)]
     extras = metadata.extras
@@ -192,7 +198,7 @@ def losses(format: str, rows: Rows, metadata: Metadata) -> list[str]:
         lost.append("text")
     notes += [f"{kind} is not kept in {format.upper()}" for kind in lost]
     profile = metadata.profile
-    gray = rows.shape[2] < 3
+    gray = bands < 3
     if profile is not None and (profile[16:20] == b"GRAY") != gray:
         notes.append(f"the colour profile does not fit {'gray' if gray else 'RGB'}: left out")
     elif extras.label is not None and format != "png" and profile is None:
@@ -223,10 +229,8 @@ def _attach(image: Any, metadata: Metadata, *, png: bool) -> Any:
     image = image.copy(xres=xres, yres=yres)  # only a copy may be changed
     for gtype, name, value in metadata.fields:
         image.set_type(gtype, name, value)
-    label = metadata.extras.label
-    if label is not None and not png and metadata.profile is None and image.bands > 2:
-        blob = load_vips().GValue.blob_type
-        image.set_type(blob, _METADATA["ICC"], icc_profile(label))
+    if not png and image.bands > 2 and (profile := metadata.label_profile):
+        image.set_type(load_vips().GValue.blob_type, _METADATA["ICC"], profile)
     # Setting the EXIF block has unpacked it, with the old orientation and thumbnail.
     image.set_type(load_vips().GValue.gint_type, "orientation", 1)
     for name in image.get_fields():

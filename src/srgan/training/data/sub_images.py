@@ -100,10 +100,12 @@ def _cut(task: Task, size: int, step: int) -> Done:
         windows = _windows_of(picture, size, step)
         names = [f"{task.target.name}_s{number:03d}.png" for number in range(1, len(windows) + 1)]
         files = [task.target.with_name(name) for name in names]
-        missing = [index for index, file in enumerate(files) if not file.exists()]
-        for file, (rows, columns) in zip(files, windows, strict=True):
+        missing: list[int] = []
+        for index, (file, window) in enumerate(zip(files, windows, strict=True)):
             if file.exists():
-                _check_size(file, (rows.stop - rows.start, columns.stop - columns.start))
+                _check_size(file, *window)
+            else:
+                missing.append(index)
         tiles = _read(picture, [windows[index] for index in missing])
     except PictureError as error:
         return Done(problem=str(error).removeprefix(f"{task.picture}: "))
@@ -113,10 +115,10 @@ def _cut(task: Task, size: int, step: int) -> Done:
     return Done(len(missing), len(files) - len(missing))
 
 
-def _check_size(file: Path, expected: tuple[int, int]) -> None:
+def _check_size(file: Path, rows: slice, columns: slice) -> None:
     """Raises PictureError for a sub-image of an earlier run with another --size or --step."""
     height, width, _ = open_picture(file).shape
-    if (height, width) != expected:
+    if (height, width) != (rows.stop - rows.start, columns.stop - columns.start):
         raise PictureError(f"{file} has another size: write to a new folder")
 
 
