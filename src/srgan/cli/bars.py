@@ -1,9 +1,9 @@
 """Progress bars on stderr, by rich."""
 
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from srgan.progress import ProgressLines, time_left
+
 NAME = Column(max_width=30, no_wrap=True, overflow="ellipsis")
 
 
@@ -32,15 +34,17 @@ class _Pace(ProgressColumn):
     def render(self, task: Task) -> Text:
         if not task.completed or not task.elapsed or not task.total:
             return Text("")
-        pace = task.completed / task.elapsed
-        left = timedelta(seconds=round((task.total - task.completed) / pace))
-        rate = task.fields.get("megapixels", 0) * pace
+        left = time_left(task.elapsed, task.completed, task.total)
+        rate = task.fields.get("megapixels", 0) * task.completed / task.elapsed
         return Text(f"{rate:.2f} MP/s, {left} left" if rate else f"{left} left")
 
 
 @contextmanager
 def counting(what: str) -> Generator[Callable[[int, int], None]]:
-    """A progress bar on stderr, if that is a terminal; the body calls it with (done, total)."""
+    """A progress bar on stderr, or lines if that is no terminal.
+
+    The body calls it with (done, total) each time that one more is done.
+    """
     bar = Progress(
         TextColumn(what),
         BarColumn(),
@@ -50,9 +54,16 @@ def counting(what: str) -> Generator[Callable[[int, int], None]]:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+    task = bar.add_task(what, total=None)
+    lines, start = ProgressLines(), time.perf_counter()
+
+    def report(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        left = time_left(time.perf_counter() - start, done, total)
+        lines.say(f"{done} of {total} {what}, {left} left")
+
     with bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield report
 
 
 class PictureBar:

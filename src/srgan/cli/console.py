@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 from srgan.errors import MessageHandler, one_line
 from srgan.pictures.images import Picture
 from srgan.pictures.jobs import PictureJob
+from srgan.progress import ProgressLines, time_left
 
 if TYPE_CHECKING:
     from srgan.cli.bars import PictureBar, PictureBars
@@ -25,13 +26,21 @@ log = logging.getLogger("srgan")
 
 
 class JobReport:
-    """The report of one picture, collected while it is processed."""
+    """The report of one picture, collected while it is processed.
 
-    def __init__(self, job: PictureJob, bar: "PictureBar | None") -> None:
+    Args:
+        bar: shows the progress on a terminal.
+        lines: say it elsewhere, if given.
+    """
+
+    def __init__(
+        self, job: PictureJob, bar: "PictureBar | None", lines: ProgressLines | None = None
+    ) -> None:
         self.record: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
         self.notes: list[str] = []
         self.megapixels = 0.0
-        self._bar = bar
+        self._bar, self._lines = bar, lines
+        self._rows = 0
         self._start = time.perf_counter()
 
     def opened(self, picture: Picture, size: tuple[int, int]) -> None:
@@ -40,6 +49,7 @@ class JobReport:
         self.record |= {"status": "planned", "size": (width, height), "result_size": size[::-1]}
         self.notes += picture.notes
         self.megapixels = size[0] * size[1] / 1e6
+        self._rows = size[0]
         if self._bar:
             self._bar.size(size)
 
@@ -50,8 +60,12 @@ class JobReport:
             self.notes.append(f"model {model}: {why}")
 
     def progress(self, rows: float) -> None:
+        """So many rows of the result are done."""
         if self._bar:
             self._bar.progress(rows)
+        if self._lines and rows:
+            left = time_left(time.perf_counter() - self._start, rows, self._rows)
+            self._lines.say(f"{self.record['input']}: {rows / self._rows:.0%}, {left} left")
 
     def done(self, notes: list[str]) -> None:
         """The result is written."""
@@ -121,7 +135,8 @@ class Reporter:
     @contextmanager
     def job(self, job: PictureJob) -> Generator[JobReport]:
         """One picture of the batch. An exception in the body is reported, not raised."""
-        report = JobReport(job, self._bars.add(job.source.name) if self._bars else None)
+        bar = self._bars.add(job.source.name) if self._bars else None
+        report = JobReport(job, bar, None if self._json else ProgressLines())
         megapixels = 0.0
         try:
             yield report

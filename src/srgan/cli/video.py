@@ -15,6 +15,7 @@ from srgan.cli.run import command
 from srgan.engines.options import EngineOptions
 from srgan.errors import need
 from srgan.pictures.options import DEFAULT_MAX_PIXELS, check_max_pixels
+from srgan.progress import ProgressLines
 from srgan.upscaling.options import AUTO
 from srgan.video.options import VideoOptions
 
@@ -99,7 +100,7 @@ def video(
 
 @contextmanager
 def _progress(job: "VideoJob", json: bool) -> Generator[Callable[["VideoProgress"], None]]:
-    """Shows the progress on a terminal, or prints it as JSON."""
+    """Shows the progress: a bar on a terminal, else lines, or as JSON."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -112,7 +113,7 @@ def _progress(job: "VideoJob", json: bool) -> Generator[Callable[["VideoProgress
         disable=json or not sys.stderr.isatty(),
     )
     task = bar.add_task(job.source.name, total=job.total, text="")
-    printed = time.perf_counter()
+    printed, lines = time.perf_counter(), ProgressLines()
 
     def report(progress: "VideoProgress") -> None:
         nonlocal printed
@@ -134,7 +135,9 @@ def _progress(job: "VideoJob", json: bool) -> Generator[Callable[["VideoProgress
         text = f"{done}/{progress.total} frames, {progress.rate:.2f}/s"
         if left is not None:
             text += f", {timedelta(seconds=round(left))} left"
-        bar.update(task, completed=done, text=f"{text}, {progress.bytes / 1e6:.1f} MB")
+        text += f", {progress.bytes / 1e6:.1f} MB"
+        bar.update(task, completed=done, text=text)
+        lines.say(f"{job.source}: {text}")
 
     with bar:
         yield report

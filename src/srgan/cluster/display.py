@@ -2,12 +2,11 @@
 
 import sys
 import time
-from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-LINE_SECONDS = 60.0  # between two lines
+from srgan.progress import ProgressLines, time_left
 
 
 class BulkDisplay:
@@ -19,7 +18,8 @@ class BulkDisplay:
 
     def __init__(self, total: int) -> None:
         self._total, self._done, self._megapixels = total, 0, 0.0
-        self._start = self._said = time.monotonic()
+        self._start = time.monotonic()
+        self._lines = ProgressLines()
         self._bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),
@@ -49,14 +49,11 @@ class BulkDisplay:
         if reason is not None:
             print(reason, file=sys.stderr, flush=True)
         self._bar.update(self._task, completed=self._done, pace=self.pace())
-        now = time.monotonic()
-        if self._bar.disable and now - self._said >= LINE_SECONDS:
-            self._said = now
-            print(f"{self._done} of {self._total} pictures, {self.pace()}", file=sys.stderr)
+        self._lines.say(f"{self._done} of {self._total} pictures, {self.pace()}")
 
     def pace(self) -> str:
         """Mean pictures and SR megapixels per second since the start, and the time left."""
         seconds = max(time.monotonic() - self._start, 1e-9)
-        left = timedelta(seconds=round(seconds * (self._total / max(self._done, 1) - 1)))
+        left = time_left(seconds, max(self._done, 1), self._total)
         rate, megapixels = self._done / seconds, self._megapixels / seconds
         return f"{rate:.2f} pictures/s, {megapixels:.2f} MP/s, {left} left"
