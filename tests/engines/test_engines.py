@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from srgan.engines import library, openvino, openvino_graph, processor
+from srgan.engines import library, openvino, openvino_graph, precision, processor
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.create import create_engine
 from srgan.engines.options import EngineOptions
@@ -106,8 +106,9 @@ def test_auto_is_fp16_where_that_is_openvino_s_default(monkeypatch: pytest.Monke
         def get_property(self, _device: str, _name: str) -> object:
             return library.openvino.Type.f16
 
-    monkeypatch.setattr(openvino, "shared_core", Core)
-    assert openvino.native_precision() == "fp16"
+    monkeypatch.setattr(library, "shared_core", Core)
+    monkeypatch.setattr(precision, "processor_flags", set)
+    assert precision.native_precision() == "fp16"
 
 
 @pytest.mark.parametrize(
@@ -126,18 +127,19 @@ def test_auto_is_int8_where_it_is_fast_and_loses_little(
     checkpoint = load_checkpoint("srresnet-x4")
     info = {name: value for name, value in checkpoint.info.items() if name != "int8_loss"}
     checkpoint = replace(checkpoint, info=info if loss is None else info | {"int8_loss": loss})
-    monkeypatch.setattr(openvino, "native_precision", lambda: "fp32")
+    for module in (openvino, precision):
+        monkeypatch.setattr(module, "native_precision", lambda: "fp32")
     monkeypatch.setattr(processor, "processor_flags", lambda: flags)
     assert build(checkpoint, "openvino", "auto").precision == expected
-    monkeypatch.setattr(openvino, "native_precision", lambda: "bf16")
-    assert not openvino.automatic_ranges(checkpoint.info)
+    monkeypatch.setattr(precision, "native_precision", lambda: "bf16")
+    assert not precision.automatic_ranges(checkpoint.info)
 
 
 def test_auto_keeps_in_float_what_int8_costs_most(monkeypatch: pytest.MonkeyPatch) -> None:
     ranges = {name: [0.0, 1.0] for name in ("blocks.1.conv1", "upsample.0.conv", "tail")}
-    monkeypatch.setattr(openvino, "native_precision", lambda: "fp32")
-    monkeypatch.setattr(openvino, "has_vnni", lambda: True)
-    kept = openvino.automatic_ranges({"int8": ranges, "int8_loss": 0.01})
+    monkeypatch.setattr(precision, "native_precision", lambda: "fp32")
+    monkeypatch.setattr(precision, "has_vnni", lambda: True)
+    kept = precision.automatic_ranges({"int8": ranges, "int8_loss": 0.01})
     assert set(kept) == {"blocks.1.conv1", "tail"}
 
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from srgan.cli import models as cli_models
-from srgan.engines.openvino import OpenVINOEngine, calibrate, calibration_tiles, shared_core
+from srgan.engines.library import shared_core
+from srgan.engines.openvino import OpenVINOEngine, calibrate, calibration_tiles
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
 from srgan.models import file as checkpoints

@@ -55,23 +55,39 @@ def _text(value: Any) -> str:
 
 def describe() -> dict[str, str | list[str]]:
     """Facts by name. Imports nothing that upscaling would not import."""
-    from srgan.engines.openvino import native_precision, processor_name
+    from srgan.engines.openvino import processor_name
+    from srgan.engines.precision import native_precision
     from srgan.engines.processor import processor_flags
     from srgan.models.file import shipped_models
     from srgan.models.folder import found_models
 
-    flags = processor_flags()
+    flags, precision, missing = processor_flags(), native_precision(), _native_problem()
+    torch = ["torch"] if _version("torch") != "not installed" else []
+    engine = "native" if precision == "fp32" and not missing else "openvino"
     return {
         "srgan": _version("srgan"),
         "python": sys.version.split()[0],
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": f"{processor_name()}, {os.cpu_count()} cores",
         "features": [flag for flag in RELEVANT if flag in flags] or ["unknown"],
-        "engines": ["openvino", *(["torch"] if _version("torch") != "not installed" else [])],
-        "precision": f"{native_precision()} (auto, 8-bit pictures, openvino)",
+        "engines": ["openvino", *([] if missing else ["native"]), *torch],
+        **({"native": missing} if missing else {}),
+        "precision": f"{precision} (auto, 8-bit pictures, {engine})",
         "models": [*shipped_models(), *found_models()],
         **{package: _version(package) for package in PACKAGES},
     }
+
+
+def _native_problem() -> str | None:
+    """Why the native engine cannot run here, if so. Its first use compiles it."""
+    from srgan.engines.base import EngineError
+    from srgan.engines.native import kernels
+
+    try:
+        kernels()
+    except EngineError as error:
+        return str(error)
+    return None
 
 
 def _version(package: str) -> str:

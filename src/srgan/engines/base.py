@@ -75,7 +75,7 @@ class Engine(Protocol):
     """Runs one network at one precision. Two threads must not use it at the same time.
 
     Attributes:
-        name: of the library that computes: "openvino" or "torch".
+        name: of what computes: "openvino", "native" or "torch".
         device: "cpu", "gpu" or "npu" of openvino; "cpu", "cuda" or "mps" of torch.
         precision: the precision that runs, never "auto".
         scale: SR pixels per LR pixel along each axis.

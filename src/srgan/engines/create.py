@@ -1,20 +1,28 @@
 """Chooses and builds an engine."""
 
 import importlib.util
+import logging
 import platform
 import shutil
 from pathlib import Path
 
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.options import EngineOptions
+from srgan.engines.precision import cpu_precision
 from srgan.errors import need
+from srgan.networks.architecture import Checkpoint
 from srgan.networks.foreign import ForeignNetwork, Model
+
+log = logging.getLogger("srgan")
 
 TORCH_ONLY = ("ATD",)  # it sorts features; in openvino it differs by more than 1e-3
 
 
 def create_engine(model: Model, options: EngineOptions) -> Engine:
-    """Build the engine. "auto" is torch if it is installed and finds a GPU, otherwise openvino.
+    """Build the engine.
+
+    "auto" is torch if it is installed and finds a GPU. On a CPU, our networks in fp32 are
+    computed by the native engine where it can run, everything else by openvino.
 
     Raises:
         MissingExtraError: the torch engine needs PyTorch, which is not installed.
@@ -34,9 +42,25 @@ def create_engine(model: Model, options: EngineOptions) -> Engine:
         return TorchEngine(model, options)
     if options.compile:
         raise EngineError("--compile is for the torch engine; add --engine torch")
+    if options.engine == "native" or _is_fp32_on_the_cpu(model, options):
+        from srgan.engines.native import NativeEngine
+
+        try:
+            return NativeEngine(model, options)
+        except EngineError as error:
+            if options.engine == "native":
+                raise
+            log.debug("%s", error)
     from srgan.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(model, options)
+
+
+def _is_fp32_on_the_cpu(model: Checkpoint, options: EngineOptions) -> bool:
+    if options.engine != "auto" or options.device not in ("auto", "cpu"):
+        return False
+    wanted = options.precision
+    return (cpu_precision(model.info) if wanted == "auto" else wanted) == "fp32"
 
 
 def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torch: bool) -> Engine:
@@ -46,6 +70,8 @@ def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torc
 
     if options.precision == "int8":
         raise EngineError("int8 is for srgan's own networks; use --precision auto")
+    if options.engine == "native":
+        raise EngineError("the native engine is for srgan's own networks; use --engine auto")
     if network.onnx and options.engine == "torch":
         raise EngineError("the torch engine cannot run ONNX files: leave out --engine torch")
     if network.architecture in TORCH_ONLY and options.engine == "openvino":

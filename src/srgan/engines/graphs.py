@@ -14,9 +14,10 @@ from srgan.engines.backend import Backend, Runner
 from srgan.engines.base import EngineError
 from srgan.engines.devices import choose_device, native_of
 from srgan.engines.figures import Figures
-from srgan.engines.library import convert_model, openvino
-from srgan.engines.openvino import device_settings, infer, native_precision, resolve, shared_core
+from srgan.engines.library import convert_model, openvino, shared_core
+from srgan.engines.openvino import device_settings, infer, resolve
 from srgan.engines.options import EngineOptions, Precision
+from srgan.engines.precision import native_precision
 from srgan.engines.processor import quota_cores
 from srgan.errors import need, reason_of
 from srgan.networks.foreign import ForeignNetwork, Sizes, torch_module

@@ -1,5 +1,6 @@
-"""Imports openvino without the parts that it loads unasked. Import it from here only."""
+"""Imports openvino without the parts that it loads unasked, and its Core. Import them from here."""
 
+import functools
 import importlib
 import sys
 from typing import Any, cast
@@ -24,3 +25,15 @@ opset: Any = opset13  # its functions are only partly typed
 def convert_model(*arguments: Any, **options: Any) -> openvino.Model:
     """openvino's `convert_model`."""
     return importlib.import_module(_CONVERTER).convert_model(*arguments, **options)
+
+
+@functools.cache
+def shared_core() -> openvino.Core:
+    """The one Core of the process; it lives as long as the process.
+
+    Two Cores can crash the process. On Linux the CPU plugin of a Core gives the thread a signal
+    stack, and restores the previous one when the Core ends. If two Cores end in the order in which
+    they began, the second restores the stack of the first, which is unmapped by then. The next
+    signal that Python handles ends the process by SIGSEGV.
+    """
+    return openvino.Core()

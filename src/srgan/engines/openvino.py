@@ -1,46 +1,30 @@
 """The openvino engine, the default on CPUs: builds its graph from the arrays of a checkpoint."""
 
-import functools
 import logging
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from srgan.engines.base import EngineError, run_whole, srresnet_tiling
 from srgan.engines.devices import choose_device, native_of
-from srgan.engines.library import openvino, opset
+from srgan.engines.library import openvino, opset, shared_core
 from srgan.engines.openvino_graph import GraphOperations, Int8Ranges
 from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.processor import bf16_is_slow, has_vnni, processor_flags, quota_cores
+from srgan.engines.precision import automatic_ranges, has_bf16, native_precision
+from srgan.engines.processor import has_vnni, processor_flags, quota_cores
 from srgan.networks import folding
 from srgan.networks.architecture import Checkpoint
 
 # Convolutions that int8 leaves in float. Each of the last two alone causes more of the int8 error
 # than most others together, and costs little speed (benchmarks/RESULTS.md).
 KEPT_FLOAT = ("head.conv", "blocks.0.conv1", "trunk.conv")
-# "auto" also leaves this one in float: a third of the error, and a tenth of the speed.
-AUTO_KEPT_FLOAT = "upsample.0.conv"
-AUTO_INT8_LOSS = 0.02  # dB, at most
 CALIBRATION_SIDE = 64
 CALIBRATION_TILES = 16
 
 Stage = Callable[[folding.FoldedGenerator, GraphOperations, Any], Any]
 
 log = logging.getLogger("srgan")
-
-
-@functools.cache
-def shared_core() -> openvino.Core:
-    """The one Core of the process; it lives as long as the process.
-
-    Two Cores can crash the process. On Linux the CPU plugin of a Core gives the thread a signal
-    stack, and restores the previous one when the Core ends. If two Cores end in the order in which
-    they began, the second restores the stack of the first, which is unmapped by then. The next
-    signal that Python handles ends the process by SIGSEGV.
-    """
-    return openvino.Core()
 
 
 class OpenVINOEngine:
@@ -165,14 +149,6 @@ def infer(request: openvino.InferRequest, x: np.ndarray, *, copy: bool) -> np.nd
         raise
 
 
-def automatic_ranges(info: Mapping[str, Any]) -> Int8Ranges:
-    """The int8 ranges that "auto" takes from a model's `info`; none where it takes a float."""
-    exact = info.get("int8_loss", math.inf) <= AUTO_INT8_LOSS
-    if not exact or not has_vnni() or native_precision() != "fp32":
-        return {}
-    return {name: ends for name, ends in info.get("int8", {}).items() if name != AUTO_KEPT_FLOAT}
-
-
 def calibrate(generator: folding.FoldedGenerator, tiles: Iterable[np.ndarray]) -> Int8Ranges:
     """Measure the input range of every convolution that int8 quantises, over LR tiles.
 
@@ -213,24 +189,6 @@ def calibration_tiles(lr: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def native_precision() -> Precision:
-    """The float that is fast here.
-
-    That is openvino's default where it is fp16 (ARM: untested), or bf16 and fast; otherwise fp32.
-    """
-    default = shared_core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    if default == openvino.Type.f16:
-        return "fp16"
-    fast = _has_bf16() and not bf16_is_slow()
-    return "bf16" if default == openvino.Type.bf16 and fast else "fp32"
-
-
-def _has_bf16() -> bool:
-    """Unless the processor's features are known and bf16 is not one of them."""
-    flags = processor_flags()
-    return not flags or any("bf16" in flag for flag in flags)
-
-
 def processor_name() -> str:
     """The processor's name, as its maker states it."""
     return shared_core().get_property("CPU", "FULL_DEVICE_NAME").strip()
@@ -247,7 +205,7 @@ def resolve(precision: Precision) -> Precision:
     capabilities = shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     able = {
         "fp32": True,
-        "bf16": "BF16" in capabilities and _has_bf16(),
+        "bf16": "BF16" in capabilities and has_bf16(),
         "fp16": "FP16" in capabilities,
         "int8": has_vnni() is not False,
     }

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from srgan.errors import OptionError
 
-EngineName = Literal["auto", "openvino", "torch"]
+EngineName = Literal["auto", "openvino", "native", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Device = Literal["auto", "cpu", "gpu", "npu"]
 Alpha = Literal["bicubic", "network"]
@@ -18,7 +18,8 @@ class EngineOptions:
     """How the network is computed.
 
     Attributes:
-        engine: OpenVINO for CPUs, torch for GPUs; auto is torch if it finds a GPU.
+        engine: torch for GPUs, OpenVINO for CPUs, and native for CPUs that have only fp32: it is
+            twice as fast there, and needs Linux and a C++ compiler. Auto takes what is fastest.
         precision: Auto is what the processor is fast at: bf16, else int8 for models that lose at
             most 0.02 dB by it, else fp32; and fp32 for 16-bit pictures. int8 is the fastest on
             CPUs and loses a little quality.

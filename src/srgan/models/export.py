@@ -108,8 +108,8 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool) -> 
 
 
 def _write_openvino(checkpoint: Checkpoint, path: Path, half: bool, uint8: bool) -> ExportedModel:
-    from srgan.engines.library import openvino, opset
-    from srgan.engines.openvino import graph_model, shared_core
+    from srgan.engines.library import openvino, opset, shared_core
+    from srgan.engines.openvino import graph_model
     from srgan.engines.openvino_graph import GraphOperations
 
     generator, graph = folding.fold(checkpoint), GraphOperations({})

@@ -1,4 +1,4 @@
-"""C++ kernels for training on a CPU. This machine's C++ compiler compiles them on first use."""
+"""C++ kernels for CPUs. This machine's C++ compiler compiles them on first use."""
 
 import functools
 import hashlib
@@ -8,21 +8,25 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-# Compiler options by torch.backends.cpu.get_cpu_capability().
+# Compiler options by the instructions that a processor has, as PyTorch names them.
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 PATIENCE = 3.0  # seconds of compiling before the log says so
 
 log = logging.getLogger("srgan")
 
 
+class CompilerError(Exception):
+    """A file did not compile; the message is one line."""
+
+
 @functools.cache
 def is_loaded(source: Path, what: str) -> bool:
-    """Load the operators of a C++ file and say whether that worked. The first use compiles them.
+    """Load the PyTorch operators of a C++ file and say whether that worked.
 
     They work on x86-64 Linux with AVX2 and a C++ compiler. Where compiling fails, the log says so
     in one line.
@@ -30,49 +34,64 @@ def is_loaded(source: Path, what: str) -> bool:
     Args:
         what: the operators compute, in the plural, for the log.
     """
+    import torch
+
     flags = FLAGS.get(torch.backends.cpu.get_cpu_capability())
     if flags is None or sys.platform != "linux":
         return False
-    line = f"compiling faster {what} for this processor, once"
-    notice = threading.Timer(PATIENCE, log.warning, [line])
-    notice.start()
+    abi, folder = int(torch.compiled_with_cxx11_abi()), Path(torch.__file__).parent
+    flags = [*flags, f"-D_GLIBCXX_USE_CXX11_ABI={abi}", f"-I{folder / 'include'}"]
     try:
+        libraries = [f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10"]
+        path = compiled(source, what, flags, libraries, version=torch.__version__)
         ops: Any = torch.ops
-        ops.load_library(_library(source, flags))
-    except subprocess.CalledProcessError as error:
-        reason = next((line for line in error.stderr.splitlines() if "error" in line), str(error))
-    except OSError as error:
-        reason = str(error)
-    else:
-        return True
-    finally:
-        notice.cancel()
-    log.warning("%s run at PyTorch's speed: the faster ones did not compile: %s", what, reason)
-    return False
+        ops.load_library(path)
+    except (CompilerError, OSError) as error:
+        log.warning("%s run at PyTorch's speed: the faster ones did not compile: %s", what, error)
+        return False
+    return True
 
 
-def _library(source: Path, flags: list[str]) -> Path:
-    """The path of a C++ file compiled for this PyTorch, in the user's cache.
+def compiled(
+    source: Path, what: str, flags: Sequence[str], libraries: Sequence[str] = (), *, version: str
+) -> Path:
+    """The path of a C++ file as a shared library, in the user's cache. The log says if it waits.
+
+    Args:
+        what: the library computes, in the plural, for the log.
+        version: of what it is linked with. Another version gets another library.
 
     Raises:
-        subprocess.CalledProcessError: the compiler failed.
-        OSError: there is no compiler, or the cache cannot be written.
+        CompilerError: the compiler failed, there is none, or the cache cannot be written.
     """
     compiler = os.environ.get("CXX", "c++")
-    torch_folder = Path(torch.__file__).parent
-    abi = int(torch.compiled_with_cxx11_abi())
-    command = [compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags]
-    command += [f"-D_GLIBCXX_USE_CXX11_ABI={abi}", f"-I{torch_folder / 'include'}"]
-    command += [str(source), f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-    key = hashlib.sha256(source.read_bytes())
-    key.update(" ".join([torch.__version__, *command]).encode())
+    command = [compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags, str(source)]
+    command += libraries
+    key = hashlib.sha256(" ".join([version, *command]).encode())
+    for file in (source, *HEADERS):
+        key.update(file.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan"
     library = cache / f"{source.stem}-{key.hexdigest()[:16]}.so"
-    if not library.exists():
+    if library.exists():
+        return library
+    notice = threading.Timer(
+        PATIENCE, log.warning, [f"compiling faster {what} for this processor, once"]
+    )
+    notice.start()
+    try:
         cache.mkdir(parents=True, exist_ok=True)
         # Several processes may compile at once. The rename shows only a complete library.
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             part = Path(folder) / library.name
             subprocess.run([*command, "-o", part], check=True, capture_output=True, text=True)
             part.replace(library)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.splitlines()
+        raise CompilerError(
+            next((line for line in lines if "error" in line), str(error))
+        ) from error
+    except OSError as error:
+        raise CompilerError(str(error)) from error
+    finally:
+        notice.cancel()
     return library

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from srgan.networks.compiled import is_loaded
+from srgan.networks.kernel_transform import kernel_transform
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 # Input and output channels must be multiples of 64, to fill whole registers. Backward swaps them.
@@ -22,10 +23,6 @@ MULTIPLE = 64
 MOST = 256  # channels; beyond, most time goes into the transformed kernels, 7 times as large
 LANES = 16  # the output channels of the tail are padded to a multiple of it
 TAIL = (9, 9)
-# Each row of G is a factor times the powers of a point. The last row is for the point infinity:
-# only its highest power is 1.
-POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)
-FACTORS = (1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45)
 
 
 def use_winograd(network: nn.Module) -> None:
@@ -142,11 +139,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 @functools.cache
 def _transform(side: int) -> Tensor:
-    """G, 8 x side: the matrix that transforms kernels of this side."""
-    points, factors = (torch.tensor(x, dtype=torch.float64) for x in (POINTS, FACTORS))
-    rows = factors[:, None] * points[:, None] ** torch.arange(side)
-    infinity = torch.eye(side, dtype=torch.float64)[-1:]
-    return torch.cat([rows, infinity]).float()
+    return torch.tensor(kernel_transform(side), dtype=torch.float32)
 
 
 @functools.cache

@@ -1,0 +1,168 @@
+"""The native engine against the other ones, where it is taken, and where it cannot run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan.engines import create, native
+from srgan.engines.base import EngineError
+from srgan.engines.create import create_engine
+from srgan.engines.native import NativeEngine
+from srgan.engines.options import EngineOptions, Precision
+from srgan.models.load import load_checkpoint
+from srgan.networks.architecture import Architecture, Checkpoint
+from tests.support.networks import random_checkpoint
+from tests.support.reference import network
+
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles it
+
+ARCHITECTURES = {
+    "x2": Architecture(2, 16, scale=2),
+    "x3": Architecture(2, 16, scale=3),
+    "x4": Architecture(2, 64, scale=4),
+    "x8": Architecture(2, 16, scale=8),
+    "same-size": Architecture(2, 16, scale=1, unshuffle=4, bilinear=True, output="clamp"),
+    "unshuffled": Architecture(2, 32, scale=2, unshuffle=2),
+}
+
+
+@pytest.fixture
+def compiled() -> None:
+    try:
+        native.kernels()
+    except EngineError as error:
+        pytest.skip(str(error))
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((1, 3, height, width), np.float32)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def test_agrees_with_the_network(architecture: Architecture, compiled: None) -> None:
+    """At sizes of whole tiles of 6 x 6, of parts of tiles, of one place, and of several blocks."""
+    checkpoint = random_checkpoint(architecture)
+    engine = NativeEngine(checkpoint, EngineOptions())
+    for size in ((48, 24), (33, 47), (1, 1), (2, 90), (130, 70), (33, 47)):
+        lr = picture(*size)
+        sr = engine(lr)
+        assert sr.dtype == np.float32
+        np.testing.assert_allclose(sr, network(checkpoint, lr), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["srgan-x4", "srgan-blurry-x4", "srgan-x2", "srgan-blurry-x1"])
+def test_shipped_models_agree_with_openvino(
+    name: str, astronaut: np.ndarray, compiled: None
+) -> None:
+    """To within a tenth of an 8-bit level. 16-bit pictures take it, too."""
+    checkpoint = load_checkpoint(name)
+    lr = (astronaut.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+    found, expected = (
+        create_engine(checkpoint, EngineOptions(engine, "fp32"))(lr)
+        for engine in ("native", "openvino")
+    )
+    assert np.abs(found - expected).max() < 0.1 / 255
+
+
+def test_a_part_of_the_features_gives_that_part(compiled: None) -> None:
+    engine = NativeEngine(random_checkpoint(ARCHITECTURES["same-size"]), EngineOptions())
+    features = engine.features(picture(64, 80))
+    whole = engine.reconstruct(features)
+    halo = engine.tiling.tail_halo
+    part = engine.reconstruct(features[..., 3:12, 5:17])
+    inside = slice(4 * halo, -4 * halo)
+    expected = whole[..., 12:48, 20:68][..., inside, inside]
+    np.testing.assert_allclose(part[..., inside, inside], expected, atol=2e-5)
+
+
+def test_threads_give_the_same_bits(compiled: None) -> None:
+    checkpoint, lr = random_checkpoint(ARCHITECTURES["x4"]), picture(70, 90)
+    one, three = (NativeEngine(checkpoint, EngineOptions(threads=count))(lr) for count in (1, 3))
+    assert np.array_equal(one, three)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "auto", "expected"),
+    [
+        ("auto", "fp32", "native"),
+        ("fp32", "bf16", "native"),  # as for 16-bit pictures
+        ("auto", "int8", "openvino"),
+        ("auto", "bf16", "openvino"),
+    ],
+)
+def test_auto_takes_it_for_fp32(
+    wanted: Precision,
+    auto: Precision,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    compiled: None,
+) -> None:
+    monkeypatch.setattr(create, "cpu_precision", lambda _info: auto)
+    monkeypatch.setattr(create, "_torch_has_gpu", lambda: False)
+    checkpoint = random_checkpoint(ARCHITECTURES["x4"])
+    assert create_engine(checkpoint, EngineOptions(precision=wanted)).name == expected
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture(2, 24, scale=4),
+        Architecture(2, 16, scale=2, unshuffle=2, input="imagenet", hr_conv=True, bilinear=True),
+    ],
+    ids=["channels", "another project's"],
+)
+def test_other_networks_run_by_openvino(architecture: Architecture, compiled: None) -> None:
+    checkpoint = random_checkpoint(architecture)
+    assert create_engine(checkpoint, EngineOptions(precision="fp32")).name != "native"
+    with pytest.raises(EngineError, match="cannot run this architecture; use openvino"):
+        create_engine(checkpoint, EngineOptions("native"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [EngineOptions("native", "bf16"), EngineOptions("native", device="gpu")],
+    ids=["bf16", "gpu"],
+)
+def test_nothing_but_fp32_on_the_cpu(small_checkpoint: Checkpoint, options: EngineOptions) -> None:
+    with pytest.raises(EngineError, match="fp32 on the CPU; use --engine openvino"):
+        create_engine(small_checkpoint, options)
+
+
+SCRIPT = """
+from srgan.engines.create import create_engine
+from srgan.engines.options import EngineOptions
+from srgan.models.load import load_checkpoint
+import sys
+options = EngineOptions(sys.argv[1], "fp32")
+try:
+    print(create_engine(load_checkpoint("srresnet-x4"), options).name)
+except Exception as error:
+    print(error)
+"""
+
+
+def run(engine: str, cache: Path, compiler: str) -> str:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "CXX": compiler}
+    command = [sys.executable, "-c", SCRIPT, engine]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_without_a_compiler_openvino_stays(tmp_path: Path, compiled: None) -> None:
+    """In silence where nobody asked for the native engine."""
+    assert run("auto", tmp_path, "missing-compiler") == "openvino\n"
+    said = run("native", tmp_path, "missing-compiler")
+    assert said.startswith("the native engine needs a C++ compiler: ") and said.count("\n") == 1
+    (tmp_path / "file").write_text("")
+    assert run("auto", tmp_path / "file", os.environ.get("CXX", "c++")) == "openvino\n"
+
+
+def test_on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "processor_flags", lambda: {"sse4_2"})
+    with pytest.raises(EngineError, match="needs Linux and a processor with AVX2"):
+        native.kernels.__wrapped__()
