@@ -197,13 +197,21 @@ class NativeEngine:
         self._generator = generator = folding.fold(checkpoint)
         if not suits(generator):
             raise EngineError("the native engine cannot run this architecture; use openvino")
-        threads = options.threads or usable_cores()
-        self._trunk = _Stage(folding.features, generator, threads)
-        self._tail = _Stage(folding.reconstruct, generator, threads)
+        kernels()
+        self._threads = options.threads or usable_cores()
         self._step, self._outputs = generator.tail.shuffle, len(generator.tail.bias)
         self.scale = generator.scale
         self.unshuffle = generator.unshuffle
         self.tiling = srresnet_tiling(folding.tail_halo(generator))
+
+    # Prepared for the first tile: of the models that --model auto may need, many never get one.
+    @functools.cached_property
+    def _trunk(self) -> _Stage:
+        return _Stage(folding.features, self._generator, self._threads)
+
+    @functools.cached_property
+    def _tail(self) -> _Stage:
+        return _Stage(folding.reconstruct, self._generator, self._threads)
 
     def features(self, lr: np.ndarray) -> np.ndarray:
         step = self.unshuffle
@@ -263,7 +271,7 @@ def _prepared(convolution: folding.Convolution, lanes: int) -> _Convolution:
     missing = -outputs % lanes
     weight = np.pad(weight, ((0, missing), (0, 0), (0, 0), (0, 0)))
     if side in WINOGRAD and inputs % lanes == 0:
-        transform = kernel_transform(side)
+        transform = kernel_transform(side).astype(np.float32)
         weight = np.einsum("pi,qj,kcij->pqck", transform, transform, weight, optimize=True)
     else:
         weight = weight.transpose(2, 3, 1, 0).reshape(side, side * inputs, -1)
