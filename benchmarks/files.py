@@ -29,14 +29,16 @@ from srgan.upscaling.upscaler import Upscaler
 
 ROUNDS = 5
 SIDE = 256  # LR pixels of the raw network's picture
+# Not by getrusage: it counts the process that started this one, too.
 PEAK = """
-import resource, sys
+import sys
 from srgan.cli.app import main
+from srgan.engines.processor import peak_memory
 sys.argv = ["srgan", *sys.argv[1:]]
 try:
     main()
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    print(peak_memory(), file=sys.stderr)
 """
 
 
@@ -121,7 +123,7 @@ def peak_memory(
     result = subprocess.run(
         [*command, "--precision", precision], cwd=folder, capture_output=True, text=True, check=True
     )
-    return time.perf_counter() - start, int(result.stderr.split()[-1]) / 2**20
+    return time.perf_counter() - start, int(result.stderr.split()[-1]) / 2**30
 
 
 if __name__ == "__main__":

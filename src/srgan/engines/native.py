@@ -6,7 +6,6 @@ Linux. They take half the time of openvino's.
 
 import ctypes
 import functools
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ WINOGRAD = (3, 5)  # sides of kernels
 WHOLE = 16  # floats of the largest register
 INTERFACE = "1"  # of native.cpp
 
-log = logging.getLogger("srgan")
+_NOTHING = np.empty(0, np.float32)
 
 
 @functools.cache
@@ -135,7 +134,7 @@ class _Stage:
         record(generator, recorder, 0)
         self.steps = recorder.steps
         self._slots = _slots(self.steps)
-        self._memory = [np.empty(0, np.float32)] * (max(self._slots) + 1)
+        self._memory = [_NOTHING] * (max(self._slots) + 1)
         self._threads = threads
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -148,6 +147,7 @@ class _Stage:
             shape = height * factor, width * factor, channels // factor**2
             size = height * width * channels
             if self._memory[slot].size < size:
+                self._memory[slot] = _NOTHING  # the old memory is free before the new is taken
                 self._memory[slot] = np.empty(size, np.float32)
             y = values[step.writes] = self._memory[slot][:size].reshape(shape)
             plus = None if step.plus is None else values[step.plus]
