@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,19 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from srgan.engines.base import EngineError
+from srgan.engines.native import kernels
 from srgan.models.file import save_checkpoint
 from srgan.networks.architecture import Architecture, Checkpoint
 from tests.support.command import Command
 from tests.support.networks import random_checkpoint
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the native engine before the workers start: a command that waits for it says so."""
+    if not hasattr(config, "workerinput"):
+        with suppress(EngineError):
+            kernels()
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,16 @@ def test_a_part_of_the_features_gives_that_part(compiled: None) -> None:
     np.testing.assert_allclose(part[..., inside, inside], expected, atol=2e-5)
 
 
+def test_a_sum_with_its_own_input_does_not_overwrite_it() -> None:
+    """A convolution reads the neighbours of a place after that is written."""
+    nothing = np.empty(0, np.float32)
+    convolution = native._Convolution(nothing, 3, nothing, 1.0, 1)
+    steps = [native._Step(convolution, 0, 1), native._Step(convolution, 1, 2, plus=1)]
+    assert native._slots(steps) == [0, 1]
+    steps = [*steps[:1], native._Step(convolution, 1, 2), native._Step(convolution, 2, 3, plus=1)]
+    assert native._slots(steps) == [0, 1, 0]
+
+
 def test_threads_give_the_same_bits(compiled: None) -> None:
     checkpoint, lr = random_checkpoint(ARCHITECTURES["x4"]), picture(70, 90)
     one, three = (NativeEngine(checkpoint, EngineOptions(threads=count))(lr) for count in (1, 3))

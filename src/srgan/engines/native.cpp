@@ -9,8 +9,6 @@
 
 namespace {
 
-constexpr int64_t AT_ONCE = 24;  // tiles of a thread: their values stay in the cache
-
 // What happens to the values of a convolution: bias, PReLU of one slope (1: none), + plus, and a
 // PixelShuffle whose channels come in the order (row, column, channel).
 struct Finish {
@@ -44,14 +42,14 @@ template <int64_t M>
 void winograd(const float* x, const Pictures& from, const float* points, const Finish& finish,
               int64_t threads) {
   const Tiles<M> read(from), written(finish.to);
-  const int64_t blocks = (read.count + AT_ONCE - 1) / AT_ONCE;
+  const int64_t blocks = (read.count + BLOCK - 1) / BLOCK;
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int64_t block = 0; block < blocks; ++block) {
     static thread_local std::vector<float> kept_in, kept_out;
-    const int64_t last = std::min((block + 1) * AT_ONCE, read.count);
-    convolve_some(x, read, points, written, block * AT_ONCE, last,
-                  memory(kept_in, POINTS * point_step(AT_ONCE, from.channels)),
-                  memory(kept_out, POINTS * point_step(AT_ONCE, finish.to.channels)), finish);
+    const int64_t last = std::min((block + 1) * BLOCK, read.count);
+    convolve_some(x, read, points, written, block * BLOCK, last,
+                  memory(kept_in, POINTS * point_step(BLOCK, from.channels)),
+                  memory(kept_out, POINTS * point_step(BLOCK, finish.to.channels)), finish);
   }
 }
 

@@ -1,7 +1,7 @@
 """The native engine: our own convolutions in fp32, by Winograd's algorithm; no library needed.
 
 native.cpp holds the convolutions. This machine's C++ compiler compiles it on first use, on x86-64
-Linux. They take half the time of openvino's.
+Linux. They take 0.4 of the time of openvino's.
 """
 
 import ctypes
@@ -24,7 +24,6 @@ from srgan.networks.kernel_transform import kernel_transform
 SOURCE = Path(__file__).with_suffix(".cpp")
 WINOGRAD = (3, 5)  # sides of kernels
 WHOLE = 16  # floats of the largest register
-INTERFACE = "1"  # of native.cpp
 
 _NOTHING = np.empty(0, np.float32)
 
@@ -41,7 +40,7 @@ def kernels() -> ctypes.CDLL:
     if sys.platform != "linux" or kind is None:
         raise EngineError("the native engine needs Linux and a processor with AVX2")
     try:
-        return ctypes.CDLL(str(compiled(SOURCE, "convolutions", FLAGS[kind], version=INTERFACE)))
+        return ctypes.CDLL(str(compiled(SOURCE, "convolutions", FLAGS[kind])))
     except (CompilerError, OSError) as error:
         raise EngineError(f"the native engine needs a C++ compiler: {error}") from error
 
@@ -295,8 +294,8 @@ def _slots(steps: Sequence[_Step]) -> list[int]:
     slots: dict[int, int] = {}
     free: list[int] = []
     for number, step in enumerate(steps):
-        ended = [value for value in (step.reads, step.plus) if value and last[value] == number]
-        if step.plus in ended:
+        ended = {value for value in (step.reads, step.plus) if value and last[value] == number}
+        if step.plus in ended and step.plus != step.reads:  # its neighbours are read
             slots[step.writes] = slots[step.plus]
             ended.remove(step.plus)
         else:

@@ -43,7 +43,7 @@ def is_loaded(source: Path, what: str) -> bool:
     flags = [*flags, f"-D_GLIBCXX_USE_CXX11_ABI={abi}", f"-I{folder / 'include'}"]
     try:
         libraries = [f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-        path = compiled(source, what, flags, libraries, version=torch.__version__)
+        path = compiled(source, what, flags, libraries, torch.__version__)
         ops: Any = torch.ops
         ops.load_library(path)
     except (CompilerError, OSError) as error:
@@ -53,7 +53,7 @@ def is_loaded(source: Path, what: str) -> bool:
 
 
 def compiled(
-    source: Path, what: str, flags: Sequence[str], libraries: Sequence[str] = (), *, version: str
+    source: Path, what: str, flags: Sequence[str], libraries: Sequence[str] = (), version: str = ""
 ) -> Path:
     """The path of a C++ file as a shared library, in the user's cache. The log says if it waits.
 
