@@ -1,5 +1,6 @@
 """The native engine against the other ones, where it is taken, and where it cannot run."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from srgan.engines.native import NativeEngine
 from srgan.engines.options import EngineOptions, Precision
 from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Architecture, Checkpoint
+from srgan.upscaling.upscaler import Upscaler
 from tests.support.networks import random_checkpoint
 from tests.support.reference import network
 
@@ -40,6 +42,36 @@ def compiled() -> None:
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, 3, height, width), np.float32)
+
+
+def test_the_order_in_memory_does_not_matter(astronaut: np.ndarray, compiled: None) -> None:
+    """As in files of MATLAB. A tile inside the picture is a view of it."""
+    upscaler = Upscaler.load("srgan-x2", engine="native", tile=64)
+    picture = np.tile(astronaut, (2, 1, 1))
+    assert np.array_equal(upscaler(np.asfortranarray(picture)), upscaler(picture))
+
+
+FORK = """
+import multiprocessing, sys
+import numpy as np
+from srgan import Upscaler
+upscaler = Upscaler.load("srgan-x2", engine="native", threads=2)
+picture = np.zeros((40, 40, 3), np.uint8)
+upscaler(picture)
+process = multiprocessing.get_context("fork").Process(target=upscaler, args=(picture,))
+process.start()
+process.join(20)
+print(process.exitcode)
+process.kill()
+upscaler(picture)
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own(compiled: None) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "0\n"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
@@ -172,7 +204,43 @@ def test_without_a_compiler_openvino_stays(tmp_path: Path, compiled: None) -> No
     assert run("auto", tmp_path / "file", os.environ.get("CXX", "c++")) == "openvino\n"
 
 
+def test_a_compiler_that_fails_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: None
+) -> None:
+    script = tmp_path / "failing"
+    script.write_text(f"#!/bin/sh\necho >> {tmp_path}/calls\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", f"{script} with arguments")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "_kernels", functools.cache(native._kernels.__wrapped__))
+    for _ in range(2):
+        with pytest.raises(EngineError, match="needs a C\\+\\+ compiler"):
+            native.kernels()
+    assert (tmp_path / "calls").read_text() == "\n"
+
+
+def test_a_damaged_library_is_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: None
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+    assert native._kernels.__wrapped__()[0] is not None
+    (library,) = tmp_path.glob("first/srgan/native-*.so")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    (tmp_path / "second/srgan").mkdir(parents=True)
+    (tmp_path / "second/srgan" / library.name).write_bytes(b"damaged")
+    assert "cannot be loaded" in native._kernels.__wrapped__()[1]
+    assert native._kernels.__wrapped__()[0] is not None
+
+
+def test_no_home_folder(monkeypatch: pytest.MonkeyPatch, compiled: None) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    assert "Set XDG_CACHE_HOME" in native._kernels.__wrapped__()[1]
+
+
 def test_on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "processor_flags", lambda: {"sse4_2"})
-    with pytest.raises(EngineError, match="needs Linux and a processor with AVX2"):
-        native.kernels.__wrapped__()
+    assert "needs Linux and a processor with AVX2" in native._kernels.__wrapped__()[1]

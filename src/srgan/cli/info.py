@@ -56,12 +56,15 @@ def _text(value: Any) -> str:
 def describe() -> dict[str, str | list[str]]:
     """Facts by name. Imports nothing that upscaling would not import."""
     from srgan.engines.openvino import processor_name
-    from srgan.engines.precision import native_precision
+    from srgan.engines.precision import cpu_precision
     from srgan.engines.processor import processor_flags
     from srgan.models.file import shipped_models
     from srgan.models.folder import found_models
+    from srgan.models.load import load_checkpoint
+    from srgan.upscaling.options import DEFAULT_MODEL
 
-    flags, precision, missing = processor_flags(), native_precision(), _native_problem()
+    flags, missing = processor_flags(), _native_problem()
+    precision = cpu_precision(load_checkpoint(DEFAULT_MODEL).info)
     torch = ["torch"] if _version("torch") != "not installed" else []
     engine = "native" if precision == "fp32" and not missing else "openvino"
     return {
@@ -72,7 +75,7 @@ def describe() -> dict[str, str | list[str]]:
         "features": [flag for flag in RELEVANT if flag in flags] or ["unknown"],
         "engines": ["openvino", *([] if missing else ["native"]), *torch],
         **({"native": missing} if missing else {}),
-        "precision": f"{precision} (auto, 8-bit pictures, {engine})",
+        "precision": f"{precision} ({DEFAULT_MODEL}, auto, 8-bit pictures, {engine})",
         "models": [*shipped_models(), *found_models()],
         **{package: _version(package) for package in PACKAGES},
     }

@@ -2,6 +2,8 @@
 // 5x5 kernels go by Winograd's algorithm, a third of the direct way's products. native.py compiles
 // and calls it. Pictures are H x W x C.
 
+#include <omp.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -94,4 +96,7 @@ void srgan_direct(const float* x, int64_t height, int64_t width, int64_t inputs,
 }
 
 int64_t srgan_lanes() { return LANES; }
+
+// The threads of this one end; the next convolution starts new ones.
+void srgan_end_threads() { omp_pause_resource_all(omp_pause_hard); }
 }

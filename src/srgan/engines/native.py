@@ -6,6 +6,7 @@ Linux. They take 0.4 of the time of openvino's.
 
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from srgan.engines.base import EngineError, run_whole, srresnet_tiling
 from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.processor import processor_flags, usable_cores
+from srgan.engines.processor import processor_flags, usable_cores, wait_passively
 from srgan.networks import folding
 from srgan.networks.architecture import Checkpoint
 from srgan.networks.compiled import FLAGS, CompilerError, compiled
@@ -28,21 +29,38 @@ WHOLE = 16  # floats of the largest register
 _NOTHING = np.empty(0, np.float32)
 
 
-@functools.cache
 def kernels() -> ctypes.CDLL:
     """The compiled convolutions.
 
     Raises:
         EngineError: they cannot run here: one line with the reason.
     """
+    library, problem = _kernels()
+    if library is None:
+        raise EngineError(problem)
+    return library
+
+
+@functools.cache
+def _kernels() -> tuple[ctypes.CDLL | None, str]:
+    """The library, or why there is none: a compiler that fails is not asked again."""
     flags = processor_flags()
     kind = "AVX512" if "avx512f" in flags else "AVX2" if {"avx2", "fma"} <= flags else None
     if sys.platform != "linux" or kind is None:
-        raise EngineError("the native engine needs Linux and a processor with AVX2")
+        return None, "the native engine needs Linux and a processor with AVX2"
     try:
-        return ctypes.CDLL(str(compiled(SOURCE, "convolutions", FLAGS[kind])))
-    except (CompilerError, OSError) as error:
-        raise EngineError(f"the native engine needs a C++ compiler: {error}") from error
+        path = compiled(SOURCE, "convolutions", FLAGS[kind])
+    except CompilerError as error:
+        return None, f"the native engine needs a C++ compiler: {error}"
+    wait_passively()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:  # damaged, or of another system: the next process compiles it anew
+        path.unlink(missing_ok=True)
+        return None, f"the native engine cannot be loaded: {error}"
+    # A forked process has none of its parent's threads, and would wait for them.
+    os.register_at_fork(before=library.srgan_end_threads)
+    return library, ""
 
 
 class _Convolution(NamedTuple):
@@ -217,7 +235,7 @@ class NativeEngine:
         _, channels, height, width = lr.shape
         parts = lr.reshape(channels, height // step, step, width // step, step)
         x = parts.transpose(1, 3, 0, 2, 4).reshape(height // step, width // step, -1)
-        x = x.astype(np.float32, copy=False)
+        x = np.ascontiguousarray(x, np.float32)
         values = self._trunk(x)
         if self._generator.bilinear:
             values = np.concatenate([values, x], 2)

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -64,13 +65,17 @@ def compiled(
     Raises:
         CompilerError: the compiler failed, there is none, or the cache cannot be written.
     """
-    compiler = os.environ.get("CXX", "c++")
-    command = [compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags, str(source)]
+    compiler = shlex.split(os.environ.get("CXX") or "c++")
+    command = [*compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags, str(source)]
     command += libraries
-    key = hashlib.sha256(" ".join([version, *command]).encode())
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else ""
+    key = hashlib.sha256(" ".join([version, str(libc), *command]).encode())
     for file in (source, *HEADERS):
         key.update(file.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan"
+    except RuntimeError as error:
+        raise CompilerError(f"{error} Set XDG_CACHE_HOME to a folder") from error
     library = cache / f"{source.stem}-{key.hexdigest()[:16]}.so"
     if library.exists():
         return library
