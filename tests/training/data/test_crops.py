@@ -331,9 +331,10 @@ if __name__ == "__main__":
     batches = iter(loader)
     for _ in range(33):  # of the second round: a worker made it, so it has started
         next(batches)
-    print("ready", flush=True)
     try:
-        for batch in loader:
+        for number, batch in enumerate(loader):
+            if number == 0:  # Python's semaphores may leak where a signal comes before it
+                print("ready", flush=True)
             time.sleep(0.2)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
