@@ -20,8 +20,6 @@ from srgan.upscaling.upscaler import Upscaler
 from tests.support.networks import random_checkpoint
 from tests.support.reference import network
 
-pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles it
-
 ARCHITECTURES = {
     "x2": Architecture(2, 16, scale=2),
     "x3": Architecture(2, 16, scale=3),
