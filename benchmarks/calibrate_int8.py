@@ -13,12 +13,7 @@ import numpy as np
 
 from srgan.cli.run import run_script
 from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
-from srgan.engines.openvino import (
-    CALIBRATION_SIDE,
-    Int8Ranges,
-    OpenVINOEngine,
-    calibrate,
-)
+from srgan.engines.openvino import CALIBRATION_SIDE, Int8Ranges, OpenVINOEngine, calibrate
 from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.precision import AUTO_KEPT_FLOAT
 from srgan.evaluation.metrics import psnr_y

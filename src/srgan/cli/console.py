@@ -34,7 +34,7 @@ class JobReport:
     """
 
     def __init__(
-        self, job: PictureJob, bar: "PictureBar | None", lines: ProgressLines | None = None
+        self, job: PictureJob, bar: "PictureBar | None", lines: ProgressLines | None
     ) -> None:
         self.record: dict[str, object] = {"input": str(job.source), "output": str(job.target)}
         self.notes: list[str] = []

@@ -88,9 +88,8 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
                 _write_errors(job, failed)
             raise
     for name in old:
-        if (
-            names_in(job.destination, name) <= done
-        ):  # a picture that failed now keeps its old result
+        # A picture that failed now keeps its old result.
+        if names_in(job.destination, name) <= done:
             job.destination.remove(name)
     return BulkReport(len(done), todo.kept, len(failed), _write_errors(job, failed))
 

@@ -282,8 +282,7 @@ def _in_blocks(values: np.ndarray, step: int) -> np.ndarray:
 
 def _prepared(convolution: folding.Convolution, lanes: int) -> _Convolution:
     step = convolution.shuffle
-    order = np.arange(len(convolution.bias)).reshape(-1, step**2).T.ravel()  # see _in_blocks
-    weight, bias = convolution.weight[order], convolution.bias[order]
+    weight, bias = convolution.blocks_first()
     outputs, inputs, side, _ = weight.shape
     missing = -outputs % lanes
     weight = np.pad(weight, ((0, missing), (0, 0), (0, 0), (0, 0)))

@@ -28,10 +28,8 @@ class GraphOperations:
     def convolution(self, x: Any, convolution: folding.Convolution) -> Any:
         name, pad = convolution.name, convolution.weight.shape[-1] // 2
         self.inputs[name] = x
-        # With the places of a block before its channels, DepthToSpace copies whole pixels.
         step = convolution.shuffle
-        order = np.arange(len(convolution.bias)).reshape(-1, step**2).T.ravel()
-        kernel, bias = convolution.weight[order], convolution.bias[order]
+        kernel, bias = convolution.blocks_first()
         weight = opset.constant(kernel)
         if name in self.ranges:
             x = quantised_input(x, *self.ranges[name])

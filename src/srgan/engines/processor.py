@@ -1,5 +1,6 @@
 """The processor's features, cores and memory. What is read from Linux is unknown elsewhere."""
 
+import functools
 import math
 import os
 import re
@@ -137,11 +138,17 @@ def torch_has_bf16() -> bool:
 def _entry(name: str) -> str:
     """The value of an entry of the first core in /proc/cpuinfo; empty if there is none."""
     try:
-        lines = CPUINFO.read_text().splitlines()
+        text = _read(CPUINFO)
     except OSError:
         return ""
-    entries = (line.partition(":") for line in lines)
+    entries = (line.partition(":") for line in text.splitlines())
     return next((value.strip() for key, _, value in entries if key.strip() == name), "")
+
+
+@functools.cache
+def _read(path: Path) -> str:
+    # It does not change, and an engine asks several times; a hundred cores take milliseconds.
+    return path.read_text()
 
 
 def peak_memory(pid: int | None = None) -> int:

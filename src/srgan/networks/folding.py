@@ -38,6 +38,12 @@ class Convolution(NamedTuple):
     slope: float | None = None
     shuffle: int = 1
 
+    def blocks_first(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and bias with the outputs as (place in a block, channel): a shuffle of these
+        copies whole pixels. PixelShuffle has (channel, place in a block)."""
+        order = np.arange(len(self.bias)).reshape(-1, self.shuffle**2).T.ravel()
+        return self.weight[order], self.bias[order]
+
 
 @dataclass(frozen=True)
 class FoldedGenerator:

@@ -24,12 +24,9 @@ inline void gradient_transform(const Vector* y, int64_t in, Vector* result, int6
     odd1 += y5, odd2 += 32.f * y5, odd3 += 0.03125f * y5;
   }
   result[0] = y0;
-  result[out] = even1 + odd1;
-  result[2 * out] = even1 - odd1;
-  result[3 * out] = even2 + odd2;
-  result[4 * out] = even2 - odd2;
-  result[5 * out] = even3 + odd3;
-  result[6 * out] = even3 - odd3;
+  put_pairs(even1, odd1, result + out, out);
+  put_pairs(even2, odd2, result + 3 * out, out);
+  put_pairs(even3, odd3, result + 5 * out, out);
   result[7 * out] = y[(M - 1) * in];
 }
 

@@ -131,6 +131,12 @@ struct Tiles {
 
 // The transforms of a row or column, whose places lie `in` apart, to `out` apart.
 
+// The values at a point and at its negative, from the even and the odd part.
+inline void put_pairs(Vector even, Vector odd, Vector* result, int64_t out) {
+  result[0] = even + odd;
+  result[out] = even - odd;
+}
+
 inline void input_transform(const Vector* d, int64_t in, Vector* result, int64_t out) {  // B^T d
   const Vector d1 = d[in], d2 = d[2 * in], d3 = d[3 * in], d4 = d[4 * in], d5 = d[5 * in],
                d6 = d[6 * in];
@@ -138,12 +144,9 @@ inline void input_transform(const Vector* d, int64_t in, Vector* result, int64_t
   const Vector even2 = d6 + 0.25f * d2 - 1.25f * d4, odd2 = 0.5f * d1 - 2.5f * d3 + 2.f * d5;
   const Vector even3 = d6 + 4.f * d2 - 5.f * d4, odd3 = 2.f * d1 - 2.5f * d3 + 0.5f * d5;
   result[0] = d[0] - d6 + 5.25f * (d4 - d2);
-  result[out] = even1 + odd1;
-  result[2 * out] = even1 - odd1;
-  result[3 * out] = even2 + odd2;
-  result[4 * out] = even2 - odd2;
-  result[5 * out] = even3 + odd3;
-  result[6 * out] = even3 - odd3;
+  put_pairs(even1, odd1, result + out, out);
+  put_pairs(even2, odd2, result + 3 * out, out);
+  put_pairs(even3, odd3, result + 5 * out, out);
   result[7 * out] = d[7 * in] - d1 + 5.25f * (d3 - d5);
 }
 
@@ -165,7 +168,7 @@ inline void output_transform(const Vector* m, int64_t in, Vector* result, int64_
 }
 
 // Floats from the values of a point to those of the next, of so many tiles: a cache line more than
-// they take, since steps of whole powers of two would fall on the same few lines of the cache.
+// they take, since multiples of 2 KB would fall on the same few lines of the cache.
 inline int64_t point_step(int64_t tiles, int64_t channels) { return tiles * channels + 16; }
 
 // Of tiles [first, last), the `side` x `side` places from `before` above and left of each to
