@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from srgan.engines.base import EngineError
-from srgan.engines.native import kernels
+from srgan.engines.kernels import kernels
 from srgan.models.file import save_checkpoint
 from srgan.networks.architecture import Architecture, Checkpoint
 from tests.support.command import Command
@@ -24,6 +24,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         with suppress(EngineError):
             kernels()
+
+
+@pytest.fixture
+def compiled() -> None:
+    """The native engine can run here; otherwise the test is skipped."""
+    try:
+        kernels()
+    except EngineError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ import pytest
 import torch
 from spandrel import ModelLoader
 
-from srgan.engines import measure
 from srgan.engines.base import EngineError
-from srgan.engines.create import create_engine
-from srgan.engines.options import EngineOptions
+from srgan.engines.create import TORCH_ONLY, create_engine
+from srgan.engines.foreign import engine as foreign_engine
+from srgan.engines.foreign import measure
+from srgan.engines.options import EngineName, EngineOptions
 from srgan.models.load import load_model
 from srgan.networks.foreign import ForeignNetwork
 from srgan.upscaling.bands import TiledRun
@@ -30,6 +31,7 @@ BLENDED, BLENDED_OMNISR = 4, 6
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRGAN_CACHE", str(tmp_path_factory.getbasetemp() / "figures"))
     monkeypatch.setattr(measure, "SIDES", (64,))  # others are blended
+    monkeypatch.setattr(foreign_engine, "TAIL_BYTES", 2_000_000)  # several parts in the tail
     torch.set_num_threads(1)
 
 
@@ -54,10 +56,21 @@ def named(name: str) -> object:
 
 @pytest.mark.parametrize("name", [named(name) for name in SMALL if name != "AuraSR"])
 def test_every_architecture(name: str, tmp_path: Path) -> None:
+    check_engine(name, "torch" if name in TORCH_ONLY else "openvino", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Compact", "ESRGAN", "ESRGAN x2"])
+def test_those_of_our_own_convolutions(name: str, tmp_path: Path, compiled: None) -> None:
+    check_engine(name, "native", tmp_path)
+
+
+def check_engine(name: str, engine_name: EngineName, tmp_path: Path) -> None:
+    """Against spandrel, and tiled against whole."""
     network = load_model(saved(name, tmp_path))
     assert isinstance(network, ForeignNetwork)
-    upscaler = Upscaler(network, EngineOptions("auto", "fp32", threads=1))
+    upscaler = Upscaler(network, EngineOptions(engine_name, "fp32", threads=1))
     engine = upscaler.engine_for(np.dtype(np.float32))
+    assert engine.name == engine_name
     rng = np.random.default_rng(1)
     side = engine.tiling.fixed[0] if engine.tiling.fixed else 64
     lr = rng.random((1, 3, side, side), np.float32)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
 
-from srgan.engines import measure
-from srgan.engines.backend import Backend, Runner
 from srgan.engines.base import EngineError
 from srgan.engines.devices import choose_device
-from srgan.engines.figures import Figures
-from srgan.engines.foreign import BLEND, ForeignEngine
+from srgan.engines.foreign import measure
+from srgan.engines.foreign.backend import Backend, Runner
+from srgan.engines.foreign.engine import BLEND, ForeignEngine
+from srgan.engines.foreign.figures import Figures
 from srgan.engines.options import EngineOptions, Precision
 from srgan.errors import OptionError
 from srgan.networks.foreign import ForeignNetwork, Sizes

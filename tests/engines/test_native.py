@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.engines import create, native
+from srgan.engines import create, kernels
 from srgan.engines.base import EngineError
 from srgan.engines.create import create_engine
 from srgan.engines.native import NativeEngine
@@ -28,14 +28,6 @@ ARCHITECTURES = {
     "same-size": Architecture(2, 16, scale=1, unshuffle=4, bilinear=True, output="clamp"),
     "unshuffled": Architecture(2, 32, scale=2, unshuffle=2),
 }
-
-
-@pytest.fixture
-def compiled() -> None:
-    try:
-        native.kernels()
-    except EngineError as error:
-        pytest.skip(str(error))
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -107,16 +99,6 @@ def test_a_part_of_the_features_gives_that_part(compiled: None) -> None:
     inside = slice(4 * halo, -4 * halo)
     expected = whole[..., 12:48, 20:68][..., inside, inside]
     np.testing.assert_allclose(part[..., inside, inside], expected, atol=2e-5)
-
-
-def test_a_sum_with_its_own_input_does_not_overwrite_it() -> None:
-    """A convolution reads the neighbours of a place after that is written."""
-    nothing = np.empty(0, np.float32)
-    convolution = native._Convolution(nothing, 3, nothing, 1.0, 1)
-    steps = [native._Step(convolution, 0, 1), native._Step(convolution, 1, 2, plus=1)]
-    assert native._slots(steps) == [0, 1]
-    steps = [*steps[:1], native._Step(convolution, 1, 2), native._Step(convolution, 2, 3, plus=1)]
-    assert native._slots(steps) == [0, 1, 0]
 
 
 def test_threads_give_the_same_bits(compiled: None) -> None:
@@ -210,10 +192,10 @@ def test_a_compiler_that_fails_is_asked_once(
     script.chmod(0o755)
     monkeypatch.setenv("CXX", f"{script} with arguments")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "_kernels", functools.cache(native._kernels.__wrapped__))
+    monkeypatch.setattr(kernels, "_kernels", functools.cache(kernels._kernels.__wrapped__))
     for _ in range(2):
         with pytest.raises(EngineError, match="needs a C\\+\\+ compiler"):
-            native.kernels()
+            kernels.kernels()
     assert (tmp_path / "calls").read_text() == "\n"
 
 
@@ -221,13 +203,13 @@ def test_a_damaged_library_is_compiled_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: None
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
-    assert native._kernels.__wrapped__()[0] is not None
+    assert kernels._kernels.__wrapped__()[0] is not None
     (library,) = tmp_path.glob("first/srgan/native-*.so")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
     (tmp_path / "second/srgan").mkdir(parents=True)
     (tmp_path / "second/srgan" / library.name).write_bytes(b"damaged")
-    assert "cannot be loaded" in native._kernels.__wrapped__()[1]
-    assert native._kernels.__wrapped__()[0] is not None
+    assert "cannot be loaded" in kernels._kernels.__wrapped__()[1]
+    assert kernels._kernels.__wrapped__()[0] is not None
 
 
 def test_no_home_folder(monkeypatch: pytest.MonkeyPatch, compiled: None) -> None:
@@ -236,9 +218,9 @@ def test_no_home_folder(monkeypatch: pytest.MonkeyPatch, compiled: None) -> None
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", unknown)
-    assert "Set XDG_CACHE_HOME" in native._kernels.__wrapped__()[1]
+    assert "Set XDG_CACHE_HOME" in kernels._kernels.__wrapped__()[1]
 
 
 def test_on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "processor_flags", lambda: {"sse4_2"})
-    assert "needs Linux and a processor with AVX2" in native._kernels.__wrapped__()[1]
+    monkeypatch.setattr(kernels, "processor_flags", lambda: {"sse4_2"})
+    assert "needs Linux and a processor with AVX2" in kernels._kernels.__wrapped__()[1]

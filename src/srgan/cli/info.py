@@ -84,7 +84,7 @@ def describe() -> dict[str, str | list[str]]:
 def _native_problem() -> str | None:
     """Why the native engine cannot run here, if so. Its first use compiles it."""
     from srgan.engines.base import EngineError
-    from srgan.engines.native import kernels
+    from srgan.engines.kernels import kernels
 
     try:
         kernels()

@@ -65,18 +65,16 @@ def _is_fp32_on_the_cpu(model: Checkpoint, options: EngineOptions) -> bool:
 
 def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torch: bool) -> Engine:
     """The engine of a network that is not ours. ONNX files always run by openvino."""
-    from srgan.engines.figures import Figures
-    from srgan.engines.foreign import ForeignEngine
+    from srgan.engines.foreign.engine import ForeignEngine
+    from srgan.engines.foreign.figures import Figures
 
     if options.precision == "int8":
         raise EngineError("int8 is for srgan's own networks; use --precision auto")
-    if options.engine == "native":
-        raise EngineError("the native engine is for srgan's own networks; use --engine auto")
     if network.onnx and options.engine == "torch":
         raise EngineError("the torch engine cannot run ONNX files: leave out --engine torch")
-    if network.architecture in TORCH_ONLY and options.engine == "openvino":
+    if network.architecture in TORCH_ONLY and options.engine in ("openvino", "native"):
         raise EngineError(
-            f"openvino computes {network.architecture} networks inexactly; use --engine torch"
+            f"only torch computes {network.architecture} networks exactly; use --engine torch"
         )
     use_torch = (use_torch or network.architecture in TORCH_ONLY) and not network.onnx
     if use_torch:
@@ -85,13 +83,13 @@ def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torc
         raise EngineError("--compile is for the torch engine; add --engine torch")
     figures = Figures(network.digest, network.info)
     if use_torch:
-        from srgan.engines.modules import torch_backend
+        from srgan.engines.foreign.modules import torch_backend
 
         backend = torch_backend(network, options)
     else:
-        from srgan.engines.graphs import openvino_backend
+        from srgan.engines.foreign.graph_backend import graph_backend
 
-        backend = openvino_backend(network, options, figures)
+        backend = graph_backend(network, options, figures)
     return ForeignEngine(network, backend, figures, options.precision)
 
 

@@ -48,7 +48,7 @@ def read_onnx(path: Path) -> ForeignNetwork:
 
 
 def _network(path: Path, data: bytes, parameters: int, info: dict[str, Any]) -> ForeignNetwork:
-    from srgan.engines.onnx_form import inspect_onnx
+    from srgan.engines.foreign.onnx_form import inspect_onnx
 
     try:
         found = inspect_onnx(data)

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from srgan.engines.figures import Figures
-from srgan.engines.foreign import ForeignEngine
-from srgan.engines.graphs import Graph, agreeing, openvino_backend, read_onnx
+from srgan.engines.foreign.engine import ForeignEngine
+from srgan.engines.foreign.figures import Figures
+from srgan.engines.foreign.graph_backend import graph_backend
+from srgan.engines.foreign.graphs import Graph, agreeing, read_onnx
 from srgan.engines.options import EngineOptions
 from srgan.errors import UserError, need
 from srgan.models.onnx_file import read_onnx as read_file
@@ -68,7 +69,7 @@ def write_standalone(network: ForeignNetwork, path: Path) -> float:
         standalone = read_file(draft)
     figures = Figures(standalone.digest)
     options = EngineOptions("openvino", "fp32")
-    backend = openvino_backend(standalone, options, figures)
+    backend = graph_backend(standalone, options, figures)
     engine = ForeignEngine(standalone, backend, figures, "fp32")
     worst = 0.0
     rng = np.random.default_rng(0)
@@ -90,7 +91,7 @@ def write_standalone(network: ForeignNetwork, path: Path) -> float:
 def exported(module: Any, channels: int, sizes: Sizes, *, half: bool) -> bytes:
     import torch
 
-    height, width = sizes.fixed or sizes.padded(32, 48)
+    height, width = sizes.example(32, 48)
     sides = {2: "height", 3: "width"}
     free = {} if sizes.fixed else {"lr": sides, "sr": {a: f"sr_{n}" for a, n in sides.items()}}
     target = io.BytesIO()

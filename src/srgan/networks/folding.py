@@ -39,10 +39,17 @@ class Convolution(NamedTuple):
     shuffle: int = 1
 
     def blocks_first(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias with the outputs as (place in a block, channel): a shuffle of these
-        copies whole pixels. PixelShuffle has (channel, place in a block)."""
-        order = np.arange(len(self.bias)).reshape(-1, self.shuffle**2).T.ravel()
+        """Weight and bias with the outputs in the order of `blocks_first`."""
+        order = blocks_first(len(self.bias), self.shuffle)
         return self.weight[order], self.bias[order]
+
+
+def blocks_first(outputs: int, step: int) -> np.ndarray:
+    """The order (place in a block, channel) of outputs: a shuffle of these copies whole pixels.
+
+    PixelShuffle by `step` has (channel, place in a block).
+    """
+    return np.arange(outputs).reshape(-1, step**2).T.ravel()
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class Sizes:
             height = width = max(height, width)
         return height, width
 
+    def example(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) of an example: the fixed size, or the given one, padded."""
+        return self.fixed or self.padded(height, width)
+
 
 @dataclass(frozen=True)
 class ForeignNetwork:

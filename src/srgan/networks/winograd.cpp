@@ -34,7 +34,8 @@ inline void gradient_transform(const Vector* y, int64_t in, Vector* result, int6
 template <int64_t M>
 void transform_gradients(const float* gradient, const Tiles<M>& tiles, int64_t first, int64_t last,
                          float* points) {
-  transform_places<M, 0>(gradient, tiles, first, last, gradient_transform<M>, points);
+  transform_places<M, 0>(gradient, tiles, first, last, gradient_transform<M>, points,
+                         tiles.of.channels);
 }
 
 // Tiles that a thread takes at once, so that all threads have the same to do.
@@ -64,45 +65,27 @@ void convolve_tiles(const at::Tensor& x, const at::Tensor& kernels, const float*
     float* in = memory(kept_in, POINTS * point_step(size, from.of.channels));
     float* out = memory(kept_out, POINTS * point_step(size, to.of.channels));
     float* result = y.mutable_data_ptr<float>();
-    for (int64_t block = begin; block < end; ++block)
-      convolve_some(x.const_data_ptr<float>(), from, kernels.const_data_ptr<float>(), to,
-                    block * size, std::min((block + 1) * size, from.count), in, out,
-                    [&](int64_t at, int64_t c, Vector value) {
-                      store(result + at + c, bias ? value + load(bias + c) : value);
-                    });
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * size, last = std::min(first + size, from.count);
+      transform_inputs(x.const_data_ptr<float>(), from, first, last, in, from.of.channels);
+      multiply_points(in, from.of.channels, kernels.const_data_ptr<float>(), to, first, last, out,
+                      [&](int64_t at, int64_t c, Vector value) {
+                        store(result + at + c, bias ? value + load(bias + c) : value);
+                      });
+    }
   });
 }
 
-// L m L^T of matrices m, places x places x C x K, by L, rows x places, neither more than 8:
-// rows x rows x C x K.
-at::Tensor transform_matrices(const at::Tensor& matrices, const at::Tensor& left) {
+// L m L^T of matrices m, places x places x C x K, by L, rows x places: rows x rows x C x K.
+at::Tensor transform_all(const at::Tensor& matrices, const at::Tensor& left) {
   const int64_t rows = left.size(0), places = left.size(1);
   const int64_t size = matrices.size(2) * matrices.size(3);
   at::Tensor result =
       at::empty({rows, rows, matrices.size(2), matrices.size(3)}, matrices.options());
-  const float* factors = left.const_data_ptr<float>();
   at::parallel_for(0, size / LANES, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin * LANES; c < end * LANES; c += LANES) {
-      const float* from = matrices.const_data_ptr<float>() + c;
-      float* to = result.mutable_data_ptr<float>() + c;
-      Vector half[POINTS];
-      for (int64_t j = 0; j < places; ++j) {
-        Vector column[SIDE];
-        for (int64_t i = 0; i < places; ++i) column[i] = load(from + (i * places + j) * size);
-        for (int64_t p = 0; p < rows; ++p) {
-          Vector sum{};
-          for (int64_t i = 0; i < places; ++i) sum += factors[p * places + i] * column[i];
-          half[p * places + j] = sum;
-        }
-      }
-      for (int64_t p = 0; p < rows; ++p)
-        for (int64_t q = 0; q < rows; ++q) {
-          Vector sum{};
-          for (int64_t j = 0; j < places; ++j)
-            sum += factors[q * places + j] * half[p * places + j];
-          store(to + (p * rows + q) * size, sum);
-        }
-    }
+    for (int64_t c = begin * LANES; c < end * LANES; c += LANES)
+      transform_matrices(matrices.const_data_ptr<float>() + c, left.const_data_ptr<float>(), rows,
+                         places, size, result.mutable_data_ptr<float>() + c);
   });
   return result;
 }
@@ -113,7 +96,7 @@ at::Tensor convolve(const at::Tensor& x, const at::Tensor& kernels, const at::Te
                     const std::optional<at::Tensor>& bias) {
   const int64_t outputs = kernels.size(3);
   check_channels(x.size(1), outputs);
-  const at::Tensor points = transform_matrices(kernels, transform);  // G g G^T
+  const at::Tensor points = transform_all(kernels, transform);  // G g G^T
   at::Tensor y = at::empty({x.size(0), outputs, x.size(2), x.size(3)},
                            x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const float* shift = bias ? bias->const_data_ptr<float>() : nullptr;
@@ -138,7 +121,7 @@ void add_gradients(const at::Tensor& x, const at::Tensor& gradient, at::Tensor& 
       float* sum = sums.mutable_data_ptr<float>() + part * POINTS * inputs * outputs;
       for (int64_t first = part * size; first < from.count; first += threads * size) {
         const int64_t last = std::min(first + size, from.count), count = last - first;
-        transform_inputs(x.const_data_ptr<float>(), from, first, last, in);
+        transform_inputs(x.const_data_ptr<float>(), from, first, last, in, inputs);
         transform_gradients(gradient.const_data_ptr<float>(), to, first, last, out);
         for (int64_t point = 0; point < POINTS; ++point)
           multiply(in + point * point_step(count, inputs), 1, inputs,
@@ -160,7 +143,7 @@ at::Tensor kernel_gradient(const at::Tensor& x, const at::Tensor& gradient,
   else
     add_gradients<4>(x, gradient, sums);
   const at::Tensor points = sums.sum(0).view({SIDE, SIDE, inputs, outputs});
-  return transform_matrices(points, transform.t().contiguous());  // G^T m G
+  return transform_all(points, transform.t().contiguous());  // G^T m G
 }
 
 }  // namespace

@@ -172,11 +172,12 @@ inline void output_transform(const Vector* m, int64_t in, Vector* result, int64_
 inline int64_t point_step(int64_t tiles, int64_t channels) { return tiles * channels + 16; }
 
 // Of tiles [first, last), the `side` x `side` places from `before` above and left of each to
-// points[64][tile][channel], by `transform` along columns and rows.
+// points[64][tile][channel], by `transform` along columns and rows. A tile's values lie `row` floats
+// apart: more than its channels where another picture's follow.
 template <int64_t side, int64_t before, int64_t M, typename Transform>
 void transform_places(const float* picture, const Tiles<M>& tiles, int64_t first, int64_t last,
-                      const Transform& transform, float* points) {
-  const int64_t channels = tiles.of.channels, step = point_step(last - first, channels);
+                      const Transform& transform, float* points, int64_t row) {
+  const int64_t channels = tiles.of.channels, step = point_step(last - first, row);
   for (int64_t tile = first; tile < last; ++tile) {
     const auto corner = tiles.corner(tile);
     for (int64_t c = 0; c < channels; c += LANES) {
@@ -186,7 +187,7 @@ void transform_places(const float* picture, const Tiles<M>& tiles, int64_t first
       });
       for (int64_t j = 0; j < side; ++j) transform(d + j, side, half + j, side);
       for (int64_t i = 0; i < SIDE; ++i) transform(half + side * i, 1, d + SIDE * i, 1);
-      float* to = points + (tile - first) * channels + c;
+      float* to = points + (tile - first) * row + c;
       for (int64_t point = 0; point < POINTS; ++point) store(to + point * step, d[point]);
     }
   }
@@ -195,8 +196,8 @@ void transform_places(const float* picture, const Tiles<M>& tiles, int64_t first
 // B^T d B of the 8 x 8 places around each tile of a picture.
 template <int64_t M>
 void transform_inputs(const float* picture, const Tiles<M>& tiles, int64_t first, int64_t last,
-                      float* points) {
-  transform_places<SIDE, (SIDE - M) / 2>(picture, tiles, first, last, input_transform, points);
+                      float* points, int64_t row) {
+  transform_places<SIDE, (SIDE - M) / 2>(picture, tiles, first, last, input_transform, points, row);
 }
 
 // points[64][tile][channel] m to A^T m A, the M x M places of tiles [first, last): calls
@@ -220,17 +221,39 @@ void transform_outputs(const float* points, const Tiles<M>& tiles, int64_t first
   }
 }
 
-// y = x * kernels of tiles [first, last), by `points`, the transformed kernels [64][inputs][outputs];
-// `in` and `out` have room for 64 values of each tile and channel. See `transform_outputs` for put.
+// y = x * kernels of tiles [first, last): `in` are the transformed x, [64][tile][inputs], `points` the
+// transformed kernels, [64][inputs][outputs], and `out` has room for 64 values of each tile and
+// output. See `transform_outputs` for put.
 template <int64_t M, typename Put>
-void convolve_some(const float* x, const Tiles<M>& from, const float* points, const Tiles<M>& to,
-                   int64_t first, int64_t last, float* in, float* out, const Put& put) {
-  const int64_t inputs = from.of.channels, outputs = to.of.channels, count = last - first;
-  transform_inputs(x, from, first, last, in);
+void multiply_points(const float* in, int64_t inputs, const float* points, const Tiles<M>& to,
+                     int64_t first, int64_t last, float* out, const Put& put) {
+  const int64_t outputs = to.of.channels, count = last - first;
   for (int64_t point = 0; point < POINTS; ++point)
     multiply(in + point * point_step(count, inputs), inputs, 1, points + point * inputs * outputs,
              out + point * point_step(count, outputs), count, outputs, inputs, false);
   transform_outputs(out, to, first, last, put);
+}
+
+// L m L^T of LANES matrices m, places x places, whose values lie side by side and `size` floats from
+// place to place; L is rows x places, neither more than 8. The result is rows x rows.
+inline void transform_matrices(const float* from, const float* left, int64_t rows, int64_t places,
+                               int64_t size, float* to) {
+  Vector half[POINTS];
+  for (int64_t j = 0; j < places; ++j) {
+    Vector column[SIDE];
+    for (int64_t i = 0; i < places; ++i) column[i] = load(from + (i * places + j) * size);
+    for (int64_t p = 0; p < rows; ++p) {
+      Vector sum{};
+      for (int64_t i = 0; i < places; ++i) sum += left[p * places + i] * column[i];
+      half[p * places + j] = sum;
+    }
+  }
+  for (int64_t p = 0; p < rows; ++p)
+    for (int64_t q = 0; q < rows; ++q) {
+      Vector sum{};
+      for (int64_t j = 0; j < places; ++j) sum += left[q * places + j] * half[p * places + j];
+      store(to + (p * rows + q) * size, sum);
+    }
 }
 
 // Room for `size` floats, kept for the next time. It begins at a cache line: a register that lies

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from srgan.engines.backend import Backend, Runner
+from srgan.engines.foreign.backend import Backend, Runner
 from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.torch import or_memory_error, resolve, torch_device
 from srgan.errors import need

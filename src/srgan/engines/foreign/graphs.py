@@ -5,20 +5,16 @@ import logging
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
-from math import lcm, prod
+from math import lcm
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from srgan.engines.backend import Backend, Runner
 from srgan.engines.base import EngineError
-from srgan.engines.devices import choose_device, native_of
-from srgan.engines.figures import Figures
+from srgan.engines.foreign.figures import Figures
 from srgan.engines.library import convert_model, openvino, shared_core
-from srgan.engines.openvino import device_settings, infer, resolve
-from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.precision import native_precision
-from srgan.engines.processor import quota_cores
+from srgan.engines.openvino import device_settings, infer
+from srgan.engines.options import Precision
 from srgan.errors import need, reason_of
 from srgan.networks.foreign import ForeignNetwork, Sizes, torch_module
 
@@ -35,48 +31,11 @@ AGREES = (2e-2, 3e-4)
 SIZES = "openvino sizes"  # name of the figure
 
 
-def openvino_backend(network: ForeignNetwork, options: EngineOptions, figures: Figures) -> Backend:
-    """Run a network by openvino.
-
-    Raises:
-        EngineError: openvino cannot run the network or the precision.
-        MissingExtraError: PyTorch or spandrel is needed, and not installed.
-    """
-    device = choose_device(options.device, shared_core().available_devices)
-    graph = make_graph(network, figures)
-    if options.precision != "auto" and device == "CPU":
-        resolve(options.precision)
-    threads = options.threads or quota_cores()
-
-    def runner(precision: Precision) -> Runner:
-        return OpenVINORunner(graph.model, precision, threads, device)
-
-    name = device.lower()
-    native = native_of(device, native_precision())
-    return Backend(
-        f"openvino {name}", name, native, graph.sizes, _least_bytes(graph, network), runner
-    )
-
-
 class Graph(NamedTuple):
     """An openvino model of one input and one output, and the sizes that it takes."""
 
     model: openvino.Model
     sizes: Sizes
-
-
-def _least_bytes(graph: Graph, network: ForeignNetwork) -> int:
-    """An operation reads and writes: twice the largest array of the graph, per LR pixel."""
-    model = graph.model.clone()
-    height, width = graph.sizes.fixed or graph.sizes.padded(64, 64)
-    if graph.sizes.fixed is None:
-        last = form_of(model).channels_last_in
-        channels = network.channels
-        model.reshape([1, height, width, channels] if last else [1, channels, height, width])
-    operations: Any = model.get_ordered_ops()
-    outputs = [output for operation in operations for output in operation.outputs()]
-    known = [out.get_shape() for out in outputs if out.get_partial_shape().is_static]
-    return 2 * 4 * max(map(prod, known)) // (height * width)
 
 
 # From a module, its channels and sizes; of these, only whether they are fixed must be kept.
@@ -175,7 +134,7 @@ def _difference(
 def _convert(module: "nn.Module", channels: int, sizes: Sizes) -> openvino.Model:
     import torch
 
-    height, width = sizes.fixed or sizes.padded(*EXAMPLE)
+    height, width = sizes.example(*EXAMPLE)
     example = torch.rand(1, channels, height, width)
     shape = [1, channels, *(sizes.fixed or (-1, -1))]
     jit: Any = torch.jit

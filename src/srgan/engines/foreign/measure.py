@@ -12,7 +12,7 @@ from srgan.networks.foreign import Sizes
 
 Run = Callable[[np.ndarray], np.ndarray]  # LR (1, 3, H, W) to SR, any height and width
 
-TILE = Path(__file__).parents[1] / "models" / "weights" / "widget.png"  # a part of a photograph
+TILE = Path(__file__).parents[2] / "models" / "weights" / "widget.png"  # a part of a photograph
 LEVEL = 1 / 255
 SETTLED = 0.5 * LEVEL  # a smaller change at the valid part's edge is not seen
 SIDES = (64, 128, 208)  # of the tiles, until one settles
@@ -117,7 +117,7 @@ def bytes_per_pixel(run: Run, scale: int, sizes: Sizes) -> int:
     Where the system does not tell a process its peak, a figure that large networks stay below.
     """
     unknown = 4000 + 1200 * scale**2
-    small, large = (sizes.fixed or sizes.padded(side, side) for side in (64, 112))
+    small, large = (sizes.example(side, side) for side in (64, 112))
     peaks: list[int] = []
     for height, width in (small, large):
         tile = real_tile(height, width)
@@ -131,7 +131,7 @@ def bytes_per_pixel(run: Run, scale: int, sizes: Sizes) -> int:
 
 def mean_difference(first: Run, second: Run, sizes: Sizes) -> float:
     """Mean absolute difference of two runs on a tile; infinite if one is not finite."""
-    tile = real_tile(*(sizes.fixed or sizes.padded(64, 64)))
+    tile = real_tile(*sizes.example(64, 64))
     difference = float(np.abs(first(tile) - second(tile)).mean())
     return difference if np.isfinite(difference) else float("inf")
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.engines.base import EngineError
-from srgan.engines.graphs import OpenVINORunner, form_of, read_onnx
+from srgan.engines.foreign.graphs import OpenVINORunner, form_of, read_onnx
 from srgan.networks.foreign import Sizes
 
 MINIMUM = 16  # height and width; some networks fail below without saying so
