@@ -24,6 +24,7 @@ from srgan.engines.library import convert_model
 from srgan.engines.options import EngineOptions
 from srgan.engines.programs import Convolve, Program, Sum
 from srgan.models.load import load_model
+from srgan.models.standalone import exported
 from srgan.networks.foreign import ForeignNetwork, Sizes
 from tests.support.architectures import small_state
 from tests.support.onnx_files import save
@@ -50,12 +51,22 @@ def graph(module: nn.Module, channels: int = 3) -> Graph:
         return Graph(convert_model(traced, input=[1, channels, -1, -1]), Sizes())
 
 
+def written(module: nn.Module, folder: Path) -> ForeignNetwork:
+    """The module as an ONNX file, and loaded."""
+    path = folder / "network.onnx"
+    with warnings.catch_warnings(action="ignore"):
+        path.write_bytes(exported(module.eval(), 3, Sizes(), half=False))
+    found = load_model(path)
+    assert isinstance(found, ForeignNetwork)
+    return found
+
+
 def random(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape, np.float32)
 
 
 # The halo of the tail: from nearest neighbours and two convolutions at the size of SR to nothing.
-CUT = {"ESRGAN": 2, "SwinIR": 2, "HAT": 1, "RCAN": 1, "SwiftSRGAN": 2, "Compact": 0, "DAT": 1}
+CUT = {"ESRGAN": 2, "SwinIR": 2, "RCAN": 1, "SwiftSRGAN": 2, "Compact": 0}
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -101,6 +112,11 @@ NOT_CUT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "smaller again": lambda x: functional.interpolate(
         functional.avg_pool2d(x, 2), scale_factor=2.0
     ),
+    "align_corners": lambda x: functional.interpolate(
+        x, scale_factor=2.0, mode="bilinear", align_corners=True
+    ),
+    "a factor by the size": lambda x: x * (x.shape[3] / 128),
+    "a sum by the values": lambda x: x + 0 * torch.nonzero(x).sum(),
     "positions": lambda x: x * functional.interpolate(POSITIONS, x.shape[2:]),
 }
 
@@ -108,6 +124,12 @@ NOT_CUT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 @pytest.mark.parametrize("name", NOT_CUT)
 def test_what_cannot_be_cut_stays_whole(name: str) -> None:
     found = graph(Unknown(NOT_CUT[name]))
+    assert place_to_cut(found.model, found.sizes) is None
+
+
+def test_a_network_without_convolutions_stays_whole() -> None:
+    enlarged = nn.Upsample(scale_factor=2, mode="bicubic")
+    found = graph(nn.Sequential(nn.ReLU(), enlarged))
     assert place_to_cut(found.model, found.sizes) is None
 
 
@@ -130,6 +152,7 @@ class Dense(nn.Module):
         self.even = nn.Conv2d(20, 32, 1)
         self.large = nn.Conv2d(32, 16 * scale**2, 3, padding=1)
         self.last = nn.Conv2d(16, channels, 3, padding=1)
+        self.more = nn.ModuleList(nn.Conv2d(32, 32, 3, padding=1) for _ in range(3))
         for name, weight in self.named_parameters():
             if name == "slopes.weight":
                 nn.init.uniform_(weight, -0.5, 1.5)
@@ -140,6 +163,8 @@ class Dense(nn.Module):
         joined = self.joined(torch.cat((x, grown), 1))
         y = joined * 0.2 + x
         z = (y * 0.3 + x) * -2.0 + functional.relu(joined)  # it is used twice
+        z = functional.relu(self.more[0](z) + z) - functional.relu(self.more[1](z)) * -0.5
+        z = z + (self.more[2](z) + y) * 0.1
         z = z - self.even(self.odd(z)) * y
         z = self.large(z)
         z = functional.pixel_shuffle(z, self.scale) if self.scale > 1 else z
@@ -166,6 +191,25 @@ def test_our_own_convolutions_compute_the_network(
                 expected = module(torch.from_numpy(lr)).numpy()
             np.testing.assert_allclose(run(lr), expected, atol=1e-5)
         monkeypatch.setattr("srgan.engines.programs.KEPT_KERNELS", 0)
+
+
+class Tinted(nn.Module):
+    """One channel becomes three by a sum with a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x) + torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+
+
+def test_one_channel_becomes_three(compiled: None) -> None:
+    module, lr = Tinted(), random(1, 3, 20, 30)
+    run = graph_backend._native_backend(graph(module), None, EngineOptions()).whole("fp32")
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(lr)).numpy()
+    np.testing.assert_allclose(run(lr), expected, atol=1e-6)
 
 
 UNSUITABLE = {
@@ -203,13 +247,15 @@ def test_a_result_never_overwrites_what_is_still_read(compiled: None) -> None:
         Convolve((2,), made, plus=1),
         Sum(3, 2.0, 3, -0.5),
         Sum(4, 1.0, 2, 3.0),
+        Convolve((5,), made, plus=5),
     ]
-    run = Program(steps, 1, [2, 5], 2)
+    run = Program(steps, 1, [2, 6], 2)
     first = convolved(x)
     second = convolved(first) + first
     fifth = 1.5 * (convolved(second) + first) + 3 * second
+    sixth = convolved(fifth) + fifth
     for _ in range(3):  # the second call has the memory of the first
-        for found, expected in zip(run(x), (second, fifth), strict=True):
+        for found, expected in zip(run(x), (second, sixth), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -234,24 +280,65 @@ def test_the_faster_one_is_taken(
     assert create_engine(found, EngineOptions("openvino")).name == "openvino"
 
 
-def test_results_that_differ_are_not_taken(tmp_path: Path, compiled: None) -> None:
+def test_results_that_differ_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: None
+) -> None:
     found = load_model(save(tmp_path / "x2.onnx"))
     assert isinstance(found, ForeignNetwork)
     whole = make_graph(found, Figures(found.digest))
     native = graph_backend._native_backend(whole, None, EngineOptions())
     wrong = native._replace(runner=lambda _: lambda lr: native.runner("fp32")(lr) + 0.01)
-    assert graph_backend._speed(native, native, 3) > 0.3
-    assert graph_backend._speed(wrong, native, 3) == 0
+    assert graph_backend._speed(native, whole, native) > 0
+    assert graph_backend._speed(wrong, whole, native) == 0
+    monkeypatch.setattr(graph_backend, "_speed", lambda *_: 0.0)
+    with pytest.raises(EngineError, match="its results differ"):
+        create_engine(found, EngineOptions("native"))
+
+
+def test_constants_that_depend_on_the_size(compiled: None) -> None:
+    class Sized(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * (x.shape[3] / 64)
+
+    with pytest.raises(UnsuitableError):
+        graph_backend._native_backend(graph(Sized()), None, EngineOptions())
+
+
+def test_the_memory_of_the_trunk_is_measured(tmp_path: Path, compiled: None) -> None:
+    """Six skips of 64 channels wait for their additions: 7 x 256 bytes for each pixel, and more."""
+
+    class Skips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Conv2d(3, 64, 3, padding=1)
+            self.body = nn.ModuleList(nn.Conv2d(64, 64, 3, padding=1) for _ in range(6))
+            self.last = nn.Conv2d(64, 12, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            skips = [self.head(x)]
+            for convolution in self.body:
+                skips.append(functional.relu(convolution(skips[-1])))
+            x = skips.pop()
+            while skips:
+                x = x + skips.pop()
+            return functional.pixel_shuffle(self.last(x), 2)
+
+    found = written(Skips(), tmp_path)
+    create_engine(found, EngineOptions("native"))
+    used = Figures(found.digest).get("native cpu fp32 trunk bytes per pixel")
+    assert used > 7 * 256
 
 
 def test_native_says_why_it_cannot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: None
 ) -> None:
-    with pytest.raises(EngineError, match=r"native engine \(it cannot compute .*use --engine open"):
-        create_engine(network("HAT", tmp_path), EngineOptions("native"))
+    with pytest.raises(
+        EngineError, match=r"native engine \(it cannot compute Sigmoid\); use --eng"
+    ):
+        create_engine(written(UNSUITABLE["sigmoid"], tmp_path), EngineOptions("native"))
     levels = load_model(save(tmp_path / "levels.onnx", uint8_nhwc=True))
     with pytest.raises(EngineError, match="the form of its pictures"):
         create_engine(levels, EngineOptions("native"))
     monkeypatch.setattr(graph_backend, "resolve", lambda precision: precision)
     with pytest.raises(EngineError, match="fp32 on the CPU"):
-        create_engine(network("ESRGAN", tmp_path), EngineOptions("native", "bf16"))
+        create_engine(load_model(save(tmp_path / "x2.onnx")), EngineOptions("native", "bf16"))

@@ -184,6 +184,28 @@ def test_without_a_compiler_openvino_stays(tmp_path: Path, compiled: None) -> No
     assert run("auto", tmp_path / "file", os.environ.get("CXX", "c++")) == "openvino\n"
 
 
+COMPILE = "from srgan.engines.kernels import kernels; print(kernels().srgan_lanes() > 0)"
+
+
+def test_two_processes_compile_at_once_and_a_third_takes_it(tmp_path: Path, compiled: None) -> None:
+    """As all that is compiled (networks/compiled.py)."""
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", COMPILE],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    for process in [start(), start()]:
+        assert process.communicate(timeout=240)[0] == "True\n"
+    (library,) = (tmp_path / "srgan").iterdir()  # and nothing else is left
+    written = library.stat().st_mtime_ns
+    assert start().communicate(timeout=60)[0] == "True\n"
+    assert library.stat().st_mtime_ns == written
+
+
 def test_a_compiler_that_fails_is_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: None
 ) -> None:

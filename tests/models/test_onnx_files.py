@@ -46,6 +46,31 @@ def test_any_size(tmp_path: Path, astronaut: np.ndarray, scale: int) -> None:
     assert np.abs(sr.astype(int) - expected(astronaut, scale)).max() <= 1
 
 
+def test_even_sizes_only(tmp_path: Path, astronaut: np.ndarray) -> None:
+    """openvino gives a picture without pixels at odd sizes, and damages memory."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("SpaceToDepth", ["lr"], ["small"], blocksize=2),
+        helper.make_node("Conv", ["small", "weight"], ["y"], pads=[1, 1, 1, 1]),
+        helper.make_node("DepthToSpace", ["y"], ["sr"], blocksize=4, mode="CRD"),
+    ]
+    weight = rng.normal(0, 0.1, (48, 12, 3, 3)).astype(np.float32)
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, f"{name}_h", f"{name}_w"])
+        for name in ("lr", "sr")
+    ]
+    constants = [numpy_helper.from_array(weight, "weight")]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "even.onnx"
+    path.write_bytes(made.SerializeToString())
+    network = load_model(path)
+    assert isinstance(network, ForeignNetwork)
+    assert (network.scale, network.sizes.multiple) == (2, 2)
+    odd = astronaut[:41, :51]
+    assert Upscaler(network)(odd).shape == (82, 102, 3)
+
+
 def test_fixed_size(tmp_path: Path, astronaut: np.ndarray) -> None:
     path = onnx_files.save(tmp_path / "x.onnx", size=(48, 64))
     upscaler = Upscaler.load(path, precision="fp32")

@@ -139,20 +139,6 @@ def start(cache: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_two_processes_compile_at_once_and_a_third_takes_it(tmp_path: Path, compiled: None) -> None:
-    quick = tmp_path / "c++"
-    quick.write_text(f'#!/bin/sh\nexec {os.environ.get("CXX", "c++")} "$@" -O0\n')
-    quick.chmod(0o755)
-    for process in [start(tmp_path, CXX=str(quick)), start(tmp_path, CXX=str(quick))]:
-        output, errors = process.communicate(timeout=240)
-        assert output == "WinogradConv2d\n", errors
-    (library,) = (tmp_path / "srgan").iterdir()  # and nothing else is left
-    written = library.stat().st_mtime_ns
-    output, errors = start(tmp_path, CXX=str(quick)).communicate(timeout=60)
-    assert output == "WinogradConv2d\n" and errors == ""
-    assert library.stat().st_mtime_ns == written
-
-
 @pytest.mark.parametrize("compiler", ["missing", "failing"])
 def test_without_a_compiler_pytorchs_stay(compiler: str, tmp_path: Path, compiled: None) -> None:
     """A line says so, and what the compiler said."""

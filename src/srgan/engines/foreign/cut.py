@@ -10,17 +10,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srgan.engines.foreign.nodes import SHUFFLE, Node, read_nodes
+from srgan.engines.foreign.nodes import SHUFFLE, Node, read_nodes, steady
 from srgan.engines.library import openvino, opset
 from srgan.engines.openvino import graph_model
 from srgan.networks.foreign import Sizes
 
-LEAST = (48, 64), (41, 51)  # heights and widths of LR at which the cut must be the same
+# Heights and widths of LR at which the cut must be the same. They stay apart when padded.
+LEAST = (48, 64), (101, 151)
 MOST_CHANNELS = 512  # of the features
 CONVOLUTIONS = {"Convolution": opset.convolution, "GroupConvolution": opset.group_convolution}
 POINTWISE = {
     "Add": opset.add,
     "Divide": opset.divide,
+    "Maximum": opset.maximum,
+    "Minimum": opset.minimum,
     "Multiply": opset.multiply,
     "PRelu": opset.prelu,
     "Relu": opset.relu,
@@ -28,7 +31,7 @@ POINTWISE = {
     "Subtract": opset.subtract,
     "Tanh": opset.tanh,
 }
-REACH = {"nearest": 0, "linear": 1, "linear_onnx": 1, "cubic": 2}  # of Interpolate, in its inputs
+REACH = {"linear": 1, "linear_onnx": 1, "cubic": 2}  # of Interpolate, in its inputs
 
 
 class Place(NamedTuple):
@@ -54,8 +57,12 @@ class Place(NamedTuple):
     @property
     def trunk_share(self) -> float:
         """The share of the trunk in all multiplications."""
-        work = [_multiplications(node, self.nodes) for node in self.nodes]
-        return 1 - sum(work[number] for number in self.late) / sum(work)
+        return 1 - sum(self.work[number] for number in self.late) / sum(self.work)
+
+    @property
+    def work(self) -> list[int]:
+        """The multiplications of each node."""
+        return [_multiplications(node, self.nodes) for node in self.nodes]
 
     @property
     def channels(self) -> list[int]:
@@ -73,7 +80,10 @@ def place_to_cut(model: openvino.Model, sizes: Sizes) -> Place | None:
     if sizes.fixed is not None:
         return None
     place, other = (_place(model, sizes.padded(*least)) for least in LEAST)
-    return None if place is None or other is None or place[1:] != other[1:] else place
+    if place is None or other is None or place[1:] != other[1:]:
+        return None
+    same = steady(place.nodes, other.nodes)
+    return place if same.issuperset(place.late) and any(place.work) else None
 
 
 def cut(model: openvino.Model, place: Place) -> tuple[openvino.Model, openvino.Model]:
@@ -105,7 +115,8 @@ def _place(model: openvino.Model, size: tuple[int, int]) -> Place | None:
     reach = [0.0] * len(nodes)  # in LR
     for number in late:
         values = nodes[number].values
-        own = _reach(nodes[number], [nodes[value].shape for value in values])
+        inputs = [nodes[value].shape for value in values]
+        own = _reach(nodes[number], inputs) if inputs else None
         if own is None:
             return None
         pixel = size[0] / nodes[values[0]].shape[2]
@@ -130,15 +141,21 @@ def _reach(node: Node, inputs: list[tuple[int, ...]]) -> int | None:
     attributes, before = node.attributes, inputs[0][2:]
     if any(shape[2:] != before for shape in inputs):
         return None
-    if node.kind in CONVOLUTIONS and node.constants and node.shape[2:] == before:
-        plain = set(attributes["strides"]) == set(attributes["dilations"]) == {1}
-        return node.constants[0].shape[-1] // 2 if plain else None
+    if node.kind in CONVOLUTIONS:
+        return max(node.constants[0].shape[-2:]) // 2 if node.is_plain else None
     if node.kind == "Interpolate":
-        return None if attributes["antialias"] else REACH.get(attributes["mode"])
+        whole = attributes["coordinate_transformation_mode"] == "align_corners"  # by its size
+        if whole or attributes["antialias"]:
+            return None
+        return 0 if node.repeats else REACH.get(attributes["mode"])
     known = node.kind in POINTWISE or node.kind in ("Clamp", SHUFFLE)
-    known |= node.kind == "Concat" and attributes["axis"] == 1
-    known |= node.kind == "Slice" and node.shape == inputs[0]
-    wide = node.kind != "Slice" and any(prod(each.shape[2:]) > 1 for each in node.constants)
+    known |= node.kind == "Concat" and attributes["axis"] in (1, -3)
+    known |= node.kind == "Slice" and node.shape == inputs[0] and (node.constants[2] == 1).all()
+    # A constant of one axis goes along the rows, but for slopes.
+    flat = node.kind == "PRelu"
+    wide = node.kind != "Slice" and any(
+        prod(each.shape[-2:]) > 1 and not (flat and each.ndim == 1) for each in node.constants
+    )
     return 0 if known and not wide else None
 
 
@@ -146,7 +163,7 @@ def _multiplications(node: Node, nodes: list[Node]) -> int:
     """Of a convolution or a product of matrices."""
     if node.kind in CONVOLUTIONS and node.constants:
         return prod(node.shape[2:]) * node.constants[0].size
-    if node.kind == "MatMul":
+    if node.kind == "MatMul" and node.values:
         return prod(node.shape) * nodes[node.values[0]].shape[-1]
     return 0
 
@@ -189,7 +206,8 @@ def _rebuilt(node: Node, operands: list[Any], before: tuple[int, ...]) -> Any:
         options = {name: given[name] for name in kept}
         return opset.interpolate(x, scales, given["mode"], "scales", axes=[2, 3], **options)
     if node.kind == SHUFFLE:
-        return opset.depth_to_space(x, "depth_first", given["step"])
+        order = "blocks_first" if given["blocks_first"] else "depth_first"
+        return opset.depth_to_space(x, order, given["step"])
     if node.kind == "Concat":
         return opset.concat(operands, 1)
     if node.kind == "Clamp":

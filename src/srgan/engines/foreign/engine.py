@@ -181,9 +181,10 @@ class ForeignEngine:
 
     def _tile_pixels(self) -> tuple[int, int]:
         """The area of a tile, and of its parts in the tail."""
+        # The trunk first: it keeps its memory, so that the whole needs that of the tail more.
+        trunk = 0 if self._tail is None else self._bytes_per_pixel("trunk ", self.features)
         whole = self._bytes_per_pixel("", partial(self._run, self.precision))
-        trunk = whole if self._tail is None else self._bytes_per_pixel("trunk ", self.features)
-        return min(TILE_BYTES // trunk, MOST_PIXELS), TAIL_BYTES // whole
+        return min(TILE_BYTES // (trunk or whole), MOST_PIXELS), TAIL_BYTES // whole
 
     def _bytes_per_pixel(self, stage: str, run: Runner) -> int:
         name = f"{self._backend.name} {self.precision} {stage}bytes per pixel"

@@ -17,7 +17,7 @@ from srgan.engines.foreign.cut import LEAST, Place, cut, place_to_cut
 from srgan.engines.foreign.figures import Figures
 from srgan.engines.foreign.graphs import AGREES, Graph, OpenVINORunner, form_of, make_graph
 from srgan.engines.foreign.native_graph import UnsuitableError, program
-from srgan.engines.foreign.nodes import read_nodes
+from srgan.engines.foreign.nodes import read_nodes, steady
 from srgan.engines.kernels import kernels
 from srgan.engines.library import openvino, shared_core
 from srgan.engines.openvino import resolve
@@ -28,6 +28,7 @@ from srgan.engines.programs import Program
 from srgan.networks.foreign import ForeignNetwork
 
 SPEED = "native cpu speed"  # name of the figure: of openvino's; 0 where the results differ
+TILE = 56, 72  # height and width of the picture that both compute
 TIMED = 3  # runs, of which the fastest counts
 
 log = logging.getLogger("srgan")
@@ -67,9 +68,15 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
         return by_openvino
     speed = figures.get(SPEED)
     if speed is None:
-        speed = _speed(native, by_openvino, form.channels)
+        speed = _speed(native, graph, by_openvino)
         figures.put(SPEED, speed)
-    return native if speed > 1 or options.engine == "native" else by_openvino
+    if options.engine != "native":
+        return native if speed > 1 else by_openvino
+    if not speed:
+        raise EngineError(
+            "not by the native engine: its results differ from openvino's; use --engine openvino"
+        )
+    return native
 
 
 def _openvino_backend(graph: Graph, place: Place | None, options: EngineOptions) -> Backend:
@@ -114,11 +121,9 @@ def _native_backend(graph: Graph, place: Place | None, options: EngineOptions) -
     """Raises UnsuitableError, or EngineError if the convolutions cannot run here."""
     kernels()
     threads = options.threads or usable_cores()
-    nodes = (
-        read_nodes(graph.model, graph.sizes.example(*LEAST[0])) if place is None else place.nodes
-    )
-    if nodes is None:
-        raise UnsuitableError("its graph")
+    nodes, others = (read_nodes(graph.model, graph.sizes.example(*least)) for least in LEAST)
+    if nodes is None or others is None or len(steady(nodes, others)) < len(nodes):
+        raise UnsuitableError("constants that depend on the size")
     everything, last = range(len(nodes)), len(nodes) - 1
 
     def runner(
@@ -147,14 +152,15 @@ def _run(steps: Program, channels: list[int], x: np.ndarray) -> np.ndarray:
     return joined.transpose(2, 0, 1)[None]
 
 
-def _speed(native: Backend, by_openvino: Backend, channels: int) -> float:
-    """The speed of the native engine, of openvino's; 0 where their results differ."""
-    tile = measure.real_tile(*native.sizes.example(64, 64))[:, :channels]
-    found, expected = (backend.whole("fp32") for backend in (native, by_openvino))
-    difference = np.abs(found(tile) - expected(tile))
+def _speed(native: Backend, graph: Graph, by_openvino: Backend) -> float:
+    """The speed of the native engine, of openvino's; 0 where results differ from the graph's."""
+    channels = form_of(graph.model).channels
+    tile = measure.real_tile(*graph.sizes.example(*TILE))[:, :channels]
+    run, run_openvino = (backend.whole("fp32") for backend in (native, by_openvino))
+    difference = np.abs(run(tile) - OpenVINORunner(graph.model, "fp32", None)(tile))
     if not (difference.max() <= AGREES[0] and difference.mean() <= AGREES[1]):
         return 0.0
-    return _seconds(expected, tile) / _seconds(found, tile)
+    return _seconds(run_openvino, tile) / _seconds(run, tile)
 
 
 def _seconds(run: Runner, tile: np.ndarray) -> float:

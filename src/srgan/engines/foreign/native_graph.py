@@ -15,6 +15,8 @@ from srgan.engines.programs import Apply, Convolve, Program, Repeat, Step, Sum
 BINARY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "Add": np.add,
     "Divide": np.divide,
+    "Maximum": np.maximum,
+    "Minimum": np.minimum,
     "Multiply": np.multiply,
     "PRelu": lambda x, slope: np.where(x > 0, x, x * slope),
     "Subtract": np.subtract,
@@ -99,11 +101,11 @@ class _Builder:
 
     def add(self, number: int) -> None:
         node = self._nodes[number]
-        if any(len(shape) != 4 for shape in self._shapes(node)):
+        if not node.values or any(len(shape) != 4 for shape in self._shapes(node)):
             raise UnsuitableError(node.kind)
         if node.kind == "Convolution":
             self._pending[number] = self._convolution(node)
-        elif node.kind == "Concat" and node.attributes["axis"] == 1:
+        elif node.kind == "Concat" and node.attributes["axis"] in (1, -3) and not node.constants:
             self._parts[number] = tuple(part for each in node.values for part in self.parts(each))
         elif not self._completed(number, node):
             self._applied(number, node)
@@ -137,16 +139,10 @@ class _Builder:
         return number
 
     def _convolution(self, node: Node) -> _Pending:
-        constants, given = node.constants, node.attributes
-        if not constants:
-            raise UnsuitableError("kernels that are computed")
-        weight = constants[0]
-        side, border = weight.shape[2], weight.shape[2] // 2
-        pads = {*given["pads_begin"], *given["pads_end"]}
-        plain = set(given["strides"]) == set(given["dilations"]) == {1} and pads == {border}
-        if not plain or side % 2 == 0 or weight.shape[3] != side or given["auto_pad"] != "explicit":
-            raise UnsuitableError("a convolution with a stride or other borders")
-        weight = weight.astype(np.float32)
+        constants = node.constants
+        if not constants or not node.is_plain or len(set(constants[0].shape[2:])) > 1:
+            raise UnsuitableError("a convolution with a stride, other borders or computed kernels")
+        weight = constants[0].astype(np.float32)
         return _Pending(self.parts(node.values[0]), weight, np.zeros(len(weight), np.float32))
 
     def _convolve(self, pending: _Pending) -> int:
@@ -173,7 +169,8 @@ class _Builder:
         """Let a convolution compute the node, too; false where it cannot."""
         if pending.plus is not None:
             return False
-        if node.kind == SHUFFLE and pending.shuffle == 1 and self._fills(node.shape[1]):
+        fills = node.kind == SHUFFLE and self._fills(node.shape[1])
+        if fills and pending.shuffle == 1 and not node.attributes["blocks_first"]:
             pending.shuffle = node.attributes["step"]
             return True
         if pending.shuffle > 1 or node.kind not in ("Add", "Multiply", "PRelu", "Relu"):
@@ -182,6 +179,8 @@ class _Builder:
         if not constants and node.kind != "Relu":
             return False
         constant = constants[0] if constants else np.zeros(1, np.float32)
+        if constant.size not in (1, len(pending.bias)):  # it makes one channel several
+            return False
         if node.kind == "Multiply":
             if pending.slopes is not None and (constant < 0).any():
                 return False
@@ -228,7 +227,7 @@ class _Builder:
         """By which nearest neighbours enlarge."""
         _, _, height, width = self._nodes[node.values[0]].shape
         down, across = node.shape[2] / height, node.shape[3] / width
-        if node.attributes["mode"] != "nearest" or down != across or down != int(down):
+        if not node.repeats or down != across or down != int(down):
             raise UnsuitableError(node.kind)
         return int(down)
 
@@ -245,7 +244,7 @@ class _Builder:
         if node.kind == "Clamp":
             return partial(np.clip, a_min=np.float32(given["min"]), a_max=np.float32(given["max"]))
         if node.kind == SHUFFLE:
-            return partial(_shuffled, given["step"])
+            return partial(_shuffled, given["step"], given["blocks_first"])
         if node.kind == UNSHUFFLE:
             return partial(_unshuffled, given["step"])
         raise UnsuitableError(node.kind)
@@ -257,9 +256,10 @@ def _by_channel(constant: np.ndarray, node: Node) -> np.ndarray:
     Raises:
         UnsuitableError: it has a value for each place.
     """
-    if constant.size not in (1, node.shape[1]) or (
-        constant.ndim in (3, 4) and constant.shape[-1] > 1
-    ):
+    # (C,) goes along the rows, but for slopes.
+    by_channel = constant.ndim >= 3 and constant.shape[-2:] == (1, 1)
+    by_channel |= constant.ndim == 1 and node.kind == "PRelu"
+    if constant.size != 1 and not (by_channel and constant.size == node.shape[1]):
         raise UnsuitableError("a constant for each place")
     return constant.astype(np.float32).reshape(-1)
 
@@ -279,10 +279,13 @@ def _joined(*values: np.ndarray) -> np.ndarray:
     return np.concatenate(values, 2)
 
 
-def _shuffled(step: int, x: np.ndarray) -> np.ndarray:
+def _shuffled(step: int, blocks_first: bool, x: np.ndarray) -> np.ndarray:
     """PixelShuffle."""
     height, width, channels = x.shape
-    parts = x.reshape(height, width, channels // step**2, step, step).transpose(0, 3, 1, 4, 2)
+    if blocks_first:
+        parts = x.reshape(height, width, step, step, channels // step**2).transpose(0, 2, 1, 3, 4)
+    else:
+        parts = x.reshape(height, width, channels // step**2, step, step).transpose(0, 3, 1, 4, 2)
     return parts.reshape(height * step, width * step, -1)
 
 

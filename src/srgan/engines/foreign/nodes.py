@@ -11,6 +11,16 @@ from srgan.engines.library import openvino
 SHUFFLE, UNSHUFFLE = "PixelShuffle", "PixelUnshuffle"
 # openvino writes both shuffles as Reshape, Transpose, Reshape.
 _SPREAD, _GATHERED = (0, 1, 4, 2, 5, 3), (0, 1, 3, 5, 2, 4)
+# How Interpolate finds the nearest neighbour of a pixel: by the upper left corners, or the centres.
+REPEATS = {
+    ("asymmetric", "floor"),
+    ("tf_half_pixel_for_nn", "floor"),
+    *(
+        (mode, f"round_prefer_{side}")
+        for mode in ("half_pixel", "pytorch_half_pixel")
+        for side in ("floor", "ceil")
+    ),
+}
 
 Operand = int | np.ndarray  # the number of a node, or a constant
 
@@ -24,7 +34,8 @@ class Node(NamedTuple):
             last one's output is the node's.
         reads: its operands.
         shape: of its output.
-        attributes: openvino's, or {"step": factor}.
+        attributes: openvino's; of shuffles also "step", the factor, and whether the channels are
+            "blocks_first", (place in a block, channel), or as PyTorch's.
         output: which of the operation's outputs.
     """
 
@@ -41,6 +52,24 @@ class Node(NamedTuple):
         return tuple(each for each in self.reads if isinstance(each, int))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a convolution has stride 1 and zeros around it that keep the size."""
+        given, sides = self.attributes, [each.shape[-2:] for each in self.constants]
+        if not sides or given["auto_pad"] != "explicit":
+            return False
+        border = [side // 2 for side in sides[0]]
+        whole = list(given["pads_begin"]) == list(given["pads_end"]) == border
+        odd = all(side % 2 for side in sides[0])
+        return whole and odd and set(given["strides"]) == set(given["dilations"]) == {1}
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an Interpolate repeats each pixel, for whole factors."""
+        given = self.attributes
+        rounding = given["coordinate_transformation_mode"], given["nearest_mode"]
+        return given["mode"] == "nearest" and rounding in REPEATS
+
+    @property
     def constants(self) -> list[np.ndarray]:
         return [each for each in self.reads if isinstance(each, np.ndarray)]
 
@@ -53,14 +82,18 @@ def read_nodes(model: openvino.Model, size: tuple[int, int]) -> list[Node] | Non
         size: height and width of LR in the shapes.
 
     Returns:
-        None if SR does not come from LR alone.
+        None if SR does not come from LR alone, a shape is unknown, or the graph does not take that
+        size.
     """
     model = model.clone()
-    model.reshape([1, model.input(0).get_partial_shape()[1].get_length(), *size])
     passes: Any = importlib.import_module("openvino.passes")  # it has no types
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())  # what computes sizes becomes constants
-    manager.run_passes(model)
+    try:
+        model.reshape([1, model.input(0).get_partial_shape()[1].get_length(), *size])
+        manager.run_passes(model)
+    except RuntimeError:
+        return None
     numbers: dict[tuple[str, int], Operand] = {}
     nodes: list[Node] = []
     operations: Any = model.get_ordered_ops()
@@ -81,10 +114,33 @@ def read_nodes(model: openvino.Model, size: tuple[int, int]) -> list[Node] | Non
         else:
             attributes = operation.get_attributes()
             for output in range(operation.get_output_size()):
+                if operation.get_output_partial_shape(output).is_dynamic:
+                    return None
                 numbers[name, output] = len(nodes)
                 shape = tuple(operation.get_output_shape(output))
                 nodes.append(Node(kind, (name,), reads, shape, attributes, output))
     return None
+
+
+def steady(nodes: list[Node], others: list[Node]) -> set[int]:
+    """The nodes that are the same at two sizes of LR; others depend on the size in their constants.
+
+    Args:
+        nodes, others: of one graph at each size. Nodes of graphs that differ are not the same.
+    """
+    if len(nodes) != len(others):
+        return set()
+    pairs = enumerate(zip(nodes, others, strict=True))
+    return {number for number, (node, other) in pairs if _is_same(node, other)}
+
+
+def _is_same(node: Node, other: Node) -> bool:
+    if (node.kind, node.values) != (other.kind, other.values):
+        return False
+    if node.kind in ("Interpolate", "Slice"):  # they may get sizes; shapes tell what they do
+        return True
+    pairs = zip(node.constants, other.constants, strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def _in_order(nodes: list[Node], last: Operand) -> list[Node] | None:
@@ -118,9 +174,12 @@ def _in_order(nodes: list[Node], last: Operand) -> list[Node] | None:
 def _shuffle(nodes: list[Node], number: int) -> Node | None:
     """A PixelShuffle or PixelUnshuffle that ends with node `number`, as one node."""
     last = nodes[number]
-    if last.kind == "DepthToSpace" and last.attributes["mode"] == "depth_first":
-        step = last.attributes["block_size"]
-        return last._replace(kind=SHUFFLE, attributes={"step": step})
+    if last.kind == "DepthToSpace":
+        given = last.attributes
+        first = given["mode"] == "blocks_first"
+        return last._replace(
+            kind=SHUFFLE, attributes={"step": given["block_size"], "blocks_first": first}
+        )
     if last.kind != "Reshape" or not isinstance(last.reads[0], int):
         return None
     middle = nodes[last.reads[0]]
@@ -145,4 +204,5 @@ def _shuffle(nodes: list[Node], number: int) -> Node | None:
     if inner != whole or len(last.shape) != 4:
         return None
     names = (*first.names, *middle.names, *last.names)
-    return Node(kind, names, first.reads[:1], last.shape, {"step": step})
+    attributes = {"step": step, "blocks_first": False}
+    return Node(kind, names, first.reads[:1], last.shape, attributes)

@@ -1,11 +1,12 @@
 """Finds out what an ONNX file takes and gives: channels, scale and sizes, by running it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from srgan.engines.base import EngineError
-from srgan.engines.foreign.graphs import OpenVINORunner, form_of, read_onnx
+from srgan.engines.foreign.graphs import Form, OpenVINORunner, form_of, read_onnx
+from srgan.engines.library import openvino
 from srgan.networks.foreign import Sizes
 
 MINIMUM = 16  # height and width; some networks fail below without saying so
@@ -58,8 +59,10 @@ def inspect_onnx(data: bytes) -> OnnxFacts:
     runner = OpenVINORunner(model, "fp32", None)
     problem = "no size fits"
     for sizes in _candidates(form.fixed):
-        height, width = sizes.padded(*TRIED) if form.fixed is None else form.fixed
+        height, width = sizes.example(*TRIED)
         try:
+            if not _gives_a_picture(model, form, height, width):
+                continue
             sr = runner(np.full((1, form.channels, height, width), 0.5, np.float32))
         except RuntimeError as error:
             problem = _last_line(error)
@@ -72,6 +75,22 @@ def inspect_onnx(data: bytes) -> OnnxFacts:
             )
         problem = f"it enlarges {max(scales):.4g} times"
     raise EngineError(f"openvino cannot run it ({problem})")
+
+
+def _gives_a_picture(model: openvino.Model, form: Form, height: int, width: int) -> bool:
+    """Whether a graph takes a size, by its shapes: to run it at some others damages memory.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    if form.fixed is not None:
+        return True
+    model = model.clone()
+    channels = form.channels
+    sides = [height, width, channels] if form.channels_last_in else [channels, height, width]
+    model.reshape([1, *sides])
+    shape: Any = model.output(0).get_partial_shape()
+    return not any(side.is_static and side.get_length() == 0 for side in shape)
 
 
 def _candidates(fixed: tuple[int, int] | None) -> list[Sizes]:
