@@ -52,17 +52,18 @@ class Tiling:
     widest: int = UNLIMITED
 
 
-def srresnet_tiling(tail_halo: int, *, half: bool = False, amx: bool = False) -> Tiling:
+def srresnet_tiling(tail_halo: int, *, lean: bool = False, amx: bool = False) -> Tiling:
     """The tiles of our own networks.
 
     Args:
         tail_halo: see `folding.tail_halo`.
-        half: features are bf16. Tiles are then larger, in no more memory, and halos cost less.
+        lean: a position takes little memory: features are bf16, or few are held at once. Tiles
+            are then larger, and halos cost less.
         amx: the processor computes them in AMX, which is a third slower on wider rows.
     """
     return Tiling(
         halo=20,  # beyond it the trunk changes SR by 0.13 8-bit levels at most; 16: by 1.5
-        pixels=150_000 if amx else 800_000 if half else 600_000,  # 0.6 GB of features in fp32
+        pixels=150_000 if amx else 800_000 if lean else 600_000,  # 0.6 GB of features in fp32
         widest=240 if amx else UNLIMITED,
         border=BORDER,
         tail_halo=tail_halo,

@@ -81,7 +81,7 @@ class NativeEngine:
         self._step = generator.tail.shuffle
         self.scale = generator.scale
         self.unshuffle = generator.unshuffle
-        self.tiling = srresnet_tiling(folding.tail_halo(generator))
+        self.tiling = srresnet_tiling(folding.tail_halo(generator), lean=True)
 
     # Prepared for the first tile: of the models that --model auto may need, many never get one.
     @functools.cached_property

@@ -64,7 +64,7 @@ class OpenVINOEngine:
         half = self._device == "CPU" and self._float == "bf16"  # so are features
         self._features = openvino.Type.bf16 if half else openvino.Type.f32
         amx = half and "amx_bf16" in processor_flags()
-        self.tiling = srresnet_tiling(folding.tail_halo(self._generator), half=half, amx=amx)
+        self.tiling = srresnet_tiling(folding.tail_halo(self._generator), lean=half, amx=amx)
         self._ranges = stored if self.precision == "int8" else {}
         # Compiled at the first tile: of the models that --model auto may need, many never get one.
         self._stages: list[openvino.InferRequest] = []
