@@ -102,18 +102,18 @@ def _place(model: openvino.Model, size: tuple[int, int]) -> Place | None:
     nodes = read_nodes(model, size)
     if nodes is None:
         return None
-    late: list[int] = []
+    late: set[int] = set()
     for number, node in enumerate(nodes):
-        if _is_larger(node.shape, size) or not set(late).isdisjoint(node.values):
-            late.append(number)
-    features = sorted({value for number in late for value in nodes[number].values}.difference(late))
+        if _is_larger(node.shape, size) or not late.isdisjoint(node.values):
+            late.add(number)
+    features = sorted({value for number in late for value in nodes[number].values} - late)
     shapes = [nodes[number].shape for number in features]
     if not shapes or any(len(shape) != 4 or shape[2:] != size for shape in shapes):
         return None
     if features == [0] or sum(shape[1] for shape in shapes) > MOST_CHANNELS:
         return None
     reach = [0.0] * len(nodes)  # in LR
-    for number in late:
+    for number in sorted(late):
         values = nodes[number].values
         inputs = [nodes[value].shape for value in values]
         own = _reach(nodes[number], inputs) if inputs else None
@@ -121,7 +121,7 @@ def _place(model: openvino.Model, size: tuple[int, int]) -> Place | None:
             return None
         pixel = size[0] / nodes[values[0]].shape[2]
         reach[number] = max(reach[value] for value in values) + own * pixel
-    return Place(nodes, late, features, ceil(reach[-1]))
+    return Place(nodes, sorted(late), features, ceil(reach[-1]))
 
 
 def _is_larger(shape: tuple[int, ...], size: tuple[int, int]) -> bool:

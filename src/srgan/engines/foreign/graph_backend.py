@@ -47,6 +47,7 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
     graph = make_graph(network, figures)
     form = form_of(graph.model)
     plain = not (form.channels_last_in or form.channels_last_out) and form.dtype == np.float32
+    # Gray networks need more than features to give colours.
     place = place_to_cut(graph.model, graph.sizes) if plain and form.channels == 3 else None
     by_openvino = _openvino_backend(graph, place, options)
     wanted = by_openvino.native if options.precision == "auto" else options.precision
