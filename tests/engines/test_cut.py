@@ -1,5 +1,6 @@
 """Networks of other projects in two stages, and by our own convolutions."""
 
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,16 @@ def test_a_part_of_the_features_gives_that_part_of_sr(name: str, tmp_path: Path)
 
     assert difference(place.halo) < 1e-6
     assert place.halo == 0 or difference(place.halo - 1) > 1e-4
+
+
+def test_conversion_prints_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """openvino looks for --verbose among srgan's arguments, and would print into --json."""
+    monkeypatch.setattr(sys, "argv", ["srgan", "upscale", "--verbose", "--json"])
+    found = network("Compact", tmp_path)
+    make_graph(found, Figures(found.digest))
+    assert capsys.readouterr().out == ""
 
 
 class Unknown(nn.Module):

@@ -1,6 +1,7 @@
 """Networks of other projects as openvino graphs: ONNX files, and torch modules that it converts."""
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Generator
@@ -146,11 +147,15 @@ def _convert(module: "nn.Module", channels: int, sizes: Sizes) -> openvino.Model
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None]:
-    """No messages of openvino's and torch's converters below errors."""
+    """No messages of openvino's and torch's converters below errors.
+
+    openvino's prints some if --verbose is among the arguments of the process.
+    """
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(level)
 
