@@ -287,6 +287,7 @@ def test_the_faster_one_is_taken(
         engine = create_engine(found, EngineOptions())
         assert (engine.name, engine.precision) == (expected, "fp32")
     assert len(calls) == 1
+    monkeypatch.setattr(graph_backend, "native_precision", lambda: "bf16")
     assert create_engine(found, EngineOptions("native")).name == "native"
     assert create_engine(found, EngineOptions("openvino")).name == "openvino"
 

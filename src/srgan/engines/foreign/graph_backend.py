@@ -50,7 +50,8 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
     # Gray networks need more than features to give colours.
     place = place_to_cut(graph.model, graph.sizes) if plain and form.channels == 3 else None
     by_openvino = _openvino_backend(graph, place, options)
-    wanted = by_openvino.native if options.precision == "auto" else options.precision
+    fastest = "fp32" if options.engine == "native" else by_openvino.native
+    wanted = fastest if options.precision == "auto" else options.precision
     if options.engine == "openvino" or by_openvino.device != "cpu" or wanted != "fp32":
         if options.engine == "native":
             raise EngineError("the native engine is for fp32 on the CPU; use --engine openvino")
