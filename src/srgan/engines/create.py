@@ -21,8 +21,8 @@ TORCH_ONLY = ("ATD",)  # it sorts features; in openvino it differs by more than 
 def create_engine(model: Model, options: EngineOptions) -> Engine:
     """Build the engine.
 
-    "auto" is torch if it is installed and finds a GPU. On a CPU, our networks in fp32 are
-    computed by the native engine where it can run, everything else by openvino.
+    "auto" is torch if it is installed and finds a GPU. On a CPU, fp32 is computed by the native
+    engine where it can run (and, for other projects' networks, is faster), the rest by openvino.
 
     Raises:
         MissingExtraError: the torch engine needs PyTorch, which is not installed.
@@ -64,7 +64,7 @@ def _is_fp32_on_the_cpu(model: Checkpoint, options: EngineOptions) -> bool:
 
 
 def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torch: bool) -> Engine:
-    """The engine of a network that is not ours. ONNX files always run by openvino."""
+    """The engine of a network that is not ours. ONNX files never run by torch."""
     from srgan.engines.foreign.engine import ForeignEngine
     from srgan.engines.foreign.figures import Figures
 

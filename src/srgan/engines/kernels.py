@@ -67,9 +67,9 @@ class Kernels:
         whole: the channels of each of its inputs fill whole registers.
 
     Attributes:
-        outputs: channels of the result, before a PixelShuffle that is left to NumPy.
-        shuffle: the factor of the PixelShuffle that native.cpp does.
-        left: the factor of the PixelShuffle that is left to do, of channels as (row, column, C).
+        outputs: K.
+        shuffle: the factor of the PixelShuffle that native.cpp does. It is 1 where that is left to the
+            caller, of channels as (row, column, C).
     """
 
     def __init__(
@@ -84,15 +84,13 @@ class Kernels:
         lanes = int(kernels().srgan_lanes())
         self.outputs, inputs, self.side, _ = weight.shape
         order = blocks_first(self.outputs, shuffle)
-        missing = -self.outputs % lanes
-        fill = (0, missing)
+        fill = (0, -self.outputs % lanes)
         taps = weight[order].transpose(2, 3, 1, 0)
         self.taps = np.ascontiguousarray(np.pad(taps, ((0, 0),) * 3 + (fill,)), np.float32)
         self.bias = np.pad(bias[order], fill).astype(np.float32)
         self.slopes = None if slopes is None else np.pad(slopes[order], fill).astype(np.float32)
         self.winograd = whole and self.side in WINOGRAD and inputs % lanes == 0
         self.shuffle = shuffle if self.outputs // shuffle**2 % lanes == 0 else 1
-        self.left = shuffle // self.shuffle
         self._points: np.ndarray | None = None
 
     @property

@@ -1,6 +1,6 @@
 // The convolutions of a network whose batch norm is folded, for upscaling on a CPU in float32. 3x3 and
-// 5x5 kernels go by Winograd's algorithm, a third of the direct way's products. native.py compiles
-// and calls it. Pictures are H x W x C.
+// 5x5 kernels go by Winograd's algorithm, a third of the direct way's products. kernels.py compiles
+// it, programs.py calls it. Pictures are H x W x C.
 
 #include <omp.h>
 

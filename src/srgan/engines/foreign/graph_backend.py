@@ -56,6 +56,9 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
         if options.engine == "native":
             raise EngineError("the native engine is for fp32 on the CPU; use --engine openvino")
         return by_openvino
+    speed = figures.get(SPEED)
+    if options.engine != "native" and speed is not None and speed <= 1:
+        return by_openvino
     try:
         if not plain:
             raise UnsuitableError("the form of its pictures")
@@ -68,7 +71,6 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
             ) from error
         log.debug("by openvino: %s", error)
         return by_openvino
-    speed = figures.get(SPEED)
     if speed is None:
         speed = _speed(native, graph, by_openvino)
         figures.put(SPEED, speed)
