@@ -68,8 +68,8 @@ class Kernels:
 
     Attributes:
         outputs: K.
-        shuffle: the factor of the PixelShuffle that native.cpp does. It is 1 where that is left to the
-            caller, of channels as (row, column, C).
+        shuffle: the factor of the PixelShuffle that native.cpp does. It is 1 where that is left
+            to the caller, of channels as (row, column, C).
     """
 
     def __init__(
