@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,15 +100,17 @@ def test_auto_is_bf16_only_where_the_processor_is_fast_at_it(
     assert build(small_checkpoint, "openvino", "auto").precision == "fp32"
 
 
-def test_auto_is_fp16_where_that_is_openvino_s_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on ARM."""
+def test_auto_is_fp16_where_that_is_openvino_s_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on ARM, where /proc/cpuinfo has other names, or is not there."""
 
     class Core:
         def get_property(self, _device: str, _name: str) -> object:
             return library.openvino.Type.f16
 
     monkeypatch.setattr(library, "shared_core", Core)
-    monkeypatch.setattr(precision, "processor_flags", set)
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     assert precision.native_precision() == "fp16"
 
 
