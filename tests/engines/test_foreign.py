@@ -12,10 +12,10 @@ from spandrel import ModelLoader
 from srgan.engines.base import EngineError
 from srgan.engines.create import TORCH_ONLY, create_engine
 from srgan.engines.foreign import engine as foreign_engine
-from srgan.engines.foreign import measure
+from srgan.engines.foreign import graphs, measure
 from srgan.engines.options import EngineName, EngineOptions
 from srgan.models.load import load_model
-from srgan.networks.foreign import ForeignNetwork
+from srgan.networks.foreign import ForeignNetwork, torch_module
 from srgan.upscaling.bands import TiledRun
 from srgan.upscaling.upscaler import Upscaler
 from tests.support.architectures import SMALL, small_state
@@ -100,6 +100,24 @@ def check_tiles(upscaler: Upscaler, rng: np.random.Generator, blended: int) -> N
 
 def nothing(_: float) -> None:
     """Progress that nobody watches."""
+
+
+def test_a_graph_runs_only_where_its_shapes_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one thread openvino does not notice, and damages memory: often a crash, later."""
+    run, seen = graphs.OpenVINORunner.__call__, []
+
+    def noting(runner: graphs.OpenVINORunner, lr: np.ndarray) -> np.ndarray:
+        seen.append(lr.shape[2:])
+        return run(runner, lr)
+
+    monkeypatch.setattr(graphs.OpenVINORunner, "__call__", noting)
+    network = load_model(saved("DITN", tmp_path))  # traced, it has windows of one number
+    assert isinstance(network, ForeignNetwork)
+    graph = graphs.agreeing(network, torch_module(network), graphs._convert)
+    assert graph.sizes.fixed == (graphs.FIXED_SIDE, graphs.FIXED_SIDE)
+    assert set(seen) == {graph.sizes.fixed}
 
 
 def test_a_network_for_torch_alone_has_no_device(tmp_path: Path) -> None:

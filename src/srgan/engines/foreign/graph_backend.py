@@ -15,7 +15,14 @@ from srgan.engines.foreign import measure
 from srgan.engines.foreign.backend import Backend, Runner, Tail
 from srgan.engines.foreign.cut import LEAST, Place, cut, place_to_cut
 from srgan.engines.foreign.figures import Figures
-from srgan.engines.foreign.graphs import AGREES, Graph, OpenVINORunner, form_of, make_graph
+from srgan.engines.foreign.graphs import (
+    AGREES,
+    Graph,
+    OpenVINORunner,
+    form_of,
+    make_graph,
+    of_one_size,
+)
 from srgan.engines.foreign.native_graph import UnsuitableError, program
 from srgan.engines.foreign.nodes import read_nodes, steady
 from srgan.engines.kernels import kernels
@@ -109,12 +116,9 @@ def _openvino_backend(graph: Graph, place: Place | None, options: EngineOptions)
 
 def _least_bytes(model: openvino.Model, graph: Graph) -> int:
     """An operation reads and writes: twice the largest array of the graph, per LR pixel."""
-    model = model.clone()
     height, width = graph.sizes.example(64, 64)
     if graph.sizes.fixed is None:
-        form = form_of(model)
-        last, channels = form.channels_last_in, form.channels
-        model.reshape([1, height, width, channels] if last else [1, channels, height, width])
+        model = of_one_size(model, height, width)
     operations: Any = model.get_ordered_ops()
     outputs = [output for operation in operations for output in operation.outputs()]
     known = [out.get_shape() for out in outputs if out.get_partial_shape().is_static]

@@ -91,7 +91,7 @@ def agreeing(network: ForeignNetwork, module: "nn.Module", convert: Convert) -> 
             continue
         runner = OpenVINORunner(model, "fp32", None)
         for sizes in candidates:
-            problem = _difference(runner, module, network, sizes)
+            problem = _difference(runner, model, module, network, sizes)
             if not problem:
                 return Graph(model, sizes)
     raise EngineError(
@@ -108,7 +108,11 @@ def _one_size(sizes: Sizes) -> list[Sizes]:
 
 
 def _difference(
-    runner: "OpenVINORunner", module: "nn.Module", network: ForeignNetwork, sizes: Sizes
+    runner: "OpenVINORunner",
+    model: openvino.Model,
+    module: "nn.Module",
+    network: ForeignNetwork,
+    sizes: Sizes,
 ) -> str:
     """In which way the graph differs from torch at `sizes`, in words; "" if it does not."""
     import torch
@@ -119,6 +123,7 @@ def _difference(
     for height, width in dict.fromkeys([(low, wide), (wide, low)]):
         lr = rng.random((1, network.channels, height, width), np.float32)
         try:
+            of_one_size(model, height, width)
             with torch.inference_mode():
                 expected = module(torch.as_tensor(lr)).numpy()
             sr = runner(lr)
@@ -164,6 +169,24 @@ def read_onnx(data: bytes) -> openvino.Model:
     """Read an ONNX file's bytes. Raises RuntimeError if openvino cannot."""
     core = cast(Any, shared_core())  # its types are incomplete
     return core.read_model(data)
+
+
+def of_one_size(model: openvino.Model, height: int, width: int) -> openvino.Model:
+    """A copy of a graph for LR of one size, in which all shapes that follow from it are known.
+
+    A graph whose shapes contradict each other must not run: with one thread openvino does not
+    notice, and damages memory.
+
+    Raises:
+        RuntimeError: the shapes contradict each other.
+    """
+    form = form_of(model)
+    sides = (
+        [height, width, form.channels] if form.channels_last_in else [form.channels, height, width]
+    )
+    model = model.clone()
+    model.reshape([1, *sides])
+    return model
 
 
 class OpenVINORunner:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srgan.engines.base import EngineError
-from srgan.engines.foreign.graphs import Form, OpenVINORunner, form_of, read_onnx
+from srgan.engines.foreign.graphs import Form, OpenVINORunner, form_of, of_one_size, read_onnx
 from srgan.engines.library import openvino
 from srgan.networks.foreign import Sizes
 
@@ -78,18 +78,14 @@ def inspect_onnx(data: bytes) -> OnnxFacts:
 
 
 def _gives_a_picture(model: openvino.Model, form: Form, height: int, width: int) -> bool:
-    """Whether a graph takes a size, by its shapes: to run it at some others damages memory.
+    """Whether a graph takes a size, by its shapes.
 
     Raises:
         RuntimeError: it does not.
     """
     if form.fixed is not None:
         return True
-    model = model.clone()
-    channels = form.channels
-    sides = [height, width, channels] if form.channels_last_in else [channels, height, width]
-    model.reshape([1, *sides])
-    shape: Any = model.output(0).get_partial_shape()
+    shape: Any = of_one_size(model, height, width).output(0).get_partial_shape()
     return not any(side.is_static and side.get_length() == 0 for side in shape)
 
 
