@@ -16,6 +16,7 @@ from srgan.engines.kernels import kernels
 from srgan.models.file import save_checkpoint
 from srgan.networks.architecture import Architecture, Checkpoint
 from tests.support.command import Command
+from tests.support.compiler import needs_compiler
 from tests.support.networks import random_checkpoint
 
 
@@ -29,10 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def compiled() -> None:
     """The native engine can run here; otherwise the test is skipped."""
-    try:
-        kernels()
-    except EngineError as error:
-        pytest.skip(str(error))
+    needs_compiler()
+    kernels()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from srgan.networks import activation, elementwise
 from srgan.networks.activation import PReLU
 from srgan.networks.discriminator import FeatureDiscriminator
 from srgan.training.losses import content_loss
+from tests.support.compiler import needs_compiler
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles them
 
@@ -19,8 +20,8 @@ TYPES = [torch.float32, torch.bfloat16]
 
 @pytest.fixture(autouse=True)
 def compiled() -> None:
-    if not elementwise.is_compiled():
-        pytest.skip("no C++ compiler, or another processor")
+    needs_compiler()
+    assert elementwise.is_compiled()
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:

@@ -20,6 +20,7 @@ from srgan.networks.generator import Generator
 from srgan.networks.tail import tail_after_shuffle
 from srgan.networks.winograd import WinogradConv2d, WinogradTail, use_winograd
 from srgan.training.network import placed
+from tests.support.compiler import needs_compiler
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles them
 
@@ -29,8 +30,8 @@ SHAPES = [(2, 64, 64, 24, 24), (1, 64, 128, 5, 7), (2, 256, 128, 1, 1), (3, 64, 
 
 @pytest.fixture
 def compiled() -> None:
-    if not winograd.is_compiled():
-        pytest.skip("needs Linux, AVX2 and a C++ compiler")
+    needs_compiler()
+    assert winograd.is_compiled()
 
 
 def results(
