@@ -41,10 +41,10 @@ def is_loaded(source: Path, what: str) -> bool:
     if flags is None or sys.platform != "linux":
         return False
     abi, folder = int(torch.compiled_with_cxx11_abi()), Path(torch.__file__).parent
-    flags = [*flags, f"-D_GLIBCXX_USE_CXX11_ABI={abi}", f"-I{folder / 'include'}"]
+    flags = [*flags, f"-D_GLIBCXX_USE_CXX11_ABI={abi}"]
+    paths = [f"-I{folder / 'include'}", f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10"]
     try:
-        libraries = [f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-        path = compiled(source, what, flags, libraries, torch.__version__)
+        path = compiled(source, what, flags, paths, torch.__version__)
         ops: Any = torch.ops
         ops.load_library(path)
     except (CompilerError, OSError) as error:
@@ -54,20 +54,21 @@ def is_loaded(source: Path, what: str) -> bool:
 
 
 def compiled(
-    source: Path, what: str, flags: Sequence[str], libraries: Sequence[str] = (), version: str = ""
+    source: Path, what: str, flags: Sequence[str], linked: Sequence[str] = (), version: str = ""
 ) -> Path:
     """The path of a C++ file as a shared library, in the user's cache. The log says if it waits.
 
     Args:
         what: the library computes, in the plural, for the log.
-        version: of what it is linked with. Another version gets another library.
+        linked: options that say what it is linked with, and where that is.
+        version: of what it is linked with. Another version gets another library, another place
+            does not.
 
     Raises:
         CompilerError: the compiler failed, there is none, or the cache cannot be written.
     """
     compiler = shlex.split(os.environ.get("CXX") or "c++")
-    command = [*compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags, str(source)]
-    command += libraries
+    command = [*compiler, "-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp", *flags]
     libc = os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else ""
     key = hashlib.sha256(" ".join([version, str(libc), *command]).encode())
     for file in (source, *HEADERS):
@@ -88,7 +89,8 @@ def compiled(
         # Several processes may compile at once. The rename shows only a complete library.
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             part = Path(folder) / library.name
-            subprocess.run([*command, "-o", part], check=True, capture_output=True, text=True)
+            command += [str(source), *linked, "-o", str(part)]
+            subprocess.run(command, check=True, capture_output=True, text=True)
             part.replace(library)
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines()

@@ -3,8 +3,10 @@
 // and calls it. Values are float32 or bfloat16; all arithmetic is float32. Every sum is added up in
 // an order that does not depend on the number of threads.
 
-#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <torch/library.h>
 
 #include <algorithm>

@@ -1,8 +1,9 @@
 // Winograd's convolutions (winograd.h) and their gradients as operators of PyTorch, for training.
 // winograd.py compiles and calls it. Pictures are N x C x H x W in channels_last memory.
 
-#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
