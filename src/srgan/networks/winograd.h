@@ -50,11 +50,16 @@ inline void multiply_rows(const float* a, int64_t row, int64_t step, const float
     for (int64_t v = 0; v < V; ++v) store(c + i * columns + v * LANES, sum[i][v]);
 }
 
+// Of fewer vectors more rows stay in registers: enough sums that none waits for another.
 template <int64_t V>
 void multiply_columns(const float* a, int64_t row, int64_t step, const float* b, float* c,
                       int64_t rows, int64_t columns, int64_t depth, bool add) {
+  constexpr int64_t most = ROWS * VECTORS / V;
   for (int64_t j = 0; j < columns; j += V * LANES) {
     int64_t i = 0;
+    for (; i + most <= rows; i += most)
+      multiply_rows<most, V>(a + i * row, row, step, b + j, c + i * columns + j, columns, depth,
+                             add);
     for (; i + ROWS <= rows; i += ROWS)
       multiply_rows<ROWS, V>(a + i * row, row, step, b + j, c + i * columns + j, columns, depth,
                              add);
@@ -74,6 +79,8 @@ void multiply(const float* a, int64_t row, int64_t step, const float* b, float* 
               int64_t columns, int64_t depth, bool add) {
   if (columns % (VECTORS * LANES) == 0)
     multiply_columns<VECTORS>(a, row, step, b, c, rows, columns, depth, add);
+  else if (columns % (2 * LANES) == 0)
+    multiply_columns<2>(a, row, step, b, c, rows, columns, depth, add);
   else
     multiply_columns<1>(a, row, step, b, c, rows, columns, depth, add);
 }
