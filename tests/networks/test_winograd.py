@@ -159,6 +159,21 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, compiled: None) -> None:
     assert output == "Conv2d\n" and errors.count("\n") == 1
 
 
+def test_a_damaged_library_goes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    compiled: None,
+) -> None:
+    """So that the next process compiles it anew."""
+    library = tmp_path / "winograd-0.so"
+    library.write_bytes(b"damaged")
+    monkeypatch.setattr("srgan.networks.compiled.compiled", lambda *_: library)
+    with caplog.at_level(logging.WARNING):
+        assert not winograd.is_loaded.__wrapped__(winograd.SOURCE, "convolutions")
+    assert not library.exists() and "the faster ones do not load" in caplog.text
+
+
 def test_no_such_processor(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

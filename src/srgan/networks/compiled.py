@@ -45,10 +45,15 @@ def is_loaded(source: Path, what: str) -> bool:
     paths = [f"-I{folder / 'include'}", f"-L{folder / 'lib'}", "-ltorch_cpu", "-lc10"]
     try:
         path = compiled(source, what, flags, paths, torch.__version__)
+    except CompilerError as error:
+        log.warning("%s run at PyTorch's speed: the faster ones did not compile: %s", what, error)
+        return False
+    try:
         ops: Any = torch.ops
         ops.load_library(path)
-    except (CompilerError, OSError) as error:
-        log.warning("%s run at PyTorch's speed: the faster ones did not compile: %s", what, error)
+    except OSError as error:  # damaged, or of another build: the next process compiles it anew
+        path.unlink(missing_ok=True)
+        log.warning("%s run at PyTorch's speed: the faster ones do not load: %s", what, error)
         return False
     return True
 
