@@ -13,8 +13,10 @@ from PIL import Image
 import srgan
 from srgan.engines.base import UNLIMITED, EngineError, srresnet_tiling
 from srgan.engines.options import EngineOptions
+from srgan.engines.precision import cpu_precision
 from srgan.errors import OptionError
 from srgan.models.file import shipped_models
+from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.pictures.images import open_picture
 from srgan.pictures.pixels import fill_transparent
@@ -255,6 +257,8 @@ def test_16_bit_keeps_its_levels(shipped: Upscaler) -> None:
     auto = Upscaler.load("srresnet-x4")
     sr = auto(image)[80, 40:-40, 0]
     assert auto.engine_for(np.dtype(np.uint16)).precision == "fp32"
+    eight_bit = Upscaler.load("srresnet-x4", engine="openvino").engine_for(np.dtype(np.uint8))
+    assert eight_bit.precision == cpu_precision(load_checkpoint("srresnet-x4").info)
     places = (np.arange(480) + 0.5) / 4 - 0.5
     error = sr - np.interp(places, np.arange(120), ramp)[40:-40]
     assert np.abs(error - error.mean()).max() < 64
