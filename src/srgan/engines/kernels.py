@@ -13,7 +13,7 @@ import numpy as np
 
 from srgan.engines.base import EngineError
 from srgan.engines.processor import processor_flags, wait_passively
-from srgan.networks.compiled import FLAGS, CompilerError, compiled
+from srgan.networks.compiled import FLAGS, CompilerError, compiled, load
 from srgan.networks.folding import blocks_first
 from srgan.networks.kernel_transform import kernel_transform
 
@@ -47,9 +47,8 @@ def _kernels() -> tuple[ctypes.CDLL | None, str]:
         return None, f"the native engine needs a C++ compiler: {error}"
     wait_passively()
     try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:  # damaged, or of another system: the next process compiles it anew
-        path.unlink(missing_ok=True)
+        library = load(path, ctypes.CDLL)
+    except OSError as error:
         return None, f"the native engine cannot be loaded: {error}"
     # A forked process has none of its parent's threads, and would wait for them.
     os.register_at_fork(before=library.srgan_end_threads)

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Compiler options by the instructions that a processor has, as PyTorch names them.
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 PATIENCE = 3.0  # seconds of compiling before the log says so
+
+Loaded = TypeVar("Loaded")
 
 log = logging.getLogger("srgan")
 
@@ -48,14 +50,26 @@ def is_loaded(source: Path, what: str) -> bool:
     except CompilerError as error:
         log.warning("%s run at PyTorch's speed: the faster ones did not compile: %s", what, error)
         return False
+    ops: Any = torch.ops
     try:
-        ops: Any = torch.ops
-        ops.load_library(path)
-    except OSError as error:  # damaged, or of another build: the next process compiles it anew
-        path.unlink(missing_ok=True)
+        load(path, ops.load_library)
+    except OSError as error:
         log.warning("%s run at PyTorch's speed: the faster ones do not load: %s", what, error)
         return False
     return True
+
+
+def load(library: Path, loader: Callable[[str], Loaded]) -> Loaded:
+    """Load a library that `compiled` made.
+
+    Raises:
+        OSError: it is damaged, or of another build. It is gone: the next process compiles it anew.
+    """
+    try:
+        return loader(str(library))
+    except OSError:
+        library.unlink(missing_ok=True)
+        raise
 
 
 def compiled(

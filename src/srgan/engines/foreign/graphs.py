@@ -91,9 +91,10 @@ def agreeing(network: ForeignNetwork, module: "nn.Module", convert: Convert) -> 
             continue
         runner = OpenVINORunner(model, "fp32", None)
         for sizes in candidates:
-            problem = _difference(runner, model, module, network, sizes)
+            graph = Graph(model, sizes)
+            problem = _difference(runner, graph, module, network.channels)
             if not problem:
-                return Graph(model, sizes)
+                return graph
     raise EngineError(
         f"openvino cannot run this {network.architecture} network ({problem}); use --engine torch"
     )
@@ -107,23 +108,18 @@ def _one_size(sizes: Sizes) -> list[Sizes]:
     return [replace(sizes, fixed=sizes.padded(FIXED_SIDE, FIXED_SIDE))]
 
 
-def _difference(
-    runner: "OpenVINORunner",
-    model: openvino.Model,
-    module: "nn.Module",
-    network: ForeignNetwork,
-    sizes: Sizes,
-) -> str:
-    """In which way the graph differs from torch at `sizes`, in words; "" if it does not."""
+def _difference(runner: "OpenVINORunner", graph: Graph, module: "nn.Module", channels: int) -> str:
+    """In which way a graph differs from torch at its sizes, in words; "" if it does not."""
     import torch
 
+    sizes = graph.sizes
     rng = np.random.default_rng(0)
     low, wide = sizes.padded(*CHECKED)
     wide += sizes.multiple if low == wide and sizes.fixed is None and not sizes.square else 0
     for height, width in dict.fromkeys([(low, wide), (wide, low)]):
-        lr = rng.random((1, network.channels, height, width), np.float32)
+        lr = rng.random((1, channels, height, width), np.float32)
         try:
-            of_one_size(model, height, width)
+            of_one_size(graph.model, height, width)
             with torch.inference_mode():
                 expected = module(torch.as_tensor(lr)).numpy()
             sr = runner(lr)
