@@ -266,7 +266,8 @@ def test_what_ends_a_job_is_handed_over_by_an_actor(
     coordinator.job.remote.return_value = job
     coordinator.begin.remote.return_value = 1
     todo = plan(job.source, job.destination, job.result).todo[:2]
-    table = WorkerActor(coordinator)(pa.Table.from_pylist([picture._asdict() for picture in todo]))
+    task = pa.Table.from_pylist([{"task": [picture._asdict() for picture in todo]}])
+    table = WorkerActor(coordinator)(task)
     assert [row["fatal"] for row in table.to_pylist()] == [reason]
 
 

@@ -14,6 +14,7 @@ from srgan.cluster.plan import SourcePicture
 from srgan.cluster.worker import BulkJob, Outcome, Worker
 from srgan.errors import one_line
 
+_TASK = "task"  # column with the pictures of a task
 _FATAL = "fatal"  # column with the error that ends the job
 
 
@@ -28,16 +29,17 @@ def upscale_on_ray(
     Raises:
         ClusterError: an actor cannot work, or Ray ended the job.
     """
-    import pyarrow as pa
     import ray.data
     from ray.exceptions import RayError
 
     data: Any = ray.data  # its types are partly unknown
     data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    blocks = [pa.Table.from_pylist([picture._asdict() for picture in task]) for task in tasks]
+    rows = [{_TASK: [picture._asdict() for picture in task]} for task in tasks]
     coordinator: Any = ray.remote(num_cpus=0)(Coordinator)
-    outcomes = data.from_arrow(blocks).map_batches(
+    # One row, and so one block, for each task. from_items makes them in this process; from_arrow
+    # starts a remote task for each.
+    outcomes = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         WorkerActor,
         fn_constructor_args=(coordinator.remote(job),),
         batch_size=None,
@@ -107,7 +109,7 @@ class _RemoteAttempts:
 
 
 class WorkerActor:
-    """A `Worker` in a Ray actor: takes tables of `SourcePicture`, returns tables of `Outcome`.
+    """A `Worker` in a Ray actor: takes tables of tasks, returns tables of `Outcome`.
 
     An error that ends the job is returned as a row. If it were raised, Ray would print pages,
     and restart an actor that cannot start.
@@ -126,7 +128,7 @@ class WorkerActor:
             self._fatal = one_line(error)
 
     def __call__(self, table: Any) -> Any:
-        pictures = [SourcePicture(**row) for row in table.to_pylist()]
+        pictures = [SourcePicture(**each) for row in table.to_pylist() for each in row[_TASK]]
         try:
             outcomes = self._worker.upscale(pictures) if self._worker else []
         except Exception as error:
