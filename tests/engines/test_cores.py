@@ -6,9 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from srgan.engines import processor
+from srgan.engines.create import create_engine
+from srgan.engines.options import EngineOptions
 from srgan.engines.processor import cpu_quota, quota_cores, usable_cores, wait_passively
+from srgan.models.load import load_model
+from srgan.networks.architecture import Checkpoint
+from srgan.networks.foreign import Model
+from tests.support.architectures import small_state
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
 
@@ -51,6 +58,24 @@ def test_a_quota_of_version_1(cgroups: Path, controllers: str) -> None:
     assert (cpu_quota(), quota_cores(), usable_cores()) == (3.0, 3, 3)
     write(cgroups / controllers / "cpu.cfs_quota_us", "-1\n")
     assert cpu_quota() is None
+
+
+@pytest.mark.parametrize("name", ["ours", "Compact"])
+def test_torch_follows_a_quota(
+    cgroups: Path, monkeypatch: pytest.MonkeyPatch, small_checkpoint: Checkpoint, name: str
+) -> None:
+    write(cgroups.parent / "own", "0::/a\n")
+    write(cgroups / "a" / "cpu.max", "300000 100000\n")
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    model: Model = small_checkpoint
+    if name != "ours":
+        torch.save({"params": small_state(name)}, cgroups.parent / "model.pth")
+        model = load_model(cgroups.parent / "model.pth")
+    monkeypatch.setenv("SRGAN_CACHE", str(cgroups.parent))
+    create_engine(model, EngineOptions("torch", "fp32"))
+    assert threads == [3]
 
 
 def test_affinity_counts(cgroups: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,11 +40,10 @@ def test_freed_memory_is_kept() -> None:
 
 def test_threads_follow_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for cores, wanted in ((8, None), (2, None), (2, 6)):
-        monkeypatch.setattr(process, "usable_cores", lambda cores=cores: cores)
+    for quota, wanted in ((None, None), (2, None), (2, 6)):
+        monkeypatch.setattr("srgan.engines.torch.quota_cores", lambda quota=quota: quota)
         set_threads(wanted)
     assert threads == [2, 6]  # without a quota torch's own choice stays
     monkeypatch.setenv("OMP_NUM_THREADS", "5")

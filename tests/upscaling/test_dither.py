@@ -55,6 +55,18 @@ def test_windows_are_parts_of_the_whole() -> None:
     assert abs(whole.mean() - image.mean()) < 0.5
 
 
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_invisible_colours_do_not_bleed(hidden: int) -> None:
+    y, x = np.mgrid[:96, :96]
+    inside = (y - 48) ** 2 + (x - 48) ** 2 < 40**2
+    dots = np.where((y + x) % 2 == 0, 255, 0)
+    picture = np.dstack(3 * [np.where(inside, dots, hidden)] + [np.where(inside, 255, 0)])
+    smooth = Undithered(picture.astype(np.uint8))[:, :]
+    colour, alpha = smooth[..., :3], smooth[..., 3]
+    assert np.abs(colour[alpha > 100].astype(int) - 127).max() <= 35
+    assert (colour[alpha == 0] == hidden).all()
+
+
 @pytest.mark.parametrize("model", ["auto", "srresnet-x4", "srgan-x4"])
 def test_the_mean_stays(tmp_path: Path, model: str) -> None:
     """Without smoothing, the networks turn a mean of 80 into 43 to 93."""

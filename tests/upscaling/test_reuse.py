@@ -24,9 +24,9 @@ class Counting:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.upscaler, self.pixels = Upscaler(checkpoint), 0
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
+    def __call__(self, frame: np.ndarray, gray: bool) -> np.ndarray:
         self.pixels += frame.shape[0] * frame.shape[1]
-        return self.upscaler(frame)
+        return np.concatenate(list(self.upscaler.rows(frame, gray=gray)))
 
 
 def test_still_slides_are_computed_once_each(small_checkpoint: Checkpoint) -> None:
@@ -49,8 +49,21 @@ def test_only_what_changes_is_computed(small_checkpoint: Checkpoint) -> None:
     assert count.pixels < 4 * 160 * 256  # of 8
 
 
+def test_gray_parts_of_frames_in_colour_and_gray_frames(small_checkpoint: Checkpoint) -> None:
+    page = screen(1)[0]
+    changed, without = page.copy(), page.copy()
+    changed[100:110, 200:210] //= 2  # gray, and far from the red
+    without[60:72, 40:48] = 255
+    count = Counting(small_checkpoint)
+    reuse = Reuse(count, 4, 16)
+    for frame in (page, changed, without, page):
+        whole = count.upscaler(frame)
+        assert np.abs(reuse(frame).astype(int) - whole).max() <= 1
+    assert count.pixels < 3.5 * 160 * 256  # of 4: the part of `changed` was computed by itself
+
+
 def test_a_result_that_was_handed_out_stays_as_it_is(small_checkpoint: Checkpoint) -> None:
-    reuse = Reuse(Upscaler(small_checkpoint), 4, 16)
+    reuse = Reuse(Counting(small_checkpoint), 4, 16)
     first = reuse(screen(1)[0])
     copy = first.copy()
     for frame in screen(3):
@@ -61,7 +74,7 @@ def test_a_result_that_was_handed_out_stays_as_it_is(small_checkpoint: Checkpoin
 def test_resized_results_reuse_only_whole_frames() -> None:
     sizes: list[tuple[int, ...]] = []
 
-    def upscale(frame: np.ndarray) -> np.ndarray:
+    def upscale(frame: np.ndarray, _gray: bool) -> np.ndarray:
         sizes.append(frame.shape)
         return frame
 

@@ -8,23 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 import srgan
-from srgan.engines.base import UNLIMITED, EngineError, srresnet_tiling
-from srgan.engines.options import EngineOptions
+from srgan.engines.base import UNLIMITED, EngineError, Tiling, srresnet_tiling
+from srgan.engines.options import EngineOptions, Precision
 from srgan.engines.precision import cpu_precision
 from srgan.errors import OptionError
-from srgan.models.file import shipped_models
+from srgan.models.file import save_checkpoint, shipped_models
 from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.pictures.images import open_picture
-from srgan.pictures.pixels import fill_transparent
+from srgan.pictures.pixels import fill_transparent, is_gray, levels
 from srgan.pictures.resample import bicubic, bicubic_8bit
 from srgan.upscaling import bands as module
 from srgan.upscaling import tiles
+from srgan.upscaling.bands import TiledRun
 from srgan.upscaling.upscaler import Upscaler
 from tests.support.networks import random_checkpoint
+
+SMALL = Architecture(blocks=2, channels=8)
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +246,34 @@ def test_tiles_have_the_side_that_was_asked_for(
 
 def test_gray_is_the_mean_of_the_network_on_gray(small: Upscaler, astronaut: np.ndarray) -> None:
     gray = astronaut[..., 1]
-    colour = small(np.dstack([gray] * 3)).astype(float)
+    colour = np.concatenate(list(small.rows(np.dstack([gray] * 3), gray=False))).astype(float)
+    assert np.ptp(colour, axis=2).max() > 2  # the network gives gray a tint
     np.testing.assert_allclose(small(gray), colour.mean(2), atol=1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_gray_in_three_bands_stays_gray(small: Upscaler, astronaut: np.ndarray, dtype: str) -> None:
+    gray = (astronaut[..., 1] * (levels(np.dtype(dtype)) / 255)).astype(dtype)
+    rgb = np.dstack([gray] * 3)
+    for scale in (4, 3):
+        result = small(rgb, scale=scale)
+        assert np.ptp(result, axis=2).max() == 0
+        assert np.array_equal(result[..., 0], small(gray, scale=scale))
+    alpha = np.full_like(gray, rgb.max())
+    alpha[: len(alpha) // 2] = 0
+    assert np.ptp(small(np.dstack([rgb, alpha]))[..., :3], axis=2).max() == 0
+    rgb[-1, -1, 0] = rgb[-1, -1, 1] / 2 + rgb.max() / 4  # one pixel in colour
+    assert np.ptp(small(rgb), axis=2).max() > 0
+
+
+def test_a_gray_webp_stays_gray(small: Upscaler, astronaut: np.ndarray, tmp_path: Path) -> None:
+    """Its decoder gives some gray pixels values that differ by one."""
+    Image.fromarray(np.dstack([astronaut[..., 1]] * 3)).save(tmp_path / "gray.webp", quality=80)
+    picture = open_picture(tmp_path / "gray.webp")
+    assert np.ptp(picture[:, :], axis=2).max() == 1
+    assert np.ptp(small(tmp_path / "gray.webp"), axis=2).max() == 0
+    tinted = np.full((20, 20, 3), (250, 249, 249), np.uint8)  # that is no rounding
+    assert not is_gray(tinted)
 
 
 def test_16_bit_keeps_its_levels(shipped: Upscaler) -> None:
@@ -568,7 +598,7 @@ def test_thin_pictures_are_read_and_yielded_in_parts(
 
         def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
             reads.append(window[0])
-            return np.zeros((window[0].stop - window[0].start, 1, 3), np.uint8)
+            return np.full((window[0].stop - window[0].start, 1, 3), (0, 0, 9), np.uint8)
 
     rows = small.rows(Watched())
     assert next(rows).shape[1:] == (4, 3)
@@ -596,3 +626,55 @@ def test_flat_colours_stay(model: str) -> None:
     for colour in itertools.product((0, 128, 255), repeat=3):
         sr = upscaler(np.full((24, 24, 3), colour, np.uint8)).astype(int)
         assert np.abs(sr - colour).max() <= most, colour
+
+
+class Mean3x3:
+    """An engine with the smallest halo: the mean of 3 x 3 pixels."""
+
+    name, device, scale, unshuffle = "mean", "cpu", 1, 1
+    precision: Precision = "fp32"
+    tiling = Tiling(halo=1, pixels=10**6, border=1)
+
+    def features(self, lr: np.ndarray) -> np.ndarray:
+        padded = np.pad(lr, [(0, 0), (0, 0), (1, 1), (1, 1)])
+        return sliding_window_view(padded, (3, 3), (2, 3)).mean((4, 5))
+
+    def reconstruct(self, features: np.ndarray) -> np.ndarray:
+        return features
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return self.features(lr)
+
+
+def test_transparent_pixels_look_further_than_a_small_network(astronaut: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    alpha = np.where(rng.random((96, 120)) < 0.02, 255, rng.integers(0, 2, (96, 120))[::-1])
+    picture = np.dstack([rng.integers(0, 256, (96, 120, 3)), alpha]).astype(np.uint8)
+    engine = Mean3x3()
+
+    def rows(tile: int) -> np.ndarray:
+        run = TiledRun(picture, picture.dtype, engine, lambda: engine, tta=False)
+        return np.concatenate(list(run.rows(tile, lambda _: None)))
+
+    np.testing.assert_array_equal(rows(64), rows(1000))
+
+
+def test_a_model_file_that_changed_is_loaded_again(tmp_path: Path, astronaut: np.ndarray) -> None:
+    model = tmp_path / "model.safetensors"
+    results: list[np.ndarray] = []
+    for seed in (0, 1):
+        save_checkpoint(model, random_checkpoint(SMALL, seed))
+        results.append(srgan.upscale(astronaut, model))
+    assert not np.array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[1], Upscaler.load(model)(astronaut))
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_pil_images_with_premultiplied_alpha(
+    small: Upscaler, astronaut: np.ndarray, mode: str
+) -> None:
+    straight = Image.fromarray(astronaut).convert(mode.upper())
+    straight.putalpha(200)
+    result = small(straight.convert(mode))
+    assert result.mode == mode.upper()
+    assert np.abs(np.asarray(result).astype(int) - np.asarray(small(straight))).max() <= 3

@@ -21,7 +21,7 @@ from srgan.video.plan import plan_video
 source = Path(sys.argv[1])
 options = VideoOptions(preset="ultrafast")
 job = plan_video(source, f"{source.stem}_large.mp4", options, 4, 10**8)
-compute = Reuse(lambda frame: frame.repeat(4, 0).repeat(4, 1), 4, 16)
+compute = Reuse(lambda frame, _gray: frame.repeat(4, 0).repeat(4, 1), 4, 16)
 run(job, compute, lambda _, result: result, lambda _: None)
 # Not getrusage: its peak includes the process that started this one.
 [peak] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]

@@ -1,5 +1,6 @@
 """The torch engine, the default on GPUs; it also runs on CPUs."""
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,11 +11,24 @@ from torch.nn import functional
 
 from srgan.engines.base import EngineError, run_whole, srresnet_tiling
 from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.processor import bf16_is_slow, torch_has_bf16
+from srgan.engines.processor import bf16_is_slow, quota_cores, torch_has_bf16
 from srgan.networks import folding
 from srgan.networks.architecture import Checkpoint
 
 T = TypeVar("T")
+
+
+def set_torch_threads(threads: int | None) -> None:
+    """Set the CPU threads of torch.
+
+    Args:
+        threads: None for the cores that the process may use, unless OMP_NUM_THREADS says another
+            number, as torchrun does.
+    """
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = quota_cores()  # torch knows the affinity, but no quota
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 class TorchOperations:
@@ -91,8 +105,7 @@ class TorchEngine:
         device = torch_device()
         self.device = str(device)
         self.precision = resolve(options.precision, device)
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        set_torch_threads(options.threads)
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         generator = folding.fold(checkpoint)
         self._ops = ops = TorchOperations(device, dtypes[self.precision])

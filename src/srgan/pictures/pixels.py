@@ -12,7 +12,9 @@ from srgan.pictures.colour import LUMA_WEIGHTS
 from srgan.pictures.resample import bicubic, resize_rows
 
 FILL_RADIUS = 4  # faint pixels this close to more visible ones get their colour
-
+FILL_REACH = 2 * FILL_RADIUS  # how far `fill_transparent` and then `restore_hidden` look
+LOOK = 32  # rows that `is_gray` looks at at once
+ROUNDED = 0.05  # of the pixels of a gray picture that WebP's decoder rounds apart: at most 0.01
 
 _ORIENTATION = 0x0112  # EXIF's tag
 
@@ -132,6 +134,28 @@ def result_type(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind == "u" else np.dtype(np.float32)
 
 
+def is_gray(image: Pixels) -> bool:
+    """Whether a picture shows only grays: it has one band of colour, or R = G = B in all pixels.
+
+    WebP's decoder gives some gray pixels 8-bit values that differ by 1; those may be. Stops at
+    the first colour.
+
+    Args:
+        image: (H, W, bands): gray, gray and alpha, RGB, or RGBA.
+    """
+    height, width, bands = image.shape
+    if bands < 3:
+        return True
+    unequal = 0
+    for top in range(0, height, LOOK):
+        colour = image[top : min(top + LOOK, height), 0:width][..., :3]
+        apart = colour.max(axis=2) - colour.min(axis=2)
+        if apart.max() > (1 if image.dtype == np.uint8 else 0):
+            return False
+        unequal += np.count_nonzero(apart)
+    return unequal <= ROUNDED * height * width
+
+
 def rgb_uint8(pixels: np.ndarray) -> np.ndarray:
     """(H, W, bands) uint8 or uint16 to RGB uint8. Gray is repeated, alpha is left out."""
     colour = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
@@ -209,9 +233,13 @@ def from_pil(image: Image.Image) -> np.ndarray:
         mode = "RGBA" if mode == "PA" or transparent else "RGB"
     elif mode in ("1", "L"):
         mode = "LA" if transparent else "L"
+    elif mode in ("LA", "La"):
+        mode = "LA"
+    elif mode in ("RGBA", "RGBa"):
+        mode = "RGBA"
     elif mode in ("I", "F"):
         raise TypeError(f"mode {mode} has no fixed range; pass an array of uint16 or float")
-    elif mode not in ("LA", "RGBA"):
+    else:
         mode = "RGB"
     array = np.asarray(image.convert(mode))
     return array if array.ndim == 3 else array[..., None]

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from srgan.engines.processor import busy_cores, usable_cores
+from srgan.engines.processor import busy_cores
+from srgan.engines.torch import set_torch_threads
 
 log = logging.getLogger("srgan")
 
@@ -66,17 +67,8 @@ def agree(accelerator: Accelerator, signals: StopSignals, elapsed: float) -> tup
 
 
 def set_threads(threads: int | None) -> None:
-    """Set the CPU threads of torch, and warn where other programs need the same cores.
-
-    Args:
-        threads: None for the cores that the process may use, unless OMP_NUM_THREADS says another
-            number, as torchrun does.
-    """
-    cores = usable_cores()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    elif "OMP_NUM_THREADS" not in os.environ and cores < torch.get_num_threads():
-        torch.set_num_threads(cores)  # torch knows the affinity but no quota
+    """`set_torch_threads`, and warn where other programs need the same cores."""
+    set_torch_threads(threads)
     busy = busy_cores()
     machine = os.cpu_count() or 1
     if busy + 1 > machine and torch.get_num_threads() > 1:

@@ -5,16 +5,17 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from srgan.engines.base import Engine, EngineError
+from srgan.engines.base import Engine, EngineError, Tiling
 from srgan.engines.options import MIN_TILE
 from srgan.pictures.padding import Mirrored
 from srgan.pictures.pixels import (
+    FILL_REACH,
     Pixels,
     fill_transparent,
     quantise,
@@ -74,6 +75,7 @@ class TiledRun:
         fp32_engine: builds the engine that computes the tiles in which `engine` overflows.
         tta: average over the 8 flips and rotations.
         network_alpha: the network enlarges alpha, too; otherwise bicubic does.
+        gray: the picture shows only grays, and so does SR.
     """
 
     image: Pixels
@@ -82,11 +84,20 @@ class TiledRun:
     fp32_engine: Callable[[], Engine]
     tta: bool
     network_alpha: bool = False
+    gray: bool = False
 
     @property
     def _cell(self) -> int:
         """SR pixels along each axis that one position of the features becomes."""
         return self.engine.scale * self.engine.unshuffle
+
+    @property
+    def _tiling(self) -> Tiling:
+        """The engine's, with a halo that also covers what is done with transparent pixels."""
+        tiling = self.engine.tiling
+        if self.image.shape[2] in (1, 3) or tiling.fixed is not None:
+            return tiling
+        return replace(tiling, halo=tiling.halo + -(-FILL_REACH // self.engine.unshuffle))
 
     def rows(self, tile: int | None, report: Callable[[float], None]) -> Iterator[np.ndarray]:
         """Yield SR from top to bottom, in blocks of rows (rows, scale * W, bands).
@@ -101,7 +112,7 @@ class TiledRun:
             MemoryError: memory does not suffice for the smallest tiles either.
             EngineError: the network's output is not finite.
         """
-        unshuffle, cell, tiling = self.engine.unshuffle, self._cell, self.engine.tiling
+        unshuffle, cell, tiling = self.engine.unshuffle, self._cell, self._tiling
         border = tiling.border
         bordered = Mirrored(self.image, border * unshuffle, unshuffle)
         size = bordered.shape[0] // unshuffle, bordered.shape[1] // unshuffle
@@ -174,7 +185,8 @@ class TiledRun:
         trunk_done = partial(progress.advance, share * (target.shape[0] * target.shape[1]))
         for y, x, sr in self._finite_parts(self.engine, lr, row, column, trunk_done):
             part = target[y : y + sr.shape[1], x : x + sr.shape[2], : colour.shape[2]]
-            sr = sr if colour.shape[2] == 3 else sr.mean(0, keepdims=True)
+            if self.gray:
+                sr = np.broadcast_to(sr.mean(0), (colour.shape[2], *sr.shape[1:]))
             quantise(sr.transpose(1, 2, 0), part)
             progress.advance((1 - share) * part.shape[0] * part.shape[1])
         if has_alpha:

@@ -54,7 +54,8 @@ def _dots(bright: np.ndarray) -> float:
 class Undithered:
     """A dithered picture as a continuous one: each pixel is the Gaussian mean around it.
 
-    The picture's mean stays, but for what lies beyond its edges, which are repeated.
+    The picture's mean stays, but for what lies beyond its edges, which are repeated. Alpha weighs
+    the colours.
     """
 
     def __init__(self, image: Pixels) -> None:
@@ -71,6 +72,20 @@ class Undithered:
             padding.append((RADIUS - (start - first), RADIUS - (last - stop)))
         pixels = self._image[reads[0], reads[1]].astype(np.float32)
         pixels = np.pad(pixels, [*padding, (0, 0)], "edge")
-        for axis in (0, 1):
-            pixels = sliding_window_view(pixels, len(_KERNEL), axis) @ _KERNEL
-        return np.rint(pixels).astype(self.dtype)
+        if self.shape[2] in (2, 4):
+            colour, alpha = pixels[..., :-1], pixels[..., -1:]
+            opacity = _smooth(alpha)
+            own = colour[RADIUS:-RADIUS, RADIUS:-RADIUS]
+            visible = opacity >= 0.5
+            mean = _smooth(colour * alpha) / np.where(visible, opacity, 1)
+            smooth = np.concatenate([np.where(visible, mean, own), opacity], axis=2)
+        else:
+            smooth = _smooth(pixels)
+        return np.rint(smooth).astype(self.dtype)
+
+
+def _smooth(pixels: np.ndarray) -> np.ndarray:
+    """The Gaussian mean of (h + 2 * RADIUS, w + 2 * RADIUS, bands), as (h, w, bands)."""
+    for axis in (0, 1):
+        pixels = sliding_window_view(pixels, len(_KERNEL), axis) @ _KERNEL
+    return pixels

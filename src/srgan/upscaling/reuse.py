@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srgan.engines.base import Engine
+from srgan.pictures.pixels import is_gray
 from srgan.upscaling.upscaler import Upscaler
 
 _CELL = 32  # pixels a side: changes are found by cells of this size
@@ -34,24 +35,30 @@ class Reuse:
     tiles do, within one 8-bit level.
 
     Args:
-        upscale: a frame or a part of one, (H, W, 3), to its result.
+        upscale: a frame or a part of one, (H, W, bands), and whether the frame shows only
+            grays (`pixels.is_gray`), to its result.
         scale: result pixels per pixel if parts can be computed by themselves: a whole number.
             None: only whole frames are reused.
         halo: pixels around a part that its result depends on.
     """
 
     def __init__(
-        self, upscale: Callable[[np.ndarray], np.ndarray], scale: int | None, halo: int
+        self, upscale: Callable[[np.ndarray, bool], np.ndarray], scale: int | None, halo: int
     ) -> None:
         self._upscale, self._scale, self._halo = upscale, scale, halo
         self._frame: np.ndarray | None = None
+        self._gray = False
         self._result: np.ndarray | None = None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """The result of one frame. It must not be changed: later frames may share it."""
         before, result = self._frame, self._result
+        gray = is_gray(frame)
+        if gray != self._gray:
+            before = None
+        self._gray = gray
         if before is None or result is None or before.shape != frame.shape:
-            result = self._upscale(frame)
+            result = self._upscale(frame, self._gray)
         else:
             cells = changed_cells(before, frame)
             if cells:
@@ -62,16 +69,17 @@ class Reuse:
     def _renewed(self, frame: np.ndarray, result: np.ndarray, cells: set[Cell]) -> np.ndarray:
         scale, halo = self._scale, self._halo
         if scale is None:
-            return self._upscale(frame)
+            return self._upscale(frame, self._gray)
         reach = -(-halo // _CELL)  # cells whose result a change reaches
         size = frame.shape[0], frame.shape[1]
         boxes = [_grown(_in_pixels(box), halo, size) for box in grouped(cells, reach)]
         read = [_grown(box, halo, size) for box in boxes]
         if sum((b.bottom - b.top) * (b.right - b.left) for b in read) > _MOST * size[0] * size[1]:
-            return self._upscale(frame)
+            return self._upscale(frame, self._gray)
         renewed = result.copy()
         for box, tile in zip(boxes, read, strict=True):
-            part = self._upscale(frame[tile.top : tile.bottom, tile.left : tile.right])
+            window = frame[tile.top : tile.bottom, tile.left : tile.right]
+            part = self._upscale(window, self._gray)
             rows = slice((box.top - tile.top) * scale, (box.bottom - tile.top) * scale)
             columns = slice((box.left - tile.left) * scale, (box.right - tile.left) * scale)
             target = renewed[box.top * scale : box.bottom * scale]
@@ -80,7 +88,7 @@ class Reuse:
 
 
 def reuse_for(
-    upscale: Callable[[np.ndarray], np.ndarray], engine: Engine, *, resized: bool
+    upscale: Callable[[np.ndarray, bool], np.ndarray], engine: Engine, *, resized: bool
 ) -> Reuse:
     """A `Reuse` that computes changed parts by themselves, if the engine's network can.
 
@@ -111,9 +119,10 @@ def reusing(
     """
     whole = size == upscaler.target(*frame)
 
-    def upscale(part: np.ndarray) -> np.ndarray:
+    def upscale(part: np.ndarray, gray: bool) -> np.ndarray:
         target = upscaler.target(part.shape[0], part.shape[1]) if whole else size
-        return np.concatenate(list(upscaler.rows(part, size=target, tta=tta, progress=progress)))
+        rows = upscaler.rows(part, size=target, tta=tta, gray=gray, progress=progress)
+        return np.concatenate(list(rows))
 
     return reuse_for(upscale, upscaler.engine_for(dtype), resized=not whole)
 

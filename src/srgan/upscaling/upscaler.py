@@ -26,6 +26,7 @@ from srgan.pictures.pixels import (
     Pixels,
     check_array,
     from_pil,
+    is_gray,
     levels,
     quantise,
     resize_alpha_rows,
@@ -161,6 +162,7 @@ class Upscaler:
         *,
         size: tuple[int, int] | None = None,
         tta: bool = False,
+        gray: bool | None = None,
         progress: Callable[[float], None] = lambda _fraction: None,
     ) -> Generator[np.ndarray, None, None]:
         """Upscale in blocks of rows, for progress, cancelling and streaming.
@@ -170,6 +172,9 @@ class Upscaler:
             size: (height, width) of the result; the default is the model's scale. For other
                 sizes the network's result is resized.
             tta: average over the 8 flips and rotations: 8 times the work, a little more PSNR.
+            gray: the picture shows only grays, and so does the result: a network gives even
+                equal R, G and B a tint. None: looks whether it does. False is for a gray part
+                of a picture in colour.
             progress: called after every tile, so more often than rows are yielded, with the
                 fraction of the network's work that is done. An exception that it raises ends
                 the work.
@@ -190,12 +195,13 @@ class Upscaler:
             image = image if image.ndim == 3 else image[..., None]
         height, width, _ = image.shape
         native = self.target(height, width)
+        gray = is_gray(image) if gray is None else gray
         if size is None or size == native:
-            yield from self._bands(image, image.dtype, tta, progress)
+            yield from self._bands(image, image.dtype, tta, gray, progress)
             return
         # More levels than the result has, so that rounding twice does not show.
         wide = np.dtype(np.uint16 if image.dtype.kind == "u" else np.float32)
-        bands = self._bands(image, wide, tta, progress)
+        bands = self._bands(image, wide, tta, gray, progress)
         resize = resize_alpha_rows if image.shape[2] in (2, 4) else resize_rows
         for block in resize(bands, native, size):
             result = np.empty(block.shape, result_type(image.dtype))
@@ -203,7 +209,12 @@ class Upscaler:
             yield result
 
     def _bands(
-        self, image: Pixels, dtype: np.dtype, tta: bool, progress: Callable[[float], None]
+        self,
+        image: Pixels,
+        dtype: np.dtype,
+        tta: bool,
+        gray: bool,
+        progress: Callable[[float], None],
     ) -> Iterator[np.ndarray]:
         """Rows of SR at the model's own scale, as `dtype`."""
         engine = self.engine_for(image.dtype)
@@ -214,6 +225,7 @@ class Upscaler:
             lambda: self._engine("fp32"),
             tta,
             network_alpha=self.options.alpha == "network",
+            gray=gray,
         )
         return run.rows(self.options.tile, progress)
 
@@ -251,9 +263,19 @@ def upscale(
         >>> sr = srgan.upscale("photo.jpg")
     """
     with _turn:
-        return _loaded(model)(image, scale=scale)
+        return _loaded(model, _version(model))(image, scale=scale)
+
+
+def _version(model: str | Path) -> tuple[str, int, int] | None:
+    """What tells a model file from the next one of its name; None for a model's name."""
+    path = Path(model)
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path.absolute()), found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str | Path) -> Upscaler:
+def _loaded(model: str | Path, _version: tuple[str, int, int] | None) -> Upscaler:
     return Upscaler.load(model)

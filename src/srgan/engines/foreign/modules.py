@@ -8,7 +8,7 @@ import torch
 
 from srgan.engines.foreign.backend import Backend, Runner
 from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.torch import or_memory_error, resolve, torch_device
+from srgan.engines.torch import or_memory_error, resolve, set_torch_threads, torch_device
 from srgan.errors import need
 from srgan.networks.foreign import ForeignNetwork, torch_module
 
@@ -27,8 +27,7 @@ def torch_backend(network: ForeignNetwork, options: EngineOptions) -> Backend:
     native = resolve("auto", device)
     if options.precision != "auto":
         resolve(options.precision, device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_torch_threads(options.threads)
     module: Any = torch_module(network)
     module = module.to(device, memory_format=torch.channels_last)
     if options.compile:
