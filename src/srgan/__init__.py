@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Upscaler", "__version__", "load_checkpoint", "upscale"]
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> "Any":
     """Import on first use: `srgan --help` must not wait for numpy and openvino."""
     if name == "load_checkpoint":

@@ -307,7 +307,7 @@ def test_json_is_one_object_a_picture(srgan: Command, photo: Path, model: tuple[
         (["--quality", "101"], "from 1 to 100"),
         (["--tile", "10"], "at least 64"),
         (["--threads", "0"], "at least 1"),
-        (["--format", "gif"], "gif: srgan cannot write this format: use one of jpeg, png,"),
+        (["--format", "svg"], "svg: srgan cannot write this format: use one of jpeg, png,"),
         (["-o", "large.xyz"], "large.xyz: srgan cannot write this format: use one of .jpg,"),
         (["--suffix", "a/b"], "no slashes"),
         (["--precision", "fp8"], "fp8"),

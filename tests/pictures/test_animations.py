@@ -1,6 +1,8 @@
 """Animations: every frame, its duration and how often they play; alpha; damage."""
 
 import io
+import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -120,10 +122,101 @@ def test_a_damaged_frame_is_an_error(tmp_path: Path, format: str) -> None:
         animation_of(picture, picture.format)
 
 
+def test_damage_anywhere_in_an_avif_is_an_error() -> None:
+    content = animated("AVIF")
+    pixels = content.rindex(b"mdat") + 4
+    errors = 0
+    for start in range(pixels, len(content) - 20, max((len(content) - pixels) // 40, 1)):
+        try:
+            picture = open_picture(content[:start] + 20 * b"\xff" + content[start + 20 :])
+            if (animation := animation_of(picture, "avif")) is not None:
+                assert len(list(frames_of_animation(picture, animation))) == 4
+        except PictureError:
+            errors += 1
+    assert errors > 0
+
+
 def test_a_picture_that_does_not_move_is_a_picture() -> None:
     picture = open_picture(animated("GIF", FRAMES[:1]))
     assert animation_of(picture, "gif") is None
     assert animation_of(open_picture(animated("WEBP")), "jpeg") is None
+
+
+def transcoded(content: bytes, format: str) -> bytes:
+    picture = open_picture(content)
+    animation = animation_of(picture, format)
+    assert animation is not None
+    frames = frames_of_animation(picture, animation)
+    return write_animation(None, frames, animation, picture, format=format)[0]
+
+
+@pytest.mark.parametrize("format", ["gif", "webp", "png", "avif"])
+def test_a_damaged_count_of_plays(format: str) -> None:
+    content = animated("PNG", loop=3)
+    start = content.index(b"acTL")
+    control = content[start : start + 8] + struct.pack(">I", 2_432_696_320)
+    control += struct.pack(">I", zlib.crc32(control))
+    result = transcoded(content[:start] + control + content[start + 16 :], format)
+    plays = {"gif": 65_534, "webp": 65_535, "png": 2**31 - 1, "avif": None}
+    assert shown(result)[2] == plays[format]
+
+
+def with_late_exif(exif: bytes) -> bytes:
+    """An animated PNG with EXIF after its frames."""
+    content, chunk = animated("PNG"), b"eXIf" + exif
+    added = struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return content[:-12] + added + content[-12:]
+
+
+def test_damaged_exif_in_avif_is_noted() -> None:
+    picture = open_picture(with_late_exif(b"MM\0\xff" + bytes(20)))
+    animation = animation_of(picture, "avif")
+    assert animation is not None
+    frames = frames_of_animation(picture, animation)
+    result, notes = write_animation(None, frames, animation, picture, format="avif")
+    assert notes == ["EXIF is damaged: left out"]
+    assert len(shown(result)[0]) == 4
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF"])
+def test_exif_after_the_frames_turns_all_of_them(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = open_picture(with_late_exif(exif.tobytes()[6:]))
+    animation = animation_of(picture, format.lower())
+    assert animation is not None
+    for frame, upright in zip(frames_of_animation(picture, animation), FRAMES, strict=True):
+        np.testing.assert_array_equal(frame, np.rot90(upright, -1))
+    assert picture.shape == (64, 48, 3)
+
+
+def twelve(duration: Fraction | list[int]) -> bytes:
+    return animated("PNG", [np.roll(RGB, 5 * k, 1) for k in range(12)], duration=duration)
+
+
+@pytest.mark.parametrize("format", ["gif", "webp", "avif", "png"])
+def test_durations_do_not_drift(format: str) -> None:
+    durations = shown(transcoded(twelve(Fraction(100, 3)), format))[1]
+    assert sum(durations) == pytest.approx(400)
+    times = np.cumsum(durations) - np.arange(1, 13) * 100 / 3
+    assert np.abs(times).max() <= (5 if format == "gif" else 0.5)
+
+
+def test_short_and_long_frames_of_gif() -> None:
+    """None is 0, or as short as browsers' limit: they show 10 ms as 100 ms."""
+    assert shown(transcoded(twelve([4] * 12), "gif"))[1] == [10] * 12
+    assert shown(transcoded(twelve([16] * 12), "gif"))[1] == [20] * 12
+    mixed = [16] * 6 + [500] + [25] * 5
+    found = shown(transcoded(twelve(mixed), "gif"))[1]
+    assert found == [20] * 6 + [490, 20, 30, 20, 30, 20]
+    longest = shown(transcoded(twelve([1_000_000] + [40] * 11), "gif"))[1]
+    assert longest == [655_350] + [40] * 11
+
+
+def test_long_frames_of_png() -> None:
+    durations = shown(transcoded(animated("WEBP", duration=[100_001, 16_777_215, 40, 7]), "png"))[1]
+    assert durations == pytest.approx([100_001, 16_777_215, 40, 7], abs=200)
+    assert durations[0] == pytest.approx(100_001, abs=1)
 
 
 def test_frames_of_16_bits_are_rounded_with_a_note() -> None:

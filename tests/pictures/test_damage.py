@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,32 @@ DAMAGED: dict[str, Callable[[], bytes]] = {
 def test_damaged_pixels_are_an_error(case: str) -> None:
     with pytest.raises(PictureError):
         open_picture(DAMAGED[case]())[:, :]
+
+
+@pytest.mark.parametrize("way", ["bytes", "file"])
+def test_a_damaged_png_is_not_called_cut_short(tmp_path: Path, way: str) -> None:
+    def refusal(content: bytes) -> str:
+        path = tmp_path / "x.png"
+        path.write_bytes(content)
+        with pytest.raises(PictureError) as caught:
+            open_picture(content if way == "bytes" else path)[:, :]
+        return str(caught.value)
+
+    whole = pil("PNG")
+    middle = len(whole) // 2
+    flipped = bytes([whole[middle] ^ 255])
+    damaged = whole[:middle] + flipped + whole[middle + 1 :]
+    assert "cannot be decoded (its pixels are damaged)" in refusal(damaged)
+    for end in (middle, len(whole) - 14):
+        assert "cut short" in refusal(whole[:end])
+    assert "cut short" in refusal(damaged[:-20])
+
+
+def test_libvips_quotes_bytes_that_are_no_text() -> None:
+    """pyvips then raises UnicodeDecodeError."""
+    essential = pil("AVIF").replace(b"\4\1\2\x83\4", b"\4\1\x82\x83\4")  # of pixi
+    with pytest.raises(PictureError, match=r"cannot be decoded.*essential"):
+        open_picture(essential.replace(b"pixi", b"\xd8\xd9\xda\xdb"))
 
 
 def stray_bytes() -> bytes:

@@ -391,6 +391,30 @@ def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_picture(path)[:, :], RGB[::-1])  # nothing stale
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_overwriting_keeps_the_permissions(tmp_path: Path, mode: int) -> None:
+    path, link = tmp_path / "x.png", tmp_path / "link.png"
+    save(path, RGB)
+    usual = path.stat().st_mode
+    path.chmod(mode)
+    link.symlink_to(path)
+    seen: list[int] = []
+
+    def rows() -> Iterator[np.ndarray]:
+        (part,) = tmp_path.glob(".srgan-*")
+        seen.append(part.stat().st_mode & 0o777)
+        yield RGB
+
+    write_picture(path, rows(), RGB.shape, RGB.dtype, format="png", overwrite=True)
+    assert seen == [mode | 0o600]
+    assert path.stat().st_mode & 0o777 == mode
+    save(link, RGB, overwrite=True)
+    assert path.stat().st_mode & 0o777 == mode
+    save(tmp_path / "new.png", RGB, overwrite=True)
+    assert (tmp_path / "new.png").stat().st_mode == usual
+
+
 def test_a_file_made_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     def rows() -> Iterator[np.ndarray]:
         yield RGB

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 from skimage import data
 
 from srgan.pictures.codec.label import ColourLabel, icc_profile, label_of_chunks, label_of_cicp
 from srgan.pictures.codec.xmp import fitting_xmp
-from srgan.pictures.images import PictureError, encode_picture, open_picture, write_picture
+from srgan.pictures.images import Picture, PictureError, encode_picture, open_picture, write_picture
 from srgan.pictures.pixels import fill_transparent, from_pil, resize_alpha_rows, to_pil
 from tests.support.command import Command
 
@@ -71,7 +72,8 @@ def test_usual_labels_need_no_profile() -> None:
     assert label_of_chunks({b"gAMA": struct.pack(">I", 100_000)}) == ColourLabel(gamma=1.0)
 
 
-def png(*chunks: tuple[bytes, bytes]) -> bytes:
+def png(*chunks: tuple[bytes, bytes], at: int = 33) -> bytes:
+    """A PNG with chunks: after the header, or after the pixels with at=-12."""
     buffer = io.BytesIO()
     Image.fromarray(RGB).save(buffer, "PNG")
     whole = buffer.getvalue()
@@ -82,7 +84,7 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
         + struct.pack(">I", zlib.crc32(name + content))
         for name, content in chunks
     )
-    return whole[:33] + added + whole[33:]
+    return whole[:at] + added + whole[at:]
 
 
 CHUNKS = (
@@ -123,6 +125,147 @@ def test_other_formats_get_a_profile_and_notes(format: str) -> None:
     assert any("label" in note for note in notes)
 
 
+def collinear(*tail: int) -> bytes:
+    return struct.pack(">8I", 31270, 32900, 20000, 20000, 30000, 30000, *tail)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"cHRM", struct.pack(">8I", *8 * [30000])),
+        (b"cHRM", collinear(40000, 40000)),
+        (b"gAMA", struct.pack(">I", 1)),
+        (b"gAMA", struct.pack(">I", 3)),
+    ],
+)
+def test_labels_that_no_profile_can_state_are_none(chunk: tuple[bytes, bytes]) -> None:
+    assert label_of_chunks(dict([chunk])) is None
+    picture = open_picture(png(chunk))
+    content, notes = encode_picture("x", [RGB], RGB.shape, RGB.dtype, format="jpeg", source=picture)
+    assert notes == []
+    assert "icc_profile" not in Image.open(io.BytesIO(content)).info
+    nearly = label_of_chunks({b"cHRM": collinear(40000, 40100)})
+    assert nearly is None or len(icc_profile(nearly)) > 200
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6" b="HELLO"/></x:xmpmeta>'
+PLAIN = b"XML:com.adobe.xmp\0\0\0\0\0"
+PACKED = b"XML:com.adobe.xmp\0\1\0\0\0"
+
+
+def turned_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Kodak"
+    return exif.tobytes()[6:]
+
+
+@pytest.mark.parametrize("at", [33, -12])
+@pytest.mark.parametrize("xmp", [PLAIN + XMP, PACKED + zlib.compress(XMP)])
+def test_metadata_before_and_after_the_pixels_of_png(at: int, xmp: bytes) -> None:
+    picture = open_picture(png((b"iTXt", xmp), (b"eXIf", turned_exif()), at=at))
+    upright = np.rot90(RGB, -1)
+    assert picture.metadata_names == ["EXIF", "XMP"]
+    np.testing.assert_array_equal(picture[:, :], upright)
+    for format in ("png", "jpeg", "webp", "avif"):
+        content, notes = encode_picture(
+            "x", [upright], upright.shape, upright.dtype, format=format, source=picture
+        )
+        assert notes == []
+        result = Image.open(io.BytesIO(content))
+        assert (result.getexif()[0x010F], result.getexif()[0x0112]) == ("Kodak", 1)
+        kept = open_picture(content).image.get("xmp-data")
+        assert kept == XMP.replace(b'"6"', b'"1"')
+
+
+def test_metadata_after_the_pixels_that_is_damaged_or_hostile() -> None:
+    whole = png((b"iTXt", PLAIN + XMP), (b"eXIf", turned_exif()), at=-12)
+    broken = whole.replace(b"HELLO", b"HELLA").replace(b"Kodak", b"Kodac")
+    endless = png((b"iTXt", PACKED + zlib.compress(bytes(200_000_000), 9)), at=-12)
+    size = whole.index(b"eXIf") - 4
+    beyond = whole[:size] + b"\x7f\xff\xff\xff" + whole[size + 4 :]
+    no_text = png((b"iTXt", PACKED + b"no zlib"), (b"eXIf", b"neither"), at=-12)
+    short = png((b"iTXt", b"XML:com.adobe.xmp\0"), (b"eXIf", b""), at=-12)
+    for content in (broken, endless, no_text, short):
+        assert open_picture(content).metadata_names == []
+    assert open_picture(beyond).metadata_names == ["XMP"]
+    assert open_picture(beyond).shape == RGB.shape
+
+
+def noted(content: bytes, format: str) -> tuple[list[str], Picture]:
+    """The notes on a result in a format, and the result."""
+    picture = open_picture(content)
+    result, notes = encode_picture("x", [RGB], RGB.shape, RGB.dtype, format=format, source=picture)
+    return [*picture.notes, *notes], open_picture(result)
+
+
+def test_large_xmp_and_iptc_in_jpeg_are_noted() -> None:
+    large = b"<" + b"x" * 60_000 + b">"
+    content = png((b"iTXt", PLAIN + large))
+    notes, result = noted(content, "jpeg")
+    assert notes == ["XMP of more than 60,000 bytes is not kept in JPEG"]
+    assert not result.image.get_typeof("xmp-data")
+    assert noted(content, "webp")[0] == []
+    notes, result = noted(png((b"iTXt", PLAIN + large[2:])), "jpeg")
+    assert notes == []
+    assert result.image.get("xmp-data") == large[2:]
+    buffer = io.BytesIO()
+    for size, lost in ((65_533, False), (65_534, True)):
+        tifffile.imwrite(buffer, RGB, extratags=[(33723, 7, size, b"\x1c" * size, True)])
+        content, notes = encode_picture(
+            "x",
+            [RGB],
+            RGB.shape,
+            RGB.dtype,
+            format="jpeg",
+            source=open_picture(buffer.getvalue()),
+        )
+        assert ("IPTC of more than 65,533 bytes is not kept in JPEG" in notes) == lost
+        assert (b"\x1c" * size in content) != lost
+        buffer.seek(0)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif"])
+def test_large_exif_is_noted(format: str) -> None:
+    note = "EXIF of more than 65,000 bytes may be incomplete or missing"
+    for size, notes in ((64_000, []), (80_000, [note])):
+        exif = Image.Exif()
+        exif[0x010E] = "d" * size
+        said, result = noted(png((b"eXIf", exif.tobytes()[6:])), format)
+        assert said == notes
+        whole = result.image.get_typeof("exif-data") and len(result.image.get("exif-data")) > size
+        assert bool(whole) == (notes == [])
+
+
+def test_the_rest_of_the_xmp_of_a_jpeg_is_noted() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "JPEG")
+    whole = buffer.getvalue()
+    segments = (
+        b"http://ns.adobe.com/xap/1.0/\0<a xmpNote:HasExtendedXMP='0F'/>",
+        (b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + struct.pack(">II", 4, 0) + b"<b/>"),
+    )
+    added = b"".join(b"\xff\xe1" + struct.pack(">H", len(s) + 2) + s for s in segments)
+    notes, result = noted(whole[:2] + added + whole[2:], "jpeg")
+    assert notes == ["the extension of XMP (depth maps and the like) is left out"]
+    assert result.image.get("xmp-data") == b"<a/>"
+
+
+def test_the_other_pictures_of_a_jpeg_are_noted() -> None:
+    buffer, image = io.BytesIO(), Image.fromarray(RGB)
+    image.save(buffer, "MPO", save_all=True, append_images=[image, image])
+    content = buffer.getvalue()
+    assert noted(content, "jpeg")[0] == ["only the first of 3 pictures is used"]
+    # Cameras list their thumbnails, too.
+    index = content.index(b"MPF\0") + 4
+    kinds = content.index(struct.pack("<I", 0x030000), index)
+    thumbnail = struct.pack("<I", 0x010002)
+    for k in (1, 2):
+        at = kinds + 16 * k
+        content = content[:at] + thumbnail + content[at + 4 :]
+    assert noted(content, "jpeg")[0] == []
+    assert noted(content[: index + 8] + bytes(3) + content[index + 11 :], "jpeg")[0] == []
+
+
 def test_a_full_disk_is_said_for_png_with_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.BytesIO):
         def write(self, _: object) -> int:
@@ -145,6 +288,14 @@ def test_xmp_fits_the_result() -> None:
     assert (
         fitting_xmp(b'<r hdrgm:Version="1">' + seq + b"<hdrgm:a b='c'/><d/></r>") == b"<r><d/></r>"
     )
+
+
+def test_xmp_names_no_extension_that_the_result_lacks() -> None:
+    assert fitting_xmp(b'<r xmpNote:HasExtendedXMP="0F" a="b"/>') == b'<r a="b"/>'
+    element = b"<xmpNote:HasExtendedXMP>0F</xmpNote:HasExtendedXMP>"
+    assert fitting_xmp(b"<r>" + element + b"</r>") == b"<r></r>"
+    hostile = b" xmpNote:HasExtendedXMP" + b" " * 200_000 + b"<xmpNote:HasExtendedXMP>" * 200_000
+    assert fitting_xmp(hostile) == hostile
 
 
 @pytest.mark.parametrize("filler", [b" ", b"<hdrgm:a>", b"<hdrgm:a", b"<Container:Directory>"])

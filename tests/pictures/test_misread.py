@@ -1,13 +1,15 @@
 """Files that libvips opens without an error, with wrong pixels: refused, or read rightly."""
 
+import contextlib
 import io
 import struct
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from skimage import data
 
 from srgan.pictures.images import PictureError, open_picture
@@ -94,3 +96,31 @@ def test_a_gif_whose_frame_is_damaged_is_an_error() -> None:
     file[frame + 10] = 13  # the bits of a code: at most 11
     with pytest.raises(PictureError, match="get a fresh copy"):
         open_picture(bytes(file))[:, :]
+
+
+def test_a_healthy_picture_beside_a_damaged_one_in_another_thread() -> None:
+    """libvips keeps the errors of all threads in one buffer."""
+    unknown_tag = TiffImagePlugin.ImageFileDirectory_v2()
+    unknown_tag[65000] = "libvips warns of this tag, so the pixels are checked"
+    photo = Image.fromarray(data.astronaut())
+    healthy, damaged = io.BytesIO(), io.BytesIO()
+    photo.save(healthy, "TIFF", compression="tiff_lzw", tiffinfo=unknown_tag)
+    photo.crop((0, 0, 64, 64)).save(damaged, "JPEG")
+    cut = damaged.getvalue()[: len(damaged.getvalue()) * 2 // 3]
+    stop = threading.Event()
+
+    def read_damaged() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(PictureError):
+                open_picture(cut)[:, :]
+
+    others = [threading.Thread(target=read_damaged) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(200):
+            open_picture(healthy.getvalue())
+    finally:
+        stop.set()
+        for other in others:
+            other.join()

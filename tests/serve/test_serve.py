@@ -368,6 +368,11 @@ def test_a_body_of_unknown_length_is_bounded(server: Server) -> None:
             b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--\r\n',
         ),
         (
+            "multipart/form-data; boundary=b",
+            2 * b'--b\r\nContent-Disposition: form-data; name="x"; filename="x"\r\n\r\n1\r\n'
+            + b"--b--\r\n",
+        ),
+        (
             "multipart/form-data; boundary=b; charset=hex",
             b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--\r\n',
         ),
@@ -392,6 +397,13 @@ def test_wrong_parameters(server: Server, photo: Path, query: str) -> None:
     assert query.partition("=")[0] in answer.json()["detail"]
     if query == "qualty=3":
         assert "did you mean quality?" in answer.json()["detail"]
+
+
+def test_a_size_out_of_reach(server: Server, photo: Path) -> None:
+    for path in ("/v1/upscale", "/v1/jobs"):
+        answer = server.client.post(f"{path}?width=30000", content=photo.read_bytes())
+        assert is_problem(answer, 422, "wrong-parameter")
+        assert answer.json()["detail"].endswith("at most 8: ask for a smaller width or height")
 
 
 def test_a_format_that_cannot_hold_the_result(server: Server) -> None:

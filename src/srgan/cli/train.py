@@ -298,7 +298,8 @@ def prepare(
     Args:
         folder: Pictures, searched recursively.
         output: Folder for the sub-images; subfolders are kept.
-        size: Side of the sub-images in pixels; smaller pictures stay whole.
+        size: Side of the sub-images in pixels; pictures down to 96 pixels stay whole, smaller
+            ones are left out.
         step: Pixels from one sub-image to the next.
         format: png writes a file for each; parquet and webdataset write a few large files, which
             copy faster and can be read from object stores.

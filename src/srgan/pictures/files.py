@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ class PictureError(UserError):
 
 class UnknownFormatError(PictureError):
     """The file is not a picture, or has a format that srgan does not read."""
+
+
+class SizeError(PictureError):
+    """The result cannot have the size that was asked for; the picture is in order."""
 
 
 class TooManyPixelsError(PictureError):
@@ -60,6 +65,8 @@ _READ_REASONS = {
     errno.EPERM: "no permission to read it: check its permissions",
     errno.ELOOP: "it is a link that leads back to itself: check the link",
 }
+
+_PERMISSIONS, _OWNER = 0o777, stat.S_IRUSR | stat.S_IWUSR
 
 _CUT_SHORT = (
     "premature end",
@@ -136,6 +143,8 @@ def new_file(path: Path, overwrite: bool) -> Generator[Path, None, None]:
         with _as_write_errors(path):
             lock = create(temporary)
         with lock:
+            if overwrite:
+                _copy_mode(end, temporary, also=_OWNER)  # a private file is so from its first byte
             yield temporary
             with _as_write_errors(path):
                 _sync(temporary)
@@ -215,9 +224,21 @@ def _sync(path: Path, flags: int = os.O_RDWR) -> None:
         os.close(handle)
 
 
+def _copy_mode(path: Path, temporary: Path, *, also: int = 0) -> None:
+    """Give the temporary file the permissions of the file that it replaces, if there is one.
+
+    Args:
+        also: permissions that it gets besides.
+    """
+    if os.name == "posix":
+        with contextlib.suppress(OSError):  # no such file, or a file system without permissions
+            temporary.chmod(path.stat().st_mode & _PERMISSIONS | also)
+
+
 def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
     """Give the temporary file its name, in one step where the file system can."""
     if overwrite:
+        _copy_mode(path, temporary)
         temporary.replace(path)
         return
     try:

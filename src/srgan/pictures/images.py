@@ -19,6 +19,7 @@ import numpy as np
 from srgan.pictures.codec.decode import PIXEL_TYPES, decode
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
 from srgan.pictures.codec.extras import Extras, is_animated_gif
+from srgan.pictures.codec.failure import failure
 from srgan.pictures.codec.formats import (
     FORMATS,
     INPUT_FORMATS,
@@ -28,13 +29,13 @@ from srgan.pictures.codec.formats import (
     formats_that_hold,
     output_format,
 )
-from srgan.pictures.codec.rowstream import load_vips
+from srgan.pictures.codec.rowstream import load_vips, reading
 from srgan.pictures.files import (
     PictureError,
+    SizeError,
     StorageError,
     TooManyPixelsError,
     UnknownFormatError,
-    decode_error,
     make_folder,
     new_file,
     read_error,
@@ -48,6 +49,7 @@ __all__ = [
     "WRITTEN_FORMATS",
     "Picture",
     "PictureError",
+    "SizeError",
     "StorageError",
     "TooManyPixelsError",
     "UnknownFormatError",
@@ -113,11 +115,12 @@ class Picture:
         if 0 in size:
             return np.empty(size, self.dtype)
         vips = load_vips()
-        vips.vips_lib.vips_error_clear()
         try:
-            pixels = self._region.fetch(left, top, size[1], size[0])
-        except vips.Error as error:
-            raise decode_error(self.name, error.detail) from error
+            with reading:
+                vips.vips_lib.vips_error_clear()
+                pixels = self._region.fetch(left, top, size[1], size[0])
+        except (vips.Error, UnicodeDecodeError) as error:
+            raise failure(self.name, self.format, self.source, error) from error
         return np.frombuffer(pixels, self.dtype).reshape(size)
 
 
@@ -144,7 +147,8 @@ def open_picture(
         with _file_of(source) as file:
             # libvips has limits of its own. A user who raises srgan's limit means theirs, too.
             unlimited = max_pixels > DEFAULT_MAX_PIXELS
-            found = decode(name, source, file, max_pixels, unlimited=unlimited)
+            with reading:
+                found = decode(name, source, file, max_pixels, unlimited=unlimited)
     except OSError as error:
         raise read_error(name, error) from error
     image = found.image

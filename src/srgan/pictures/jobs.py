@@ -100,7 +100,7 @@ def _job(
 ) -> PictureJob:
     exists = problem is None and os.path.lexists(target)
     if exists and not (options.overwrite or skip_existing):
-        problem = f"{target}: exists; use --overwrite, --skip-existing or -o"
+        problem = f"{target}: exists; use --overwrite, --skip-existing or another place"
     return PictureJob(source, target, problem, kept=exists and skip_existing)
 
 
@@ -139,7 +139,7 @@ def _check_output_name(
     """
     try:
         if options.format is not None:
-            output_format(options.format)
+            output_format(options.format, animated=True)
         if output is None:
             return None, None
         if not output:
@@ -153,7 +153,9 @@ def _check_output_name(
             if several:
                 return path, None
             raise OptionError(f"{error}; for a folder of that name, write {output}/") from error
-        if options.format and output_format(options.format) != output_format(path, animated=True):
+        if options.format and output_format(options.format, animated=True) != output_format(
+            path, animated=True
+        ):
             raise OptionError(
                 f"{output} has another format than --format {options.format}: leave out --format"
             )
@@ -176,18 +178,18 @@ def _obstacle(source: str, target: Path, sources: Collection[str]) -> str | None
     except OSError as error:
         excess = len(os.fsencode(target.name)) - _MAX_NAME
         if error.errno == errno.ENAMETOOLONG or excess > 0:
-            return f"{target}: the name is too long: give a shorter one with -o"
+            return f"{target}: the name is too long: give a shorter one"
         return None  # there is nothing; or it cannot be reached, as writing will say
     if _key(target) == source or _is_same_file(source, target):
-        return f"{target}: the result would replace its own picture; use -o or --suffix"
+        return f"{target}: the result would replace its own picture; choose another place"
     if _key(target) in sources:
-        return f"{target}: the result would replace another picture to upscale; use -o"
+        return f"{target}: the result would replace another picture; choose another place"
     if os.path.exists(target) and not os.path.isfile(target):  # noqa: PTH110, PTH113
-        return f"{target}: it is not an ordinary file; use -o"
+        return f"{target}: it is not an ordinary file; choose another place"
     if os.path.islink(target):  # noqa: PTH114 - it would be written through
         real = os.path.realpath(target)
         if real in {os.path.realpath(path) for path in sources}:
-            return f"{target}: the result would replace {real}, a picture to upscale; use -o"
+            return f"{target}: the result would replace {real}; choose another place"
     return None
 
 
@@ -297,7 +299,7 @@ def result_size(picture: Picture, options: ResultOptions, model_scale: int) -> t
     """(height, width) of the result, aspect kept.
 
     Raises:
-        PictureError: the size asked for is out of reach.
+        SizeError: the size asked for is out of reach.
     """
     height, width, _ = picture.shape
     return enlarged_size(picture.name, (height, width), options, model_scale)

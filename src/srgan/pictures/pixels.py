@@ -152,7 +152,7 @@ def is_gray(image: Pixels) -> bool:
         apart = colour.max(axis=2) - colour.min(axis=2)
         if apart.max() > (1 if image.dtype == np.uint8 else 0):
             return False
-        unequal += np.count_nonzero(apart)
+        unequal += int(np.count_nonzero(apart))
     return unequal <= ROUNDED * height * width
 
 

@@ -1,6 +1,6 @@
 """Sizes of results: from the options and the size of the source."""
 
-from srgan.pictures.files import PictureError
+from srgan.pictures.files import SizeError
 from srgan.pictures.options import MAX_SCALE, ResultOptions
 
 
@@ -13,7 +13,7 @@ def enlarged_size(
         name: of the source, for the error.
 
     Raises:
-        PictureError: the size asked for is out of reach.
+        SizeError: the size asked for is out of reach.
     """
     height, width = size
     scales = [float(options.scale or model_scale)]
@@ -22,9 +22,9 @@ def enlarged_size(
         scales = [target / side for target, side in wanted if target]
     scale = min(scales)
     if scale > MAX_SCALE:
-        raise PictureError(
+        raise SizeError(
             f"{name}: enlarging {width} x {height} pixels {scale:.3g} times is not "
-            f"possible, at most {MAX_SCALE}: ask for a smaller --width or --height"
+            f"possible, at most {MAX_SCALE}: ask for a smaller width or height"
         )
     return max(round(height * scale), 1), max(round(width * scale), 1)
 

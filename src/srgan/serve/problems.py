@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse
 
 from srgan.pictures.images import (
     PictureError,
+    SizeError,
     StorageError,
     TooManyPixelsError,
     UnknownFormatError,
@@ -123,4 +124,6 @@ def from_picture_error(error: PictureError) -> Problem:
         return Problem(413, "too-many-pixels", error.reason)
     if isinstance(error, UnknownFormatError):
         return Problem(415, "unknown-format", str(error))
+    if isinstance(error, SizeError):
+        return wrong_parameter(str(error))
     return Problem(422, "damaged-picture", str(error))

@@ -68,7 +68,7 @@ def inspect(
 def format_of_stream(picture: Picture, options: ResultOptions) -> str:
     """The format of a result without a name: --format, the picture's, or PNG."""
     if options.format is not None:
-        return output_format(options.format)
+        return output_format(options.format, animated=_stays_animated(picture, options))
     known = WRITTEN_FORMATS if _stays_animated(picture, options) else FORMATS
     return picture.format if picture.format in known else "png"
 

@@ -17,8 +17,12 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, losses
+from srgan.pictures.codec.exif import as_upright, orientation
 from srgan.pictures.codec.extras import check_whole_gif
+from srgan.pictures.codec.failure import failure
+from srgan.pictures.codec.png_chunks import read_chunks
 from srgan.pictures.codec.rowstream import load_vips
+from srgan.pictures.codec.timing import seconds_of_png, whole_durations
 from srgan.pictures.files import decode_error, encode_error
 
 # libvips' loaders, and which faults of a file are errors: with less, damaged frames are black.
@@ -34,9 +38,12 @@ _TRANSPOSITIONS = (
     Image.Transpose.ROTATE_90,
 )
 ANIMATED_FORMATS = (*_VIPS, "png", "avif")
-_ORIENTATION = 0x0112  # EXIF's tag
+# What Pillow raises for damaged files. AVIF's decoder raises RuntimeError.
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, ArithmeticError)
 _TURNS = {k + 2: each for k, each in enumerate(_TRANSPOSITIONS)}
 _AVIF_QUALITY, _AVIF_SPEED = 90, 8
+_MOST_PLAYS = (1 << 31) - 1  # of animated PNG
+_MOST_PLAYS_16_BIT = (1 << 16) - 1  # of GIF and WebP
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def read_animation(name: str, file: BinaryIO, format: str, frames: int) -> Anima
             raise decode_error(name, f"more than the {frames} frames of its header")
     if len(durations) < 2:
         return None
-    return Animation(tuple(durations), plays, 3 if opaque else 4)
+    return Animation(tuple(durations), min(plays, _MOST_PLAYS), 3 if opaque else 4)
 
 
 def read_frames(
@@ -96,9 +103,9 @@ def _frames(name: str, file: BinaryIO, format: str) -> Iterator[Image.Image]:
     """Each frame, whole and upright, as RGB or RGBA, with its duration and the count of plays."""
     try:
         yield from (_by_vips if format in _VIPS else _by_pillow)(file, format)
-    except load_vips().Error as error:
-        raise decode_error(name, error.detail) from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+    except (load_vips().Error, UnicodeDecodeError) as error:
+        raise failure(name, format, b"", error) from error
+    except (*_PILLOW_ERRORS, zlib.error, struct.error) as error:
         raise decode_error(name, str(error)) from error
 
 
@@ -123,16 +130,17 @@ def _by_vips(file: BinaryIO, format: str) -> Iterator[Image.Image]:
 
 
 def _by_pillow(file: BinaryIO, format: str) -> Iterator[Image.Image]:
+    # Pillow reads an EXIF after the pixels with the last frame; AVIF's decoder has turned them.
+    exif = read_chunks(file).exif if format == "png" else None
+    turn = 1 if exif is None else orientation(exif)
+    file.seek(0)
     picture = _opened(file, format)
     hidden = 1 if picture.info.get("default_image") else 0  # shown by other programs only
     for k in range(hidden, getattr(picture, "n_frames", 1)):
         picture.seek(k)
         picture.load()
         transparent = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-        frame = picture.convert("RGBA" if transparent else "RGB")
-        # The decoder of AVIF has turned it.
-        turn = 1 if format == "avif" else picture.getexif().get(_ORIENTATION, 1)
-        yield _upright(frame, turn, picture.info)
+        yield _upright(picture.convert("RGBA" if transparent else "RGB"), turn, picture.info)
 
 
 def _opened(file: BinaryIO, format: str) -> Image.Image:
@@ -178,7 +186,7 @@ def encode_animation(
     """
     first, frames = _peeked(frames)
     if format in ("gif", "webp"):
-        rows, metadata = _as_one_picture(frames, first.shape, animation, metadata)
+        rows, metadata = _as_one_picture(frames, first.shape, animation, metadata, format)
         if path is None:
             return encode_bytes(name, rows, format, quality, metadata)
         return b"", encode_file(path, name, rows, format, quality, metadata)
@@ -211,14 +219,15 @@ def _as_one_picture(
     shape: tuple[int, ...],
     animation: Animation,
     metadata: Metadata,
+    format: str,
 ) -> tuple[Rows, Metadata]:
     """The frames below each other, as libvips takes an animation."""
     height, width, bands = shape
     types = load_vips().GValue
     fields = (
         (types.gint_type, "page-height", height),
-        (types.array_int_type, "delay", [round(each) for each in animation.durations]),
-        (types.gint_type, "loop", animation.plays),
+        (types.array_int_type, "delay", whole_durations(animation.durations, format)),
+        (types.gint_type, "loop", min(animation.plays, _MOST_PLAYS_16_BIT)),
     )
     rows = Rows(frames, (height * animation.frames, width, bands), np.dtype(np.uint8))
     extras = replace(metadata.extras, frames=1)
@@ -261,9 +270,7 @@ def _write_png(
 
 
 def _frame_control(number: int, shape: tuple[int, ...], duration: Fraction) -> bytes:
-    seconds = (duration / 1000).limit_denominator(65_535)
-    if seconds.numerator > 65_535:
-        seconds = Fraction(65_535)
+    seconds = seconds_of_png(duration)
     return struct.pack(
         ">IIIIIHHBB",
         *(number, shape[1], shape[0], 0, 0),
@@ -296,7 +303,7 @@ def _write_avif(
     kinds = {"icc-profile-data": "icc_profile", "xmp-data": "xmp"}
     for _, field, value in metadata.fields:
         if field == "exif-data":
-            options["exif"] = _as_upright(bytes(value))
+            options["exif"] = as_upright(bytes(value)) or b""
         elif field in kinds:
             options[kinds[field]] = bytes(value)
     if profile := metadata.label_profile:
@@ -306,16 +313,10 @@ def _write_avif(
         "AVIF",
         save_all=True,
         append_images=pictures[1:],
-        duration=[round(each) for each in animation.durations],
+        duration=whole_durations(animation.durations, "avif"),
         **options,
     )
     notes = losses("avif", animation.bands, np.dtype(np.uint8), metadata)
+    if options.get("exif") == b"":
+        notes.append("EXIF is damaged: left out")
     return [*notes, "AVIF does not say how often it is shown"] if animation.plays else notes
-
-
-def _as_upright(exif: bytes) -> Image.Exif:
-    found = Image.Exif()
-    found.load(exif)
-    if _ORIENTATION in found:
-        found[_ORIENTATION] = 1
-    return found

@@ -11,7 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from srgan.pictures.codec.exif import with_metadata
 from srgan.pictures.codec.extras import Extras, read_extras
+from srgan.pictures.codec.failure import failure
 from srgan.pictures.codec.formats import INPUT_FORMATS, recognise
 from srgan.pictures.codec.jpeg_header import JpegHeader, read_header
 from srgan.pictures.codec.misread import cmyk_to_srgb, unreadable
@@ -97,6 +99,7 @@ def decode(
                 check_pixels(image, known)
         file.seek(0)
         extras = read_extras(file, format, header, directory)
+        image = with_metadata(image, extras)
         if image.get_typeof("xmp-data") and has_gain_map(image.get("xmp-data")):
             extras = replace(extras, gain_map=True)
         if format != "tiff" and image.get_typeof("n-pages"):
@@ -105,8 +108,8 @@ def decode(
         region = vips.Region.new(image)
     except DamageError as error:
         raise decode_error(name, str(error)) from error
-    except vips.Error as error:
-        raise decode_error(name, error.detail) from error
+    except (vips.Error, UnicodeDecodeError) as error:
+        raise failure(name, format, source, error) from error
     return Decoded(image, format, (*extras.notes, *notes), region, handle, extras)
 
 
@@ -164,7 +167,7 @@ def _without_padding(source: Any, image: Any) -> Any:
 def _load_tiff(load: Callable[[str], Any], directory: Directory) -> tuple[Any, set[str] | None]:
     """As `_load`. With less than "warning" libvips reads damaged tiles as black."""
     if not directory.old_lzw:
-        with contextlib.suppress(load_vips().Error):
+        with contextlib.suppress(load_vips().Error, UnicodeDecodeError):
             with messages() as said:
                 image = load("warning")
             if not said:

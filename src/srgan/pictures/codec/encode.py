@@ -20,6 +20,9 @@ from srgan.pictures.codec.xmp import fitting_xmp
 from srgan.pictures.files import StorageError, encode_error
 
 _HUGE_BYTES = 3_500_000_000  # of pixels, before compression
+_LARGE_EXIF = 65_000  # bytes: libvips leaves out what is beyond 65,534, or all of it in JPEG
+# Bytes of the kinds of metadata of which libvips writes no more into JPEG.
+_MOST_IN_JPEG = {"XMP": 60_000, "IPTC": 65_533}
 _SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' default for JPEG and PNG
 _MAX_RESOLUTION = 1e6  # pixels per mm; libvips rejects more, with a warning on stderr
 # libvips' names of the kinds of metadata.
@@ -69,10 +72,14 @@ class Metadata:
         """Whether it contains "EXIF", "XMP", "IPTC" or "ICC"."""
         return any(name == _METADATA[kind] for _, name, _ in self.fields)
 
+    def block(self, kind: str) -> bytes | None:
+        """The bytes of "EXIF", "XMP", "IPTC" or "ICC"; None without."""
+        return next((value for _, name, value in self.fields if name == _METADATA[kind]), None)
+
     @property
     def profile(self) -> bytes | None:
         """The ICC profile."""
-        return next((value for _, name, value in self.fields if name == _METADATA["ICC"]), None)
+        return self.block("ICC")
 
     @property
     def label_profile(self) -> bytes | None:
@@ -176,7 +183,10 @@ def _encode(
         save_rows(rows.blocks, rows.shape, rows.dtype, save)
     except EncodeError as error:
         raise encode_error(name, str(error)) from error
-    return losses(format, rows.shape[2], rows.dtype, metadata)
+    notes = losses(format, rows.shape[2], rows.dtype, metadata)
+    if "EXIF" not in holder.lost and len(metadata.block("EXIF") or b"") > _LARGE_EXIF:
+        notes.append(f"EXIF of more than {_LARGE_EXIF:,} bytes may be incomplete or missing")
+    return notes
 
 
 def losses(format: str, bands: int, dtype: np.dtype, metadata: Metadata) -> list[str]:
@@ -187,7 +197,13 @@ def losses(format: str, bands: int, dtype: np.dtype, metadata: Metadata) -> list
         notes.append(f"{format.upper()} has no transparency: put on white")
     if dtype == np.uint16 and holder.max_bits < 16:
         notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
-    lost = [kind for kind in holder.lost if metadata.has(kind)]
+    lost: list[str] = [kind for kind in holder.lost if metadata.has(kind)]
+    if format == "jpeg":
+        lost += [
+            f"{kind} of more than {most:,} bytes"
+            for kind, most in _MOST_IN_JPEG.items()
+            if len(metadata.block(kind) or b"") > most
+        ]
     extras = metadata.extras
     if extras.frames != 1:
         count = f"of {extras.frames} frames" if extras.frames else "frame"

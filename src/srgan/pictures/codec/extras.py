@@ -9,12 +9,10 @@ from typing import BinaryIO
 
 from srgan.pictures.codec.jpeg_header import JpegHeader
 from srgan.pictures.codec.label import ColourLabel, label_of_chunks, label_of_cicp
+from srgan.pictures.codec.png_chunks import read_chunks
 from srgan.pictures.codec.tiff import Directory
 
-_LABELS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_XMP = b"XML:com.adobe.xmp\0"  # of a text chunk that libvips reads as XMP
-_MOST_BYTES = 16_000_000  # of a chunk that is kept
+_MOST_BYTES = 16_000_000  # of a box, or of a GIF, that is searched
 _TIFF_TEXTS = {
     269: "DocumentName",
     270: "ImageDescription",
@@ -42,7 +40,10 @@ class Extras:
         text: it has text beside EXIF, XMP and IPTC.
         frames: of an animation; 1 for a still picture, 0 for an unknown number.
         gain_map: it has a gain map (HDR).
+        extended_xmp: of a JPEG: its XMP goes on in segments that libvips does not read.
+        pictures: of a JPEG with several (MPO).
         tags: names of a TIFF's tags with facts about the picture.
+        exif, xmp: of a PNG. libvips passes them on only from before the pixels.
     """
 
     label: ColourLabel | None = None
@@ -50,12 +51,21 @@ class Extras:
     text: bool = False
     frames: int = 1
     gain_map: bool = False
+    extended_xmp: bool = False
+    pictures: int = 1
     tags: tuple[str, ...] = ()
+    exif: bytes | None = None
+    xmp: bytes | None = None
 
     @property
     def notes(self) -> list[str]:
         """Notes for the user on what no result holds."""
-        return ["the gain map (HDR) is left out"] if self.gain_map else []
+        notes = ["the extension of XMP (depth maps and the like)"] if self.extended_xmp else []
+        notes += ["the gain map (HDR)"] if self.gain_map else []
+        notes = [f"{part} is left out" for part in notes]
+        if self.pictures > 1 and not self.gain_map:  # else that is the other picture
+            notes.append(f"only the first of {self.pictures} pictures is used")
+        return notes
 
 
 def read_extras(
@@ -77,37 +87,27 @@ def read_extras(
     except (struct.error, ValueError, IndexError, MemoryError):
         return Extras()  # damaged; libvips says how
     if header is not None:
-        return Extras(text=header.comment, gain_map=header.gain_map)
+        return Extras(
+            text=header.comment,
+            gain_map=header.gain_map,
+            extended_xmp=header.extended_xmp,
+            pictures=header.pictures,
+        )
     if directory is not None:
         return Extras(tags=tuple(_TIFF_TEXTS[tag] for tag in _TIFF_TEXTS if tag in directory.tags))
     return Extras()
 
 
 def _of_png(file: BinaryIO) -> Extras:
-    found: list[tuple[bytes, bytes]] = []
-    frames = 1
-    for name, size in _chunks(file):
-        if name == b"acTL" and size == 8:
-            frames = struct.unpack(">II", file.read(8))[0]
-        elif name in _LABELS + _TEXTS and size <= _MOST_BYTES:
-            content = file.read(size)
-            if not (name in _TEXTS and content.startswith(_XMP)):
-                found.append((name, content))
-    text = any(name in _TEXTS for name, _ in found)
-    return Extras(label_of_chunks(dict(found)), tuple(found), text, max(frames, 1))
-
-
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield name and size of a PNG's chunks; the file is at the content then."""
-    position = 8
-    while True:
-        file.seek(position)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            return
-        size = int.from_bytes(head[:4], "big")
-        yield head[4:], size
-        position += 12 + size
+    found = read_chunks(file)
+    return Extras(
+        label_of_chunks(dict(found.kept)),
+        found.kept,
+        found.text,
+        found.frames,
+        exif=found.exif,
+        xmp=found.xmp,
+    )
 
 
 def _of_avif(file: BinaryIO) -> Extras:

@@ -143,7 +143,10 @@ def output_format(path_or_name: Path | str, *, animated: bool = False) -> str:
     if found is None:
         suffixes = [each.suffixes[0] for each in FORMATS.values()]
         known = ", ".join(suffixes if Path(path_or_name).suffix else FORMATS)
-        raise PictureError(f"{path_or_name}: srgan cannot write this format: use one of {known}")
+        still = "a still picture in " if suffix.lower() == ".gif" else ""
+        raise PictureError(
+            f"{path_or_name}: srgan cannot write {still}this format: use one of {known}"
+        )
     return found
 
 

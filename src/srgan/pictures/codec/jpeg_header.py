@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,6 +13,9 @@ _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDA, 0xD9
 _SOF2 = 0xC2  # of a progressive JPEG
 _LONGEST_GAP, _MOST_SEGMENTS = 1 << 16, 10_000  # files may be made to be slow to read
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_PICTURES = b"MPF\0"  # Multi-Picture Format (CIPA DC-007)
+_PICTURE_LIST, _THUMBNAIL = 0xB002, 1  # a tag of it, and a kind of picture
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496"  # ISO 21496-1
 
 
@@ -24,18 +28,23 @@ class JpegHeader:
             version; None if nothing is to be mended.
         comment: it has a comment.
         gain_map: it has a gain map.
+        extended_xmp: its XMP goes on in further segments.
+        pictures: how many it has, thumbnails left out.
         padded: it is progressive, and zeros lie before its end. libjpeg warns of them.
     """
 
     mended: bytes | None = None
     comment: bool = False
     gain_map: bool = False
+    extended_xmp: bool = False
+    pictures: int = 1
     padded: bool = False
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
     """Read the header of a JPEG. libjpeg judges one that is cut short or has no end."""
-    comment = gain_map = progressive = False
+    comment = gain_map = extended_xmp = progressive = False
+    pictures = 1
     gaps: list[tuple[int, int]] = []
     patches: dict[int, int] = {}
     position = 2
@@ -63,6 +72,9 @@ def read_header(file: BinaryIO) -> JpegHeader:
         if marker in (_APP1, _APP2):
             file.seek(position + 4)
             segment = file.read(size - 2)
+            extended_xmp |= segment.startswith(_EXTENDED_XMP)
+            if segment.startswith(_PICTURES):
+                pictures = _count_pictures(segment[len(_PICTURES) :])
             gain_map |= segment.startswith(_GAIN_MAP) or has_gain_map(segment)
         if marker == _APP0 and head[4:9] == b"JFIF\0" and head[9:10] not in (b"\1", b""):
             patches[position + 9] = 1
@@ -72,7 +84,27 @@ def read_header(file: BinaryIO) -> JpegHeader:
     else:
         return JpegHeader()
     content = _apply(file, gaps, patches) if gaps or patches else None
-    return JpegHeader(content, comment, gain_map, progressive and _is_padded(file))
+    padded = progressive and _is_padded(file)
+    return JpegHeader(content, comment, gain_map, extended_xmp, pictures, padded)
+
+
+def _count_pictures(index: bytes) -> int:
+    """How many pictures an index of several lists, thumbnails left out; 1 if it is damaged."""
+    order = "<" if index[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", index, 4)
+        (count,) = struct.unpack_from(order + "H", index, start)
+        for entry in range(count):
+            tag, _, size, at = struct.unpack_from(order + "HHII", index, start + 2 + 12 * entry)
+            if tag == _PICTURE_LIST:
+                kinds = [
+                    struct.unpack_from(order + "I", index, position)[0] >> 16 & 0xFF
+                    for position in range(at, at + size, 16)
+                ]
+                return max(len(kinds) - kinds.count(_THUMBNAIL), 1)
+    except struct.error:
+        pass
+    return 1
 
 
 def _is_padded(file: BinaryIO) -> bool:

@@ -23,6 +23,7 @@ _DIFFUSE_WHITE = 203.0  # cd/m2 (ITU-R BT.2408): the profile's white
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
+_LARGEST = 32_767  # that a profile's fixed-point numbers hold
 _D50_XYZ = np.array([0.9642, 1.0, 0.8249])
 
 
@@ -69,12 +70,24 @@ def label_of_chunks(chunks: Mapping[bytes, bytes]) -> ColourLabel | None:
         x = [value / 100_000 for value in struct.unpack(">8I", places)]
         points = list(zip(x[::2], x[1::2], strict=True))
         usual = np.abs(np.array(points) - [_D65, *_SRGB]).max() < 0.002
-        if not usual and min(x[1::2]) > 0 and max(x) < 1:
+        if not usual and min(x[1::2]) > 0 and max(x) < 1 and _span_colours(points):
             white, primaries = points[0], tuple(points[1:])
     if len(gamma) == 4 and (stated := int.from_bytes(gamma, "big")) > 0:
-        exponent = None if abs(stated - 45455) < 500 else 100_000 / stated
+        exponent = 100_000 / stated
+        if abs(stated - 45455) < 500 or exponent >= _LARGEST:
+            exponent = None
     label = ColourLabel(primaries, white, exponent)
     return None if label == ColourLabel() else label
+
+
+def _span_colours(points: list[tuple[float, float]]) -> bool:
+    """Whether chromaticities of white, red, green and blue give a profile; no line of them does."""
+    with np.errstate(all="ignore"):
+        try:
+            found = _matrix(ColourLabel(tuple(points[1:]), points[0]))
+        except np.linalg.LinAlgError:
+            return False
+        return all(np.abs(each).max() < _LARGEST for each in found)
 
 
 def icc_profile(label: ColourLabel) -> bytes:

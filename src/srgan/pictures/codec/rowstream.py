@@ -21,6 +21,10 @@ from srgan.pictures.codec.tiff import tiff_header
 
 _POLL_SECONDS = 0.2
 
+# libvips keeps the errors of all threads in one buffer. Whoever opens or reads a picture holds
+# this, or a healthy picture would be refused for the damage of another thread's.
+reading = threading.RLock()
+
 
 class EncodeError(Exception):
     """libvips could not encode the rows; the text is libvips' message."""

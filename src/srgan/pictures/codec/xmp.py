@@ -1,8 +1,13 @@
-"""XMP of an upscaled picture: it is upright, and it has no gain map."""
+"""XMP of an upscaled picture: it is upright, and it has no gain map and no extension."""
 
 import re
 
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8](?=\s*["'<])""")
+# What names the extension, in further segments of a JPEG (XMP part 3, section 1.1.3.1).
+_EXTENSION = re.compile(
+    rb"""\sxmpNote:HasExtendedXMP\s*=\s*(?:"[^"<]*"|'[^'<]*')"""
+    rb"""|<xmpNote:HasExtendedXMP>[^<]*</xmpNote:HasExtendedXMP>"""
+)
 _DIRECTORY = rb"(?:GContainer|Container):Directory\b"
 # Every search stops at the next tag of its kind: files may be made to let it run for hours.
 _GAIN_MAP = re.compile(
@@ -18,6 +23,6 @@ def has_gain_map(xmp: bytes) -> bool:
 
 
 def fitting_xmp(xmp: bytes) -> bytes:
-    """XMP without the old orientation, and without the announcement of a gain map."""
-    xmp = _ORIENTATION.sub(rb"\g<1>1", xmp)
+    """XMP without the old orientation, and without announcing a gain map or an extension."""
+    xmp = _EXTENSION.sub(b"", _ORIENTATION.sub(rb"\g<1>1", xmp))
     return _GAIN_MAP.sub(b"", xmp) if has_gain_map(xmp) else xmp

@@ -119,13 +119,12 @@ async def let_finish(request: Request, stream: AsyncGenerator[bytes, None]) -> N
 
 
 class _Form:
-    """Reads the first file of a multipart form into a file, and refuses fields."""
+    """Reads the only file of a multipart form into a file, and refuses fields."""
 
     def __init__(self, received: ReceivedFile, boundary: bytes) -> None:
         self.name: str | None = None
         self._received = received
         self._header, self._value, self._disposition = b"", b"", b""
-        self._is_wanted = False  # the bytes of this part go into the file
         self.is_whole = False
         callbacks: Any = {
             "on_header_field": self._field,
@@ -154,13 +153,12 @@ class _Form:
         if b"filename" not in options:
             field = options.get(b"name", b"").decode("utf-8", "replace")
             raise _bad(f"the field {field!r} is no file: give parameters in the query")
-        self._is_wanted = self.name is None
-        if self.name is None:
-            self.name = options[b"filename"].decode("utf-8", "replace")
+        if self.name is not None:
+            raise _bad("it has more than one file: send one image at a time")
+        self.name = options[b"filename"].decode("utf-8", "replace")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_wanted:
-            self._received.write(data[start:end])
+        self._received.write(data[start:end])
 
     def _end(self) -> None:
         self.is_whole = True
