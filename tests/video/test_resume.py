@@ -6,48 +6,32 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from srgan.cli.video import video as upscale
+from srgan.engines.options import EngineOptions, Precision
 from srgan.errors import OptionError
-from srgan.video import parts
+from srgan.models.file import save_checkpoint
+from srgan.networks.architecture import Checkpoint
+from srgan.video import plan
 from srgan.video.convert import run
 from srgan.video.options import VideoOptions
 from srgan.video.plan import plan_video
 from tests.support.clips import Clip, moving, others, pictures, times, write_clip
 from tests.support.command import Command
-from tests.video.conftest import Convert, doubled, stored
+from tests.video.conftest import Convert, doubled, failing, stopped
 
 COUNT = 30
-
-
-@pytest.fixture
-def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART_FRAMES", 7)
+SMALL = VideoOptions(scale=2, preset="superfast")
 
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     return write_clip(tmp_path / "clip.mp4", moving(COUNT), Clip(tracks=["aac"]))
-
-
-def stopped(video: Path, target: Path, after: int, codec: str = "h264") -> None:
-    """Run a job that fails at a frame."""
-    options = VideoOptions(scale=2, preset="superfast", codec=codec)  # type: ignore[arg-type]
-    job = plan_video(video, str(target), options, 4, 10**8)
-    done = 0
-
-    def compute(frame: np.ndarray) -> np.ndarray:
-        nonlocal done
-        done += 1
-        if done > after:
-            raise KeyboardInterrupt
-        return doubled(frame)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(job, compute, stored, lambda _: None)
 
 
 @pytest.mark.usefixtures("short_parts")
@@ -79,6 +63,63 @@ def test_parts_of_another_job_are_not_used(tmp_path: Path, convert: Convert, vid
         convert(video, "large.mp4", crf=30, resume=True)
     convert(video, "large.mp4", crf=30, overwrite=True)
     assert len(times(tmp_path / "large.mp4")) == COUNT
+
+
+@pytest.mark.usefixtures("short_parts")
+def test_parts_of_other_weights_are_not_used(
+    tmp_path: Path, video: Path, small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More training gives other weights under the same name."""
+    model = tmp_path / "mine.safetensors"
+    save_checkpoint(model, small_checkpoint)
+
+    def call(precision: Precision = "fp32", *, resume: bool = True) -> None:
+        engine = EngineOptions(precision=precision, threads=1)
+        upscale(video, model=str(model), result=SMALL, engine=engine, resume=resume)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "frame_upscaler", lambda *_: failing(9))
+        with pytest.raises(KeyboardInterrupt):
+            call(resume=False)
+    with pytest.raises(OptionError, match="made with --precision fp32, not int8: use that, or"):
+        call("int8")
+    trained = {name: 0.9 * tensor for name, tensor in small_checkpoint.tensors.items()}
+    save_checkpoint(model, replace(small_checkpoint, tensors=trained))
+    with pytest.raises(OptionError, match=r"made with weights \w{12}, not \w{12}: use that, or"):
+        call()
+    save_checkpoint(model, small_checkpoint)
+    call()
+    assert times(tmp_path / "clip_x2.mp4") == times(video)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's list of open files")
+def test_a_failed_part_is_closed_before_it_is_removed(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows does not remove an open file."""
+    removed: list[bool] = []
+    unlink = Path.unlink
+
+    def spy(path: Path, missing_ok: bool = False) -> None:
+        if path.name.endswith(".part") and path.exists():
+            opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+            removed.append(str(path.resolve()) in opened)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", spy)
+    job = plan_video(video, str(tmp_path / "large.mp4"), SMALL, 4, 10**8)
+    done = 0
+
+    def finish(_: np.ndarray, result: np.ndarray) -> np.ndarray:
+        nonlocal done
+        done += 1
+        if done == 3:
+            raise RuntimeError("no frame")
+        return result
+
+    with pytest.raises(RuntimeError, match="no frame"):
+        run(job, doubled, finish, lambda _: None)
+    assert removed == [False] * 3  # of the rehearsal, the part and the result
 
 
 def test_killed_at_half_and_resumed(srgan: Command, tmp_path: Path, small_model: Path) -> None:

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from srgan.video.facts import inspect_video
 from tests.support.clips import Clip, moving, others, pictures, times, write_clip
 from tests.video.conftest import Convert
 
@@ -101,3 +102,48 @@ def test_what_the_container_cannot_hold_is_noted(tmp_path: Path, convert: Conver
     notes = convert(video, "large.mp4")
     assert notes == ["the stream 3 (subrip subtitle) is left out"]
     assert len(others(tmp_path / "large.mp4")) == 3  # two of sound, and the chapters' track
+
+
+def test_a_text_that_is_still_shown_where_a_part_begins(tmp_path: Path, convert: Convert) -> None:
+    """The first is over, the second is shown from the part's start, the last begins after it."""
+    clip = Clip(
+        base=Fraction(1, 1000), subtitles=[(0, "over"), (0.05, "shown"), (0.2, "later"), (0.4, "x")]
+    )
+    video = write_clip(tmp_path / "texts.mkv", moving(12), clip)
+    convert(video, "part.mkv", start="0.12", end="0.36")
+    [texts] = others(tmp_path / "part.mkv")
+    assert [(p[3], float(p[0]), float(p[2])) for p in texts] == [
+        (b"shown", 0, 0.031),
+        (b"later", 0.08, 0.102),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("b-frames.mp4", 25), ("ntsc.mov", 30000 / 1001), ("variable.mp4", 800 / 61)]
+)
+def test_matroska_claims_the_mean_rate(
+    tmp_path: Path, convert: Convert, name: str, rate: float
+) -> None:
+    """Its muxer would claim as many frames a second as a second has units."""
+    convert(source(tmp_path, name), "large.mkv")
+    with av.open(str(tmp_path / "large.mkv")) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate is not None
+        assert float(stream.average_rate) == pytest.approx(rate, rel=0.02)
+
+
+def test_an_absurd_rate_of_the_source_is_not_believed(tmp_path: Path) -> None:
+    """Older results of srgan have one."""
+    video = source(tmp_path, "b-frames.mp4")
+    with av.open(str(video)) as before, av.open(str(tmp_path / "fast.mkv"), "w") as after:
+        stream = before.streams.video[0]
+        copy = after.add_stream_from_template(stream)
+        copy.codec_context.framerate = Fraction(1000)
+        for packet in before.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                after.mux(packet)
+    with av.open(str(tmp_path / "fast.mkv")) as container:
+        assert container.streams.video[0].average_rate == 1000
+    rate = inspect_video(tmp_path / "fast.mkv", 10**8).rate
+    assert float(rate) == pytest.approx(25, rel=1e-3)

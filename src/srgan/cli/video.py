@@ -82,8 +82,9 @@ def video(
     models = ModelChooser(model, detail, engine)
     job = plan.plan_video(clip, output, result, models.scale, max_pixels, preview=preview)
     choice = models.choose(plan.example_frame(job), plan.frame_size(job))
-    job.identity.update(model=choice.model, detail=detail)
     upscaler = models.upscaler(choice.model)
+    network = plan.network_identity(job, upscaler)
+    job.identity.update(network, model=choice.model, detail=detail)
     compute, finish = plan.frame_upscaler(job, upscaler), plan.frame_finisher(job)
     try:
         with _progress(job, json) as report:

@@ -134,8 +134,7 @@ def run(
                 folder.remove()
         if not folder.parts:
             raise no_frame(job)
-        base = job.facts.time_base
-        join(folder.parts, job.source, temporary, job.target, base, frames.cut)
+        join(folder.parts, job.source, job.facts, temporary, job.target, frames.cut)
     folder.remove()
     return notes
 
@@ -198,11 +197,9 @@ def _rehearse(job: VideoJob, result: Path) -> list[str]:
     encoding = job.encoding
     dtype = np.uint8 if encoding.colour.bits <= 8 else np.uint16
     with temporary_beside(job.target) as part:
-        encoder = Encoder(part, encoding)
-        encoder.write(Frame(0, 1, np.zeros((*encoding.size, 3), dtype)))
-        encoder.close()
-        base = job.facts.time_base
-        return join([part], job.source, result, job.target, base, Cut(), trial=True)
+        with Encoder(part, encoding) as encoder:
+            encoder.write(Frame(0, 1, np.zeros((*encoding.size, 3), dtype)))
+        return join([part], job.source, job.facts, result, job.target, Cut(), trial=True)
 
 
 class _Frames:

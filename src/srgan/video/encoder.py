@@ -1,5 +1,6 @@
 """Encodes frames into a file: how each codec is told what the video is."""
 
+import contextlib
 import os
 import struct
 from dataclasses import dataclass
@@ -192,7 +193,9 @@ def _display(structure: bytes, chromaticity: int, luminance: int) -> str:
 
 
 class Encoder:
-    """Writes frames into a file of their own; `close` finishes it.
+    """Writes frames into a file of their own.
+
+    A context: its end finishes the file, or after an error in the body closes it as it is.
 
     Raises:
         VideoError: the encoder refuses the video.
@@ -204,9 +207,9 @@ class Encoder:
         self._decoding = DecodingTimes(_REORDERED)
         coder = _CODERS[encoding.codec]
         os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 reads it: errors only
+        format = encoding.suffix.removeprefix(".")
+        self._container: Any = av.open(f"file:{path}", "w", format=format)
         try:
-            format = encoding.suffix.removeprefix(".")
-            self._container: Any = av.open(f"file:{path}", "w", format=format)
             stream: Any = self._container.add_stream(
                 coder.library, rate=encoding.rate, options=encoding.options
             )
@@ -223,6 +226,7 @@ class Encoder:
             self._stream = stream
             self._container.start_encoding()
         except (FFmpegError, ValueError) as error:
+            self._release()
             raise self._refused(error) from error
 
     def write(self, image: Frame) -> None:
@@ -240,13 +244,23 @@ class Encoder:
         except FFmpegError as error:
             raise self._refused(error) from error
 
-    def close(self) -> None:
-        """Finish the file."""
+    def __enter__(self) -> "Encoder":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         try:
-            self._mux(self._stream.encode(None))
+            if error is None:
+                self._mux(self._stream.encode(None))
+                self._container.close()
+        except FFmpegError as failure:
+            raise self._refused(failure) from failure
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        """Close the file, finished or not: Windows does not remove an open file."""
+        with contextlib.suppress(FFmpegError):
             self._container.close()
-        except FFmpegError as error:
-            raise self._refused(error) from error
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

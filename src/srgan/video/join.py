@@ -4,6 +4,7 @@ Nothing is encoded here. Sound, subtitles, chapters, fonts and metadata are copi
 """
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,7 @@ from av.stream import Disposition, Stream
 
 from srgan.pictures.files import write_error
 from srgan.video.container import VideoError, lacks_room, opened, picture_stream
+from srgan.video.facts import Facts
 from srgan.video.order import DecodingTimes
 
 Packets = Iterator["Packet[Any]"]
@@ -29,26 +31,19 @@ _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 class Cut:
     """The part of the source that the result shows, in seconds; `last` None is its end.
 
-    The result's times count from `first`.
+    Both count from the source's start, and the result's times from `first`.
     """
 
     first: Fraction = Fraction(0)
     last: Fraction | None = None
 
-    def holds(self, packet: "Packet[Any]") -> bool:
-        """Whether a packet of sound or text belongs to it."""
-        if self == Cut() or packet.pts is None:
-            return True
-        at = packet.pts * Fraction(packet.time_base)
-        return at >= self.first and (self.last is None or at < self.last)
-
 
 def join(
     parts: Sequence[Path],
     source: Path,
+    facts: Facts,
     target: Path,
     name: Path,
-    time_base: Fraction,
     cut: Cut,
     *,
     trial: bool = False,
@@ -57,9 +52,9 @@ def join(
 
     Args:
         parts: videos of the same encoding, in the order of their times.
+        facts: about the source.
         target: the file to write.
         name: its later name, whose suffix chooses the container.
-        time_base: of the source's video.
         trial: write the header only, to see whether the container holds the streams.
 
     Returns:
@@ -78,16 +73,17 @@ def join(
             video: Any = output.add_stream_from_template(
                 picture_stream(first, parts[0]), opaque=True
             )
-            video.time_base = time_base
+            video.time_base = facts.time_base
+            video.codec_context.framerate = facts.rate  # else Matroska claims a thousand or more
             _copy_tags(pictures, video)
             copies, notes = _add_others(original, pictures, output)
             output.metadata.update(original.metadata)
             if cut == Cut():
-                output.set_chapters(original.chapters())
+                _copy_chapters(original, output, facts.start)
             output.start_encoding()
             if not trial:
-                encoded = _encoded(parts, video, time_base, cut)
-                for packet in _merged(encoded, _copied(original, copies, cut)):
+                encoded = _encoded(parts, video, facts.time_base, cut)
+                for packet in _merged(encoded, _copied(original, copies, facts.start, cut)):
                     output.mux_one(packet)
     except (FFmpegError, ValueError) as error:
         if lacks_room(error):
@@ -138,19 +134,50 @@ def _copy_tags(source: Stream, target: Stream) -> None:
     target.disposition = source.disposition
 
 
-def _copied(original: InputContainer, copies: dict[int, Stream], cut: Cut) -> Packets:
-    """The packets of the other streams, in the source's order."""
+def _copy_chapters(original: InputContainer, output: Any, start: Fraction) -> None:
+    """Copy the chapters of a source that starts at `start`, in seconds."""
+    chapters = original.chapters()
+    for chapter in chapters:
+        shift = round(start / (chapter["time_base"] or 1))
+        chapter["start"] = max(chapter["start"] - shift, 0)
+        chapter["end"] = max(chapter["end"] - shift, 0)
+    output.set_chapters(chapters)
+
+
+def _copied(
+    original: InputContainer, copies: dict[int, Stream], start: Fraction, cut: Cut
+) -> Packets:
+    """The packets of the other streams, in the source's order; the source starts at `start`."""
     wanted = [each for each in original.streams if each.index in copies]
     if not wanted:
         return
     for packet in original.demux(wanted):
-        if packet.dts is None or not cut.holds(packet):
+        if packet.dts is None or not _moved(packet, start, cut):
             continue
-        shift = round(cut.first / Fraction(packet.time_base))
-        packet.dts -= shift
-        packet.pts = None if packet.pts is None else packet.pts - shift
         packet.stream = copies[packet.stream.index]
         yield packet
+
+
+def _moved(packet: "Packet[Any]", start: Fraction, cut: Cut) -> bool:
+    """Whether a packet belongs to the cut; if so, its times become those of the result.
+
+    A text that is still shown where the cut begins is shown from there.
+    """
+    base = Fraction(packet.time_base)
+    if cut != Cut() and packet.pts is not None:
+        at = packet.pts * base - start
+        if cut.last is not None and at >= cut.last:
+            return False
+        if at < cut.first:
+            missing = math.ceil((cut.first - at) / base)
+            if packet.stream.type != "subtitle" or (packet.duration or 0) <= missing:
+                return False
+            packet.pts, packet.dts = packet.pts + missing, (packet.dts or 0) + missing
+            packet.duration = (packet.duration or 0) - missing
+    shift = round((start + cut.first) / base)
+    packet.dts = (packet.dts or 0) - shift
+    packet.pts = None if packet.pts is None else packet.pts - shift
+    return True
 
 
 def _encoded(parts: Sequence[Path], video: Stream, time_base: Fraction, cut: Cut) -> Packets:

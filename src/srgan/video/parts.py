@@ -73,12 +73,13 @@ class PartsFolder:
         index = len(self.parts)
         while first is not None:
             path = self.path / f"{index:05}{self._suffix}"
-            with new_file(path, overwrite=False) as temporary:
-                encoder = Encoder(temporary, encoding)
+            with (
+                new_file(path, overwrite=False) as temporary,
+                Encoder(temporary, encoding) as encoder,
+            ):
                 for frame in chain([first], islice(frames, PART_FRAMES - 1)):
                     encoder.write(frame)
                     done()
-                encoder.close()
             index += 1
             first = next(frames, None)
 

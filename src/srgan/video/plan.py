@@ -10,8 +10,10 @@ import numpy as np
 
 from srgan.errors import OptionError
 from srgan.models.file import shipped_models
+from srgan.models.foreign import digest_of
 from srgan.models.load import load_model
 from srgan.networks.architecture import Checkpoint
+from srgan.networks.foreign import ForeignNetwork
 from srgan.pictures.files import make_folder
 from srgan.pictures.sizes import enlarged_size, size_tag
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
@@ -112,8 +114,19 @@ def detail_for(model: str, detail: float | None) -> float | None:
 
 def frame_upscaler(job: VideoJob, upscaler: Upscaler) -> Compute:
     """What upscales the frames of a job, one after the other."""
-    dtype = np.dtype(np.uint8 if job.facts.colour.bits <= 8 else np.uint16)
-    return reusing(upscaler, job.facts.size, frame_size(job), dtype)
+    return reusing(upscaler, job.facts.size, frame_size(job), _frame_type(job))
+
+
+def network_identity(job: VideoJob, upscaler: Upscaler) -> dict[str, object]:
+    """What a network adds to a job's identity: a file of the same name can hold other weights."""
+    model = upscaler.model
+    digest = model.digest if isinstance(model, ForeignNetwork) else digest_of(model.tensors)
+    precision = upscaler.engine_for(_frame_type(job)).precision
+    return {"weights": digest[:12], "--precision": precision}
+
+
+def _frame_type(job: VideoJob) -> np.dtype:
+    return np.dtype(np.uint8 if job.facts.colour.bits <= 8 else np.uint16)
 
 
 def frame_finisher(job: VideoJob) -> Finish:

@@ -13,18 +13,20 @@ from typing import Any
 
 import numpy as np
 from av import VideoFrame
-from av.error import InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 
 from srgan.video.colour import Converter
 from srgan.video.container import VideoError, opened, picture_stream
 from srgan.video.facts import Facts
+
+_BACK = 0, 3, 12, 48  # seconds before a time, to look for a key frame
 
 
 @dataclass(frozen=True)
 class Frame:
     """One frame: its time and duration in units of the video's time base, its pixels (H, W, 3).
 
-    Pixels are RGB, uint8 or, for more than 8 bits, uint16.
+    Times count from the video's start. Pixels are RGB, uint8 or, for more than 8 bits, uint16.
     """
 
     pts: int
@@ -35,7 +37,7 @@ class Frame:
 def frames_of(
     path: Path, facts: Facts, first: Fraction, last: Fraction | None
 ) -> Generator[Frame, None, None]:
-    """The frames from `first` to before `last`, in seconds, in the order of their times.
+    """The frames from `first` to before `last`, in seconds from the video's start, in order.
 
     Raises:
         VideoError: the video is damaged; the text says at which time.
@@ -52,13 +54,17 @@ def _in_order(
 ) -> Iterator[VideoFrame]:
     """Decoded frames from a key frame at or before `first`, each later than the one before."""
     step = max(round(1 / (facts.rate * facts.time_base)), 1)
+    start = round(facts.start / facts.time_base)
+    place = _place(path, facts, first)
     previous: int | None = None
     with opened(path) as container:
         stream = picture_stream(container, path)
-        if first > 0:
-            container.seek(int(first / facts.time_base), stream=stream)
+        if place is not None:
+            container.seek(place, stream=stream)
         try:
             for frame in container.decode(stream):
+                if frame.pts is not None:
+                    frame.pts -= start
                 if frame.pts is None or (previous is not None and frame.pts <= previous):
                     frame.pts = 0 if previous is None else previous + step
                 if last is not None and frame.pts * facts.time_base >= last:
@@ -74,6 +80,32 @@ def _in_order(
                 f"{path}: the video is damaged after {at:.2f} seconds: get a fresh copy, or add "
                 f"--to {at:.2f}"
             ) from error
+
+
+def _place(path: Path, facts: Facts, first: Fraction) -> int | None:
+    """Where to seek, in units of the time base, to decode from a key frame at or before `first`.
+
+    FFmpeg seeks to any packet where the format has no table of key frames, such as MPEG-TS.
+
+    Returns:
+        The place; None: decode from the beginning.
+    """
+    for back in _BACK:
+        if first <= back:
+            return None
+        with opened(path) as container:
+            stream = picture_stream(container, path)
+            place = math.floor((facts.start + first - back) / facts.time_base)
+            try:
+                container.seek(place, stream=stream)
+                frame = next(container.decode(stream), None)
+            except FFmpegError:
+                continue
+            if frame is None or frame.pts is None or not frame.key_frame:
+                continue
+            if frame.pts * facts.time_base - facts.start <= first:
+                return place
+    return None
 
 
 class _Reader:
