@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from srgan.engines import precision
 from srgan.engines.base import EngineError
 from srgan.engines.create import create_engine
 from srgan.engines.foreign import graph_backend
@@ -288,6 +289,10 @@ def test_the_faster_one_is_taken(
         assert (engine.name, engine.precision) == (expected, "fp32")
     assert len(calls) == 1
     monkeypatch.setattr(graph_backend, "native_precision", lambda: "bf16")
+    for amx, timings in ((True, 1), (False, 2), (False, 2)):  # beside AMX openvino is faster
+        monkeypatch.setattr(precision, "has_amx", lambda amx=amx: amx)
+        assert create_engine(found, EngineOptions()).name == ("openvino" if amx else expected)
+        assert len(calls) == timings
     assert create_engine(found, EngineOptions("native")).name == "native"
     assert create_engine(found, EngineOptions("openvino")).name == "openvino"
 
@@ -300,8 +305,8 @@ def test_results_that_differ_are_not_taken(
     whole = make_graph(found, Figures(found.digest))
     native = graph_backend._native_backend(whole, None, EngineOptions())
     wrong = native._replace(runner=lambda _: lambda lr: native.runner("fp32")(lr) + 0.01)
-    assert graph_backend._speed(native, whole, native) > 0
-    assert graph_backend._speed(wrong, whole, native) == 0
+    assert graph_backend._speed(native, whole, native.whole("fp32")) > 0
+    assert graph_backend._speed(wrong, whole, native.whole("fp32")) == 0
     monkeypatch.setattr(graph_backend, "_speed", lambda *_: 0.0)
     with pytest.raises(EngineError, match="its results differ"):
         create_engine(found, EngineOptions("native"))

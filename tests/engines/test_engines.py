@@ -122,6 +122,8 @@ def test_auto_is_fp16_where_that_is_openvino_s_default(
         ({"avx2", "avx_vnni"}, None, "fp32"),
         ({"avx2"}, 0.0125, "fp32"),
         (set(), 0.0125, "fp32"),  # unknown
+        ({"avx512_bf16", "avx512_vnni"}, 0.0125, "int8"),  # 1.8 times bf16 on Zen 4
+        ({"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}, 0.0125, "fp32"),
     ],
 )
 def test_auto_is_int8_where_it_is_fast_and_loses_little(
@@ -134,13 +136,11 @@ def test_auto_is_int8_where_it_is_fast_and_loses_little(
         monkeypatch.setattr(module, "native_precision", lambda: "fp32")
     monkeypatch.setattr(processor, "processor_flags", lambda: flags)
     assert build(checkpoint, "openvino", "auto").precision == expected
-    monkeypatch.setattr(precision, "native_precision", lambda: "bf16")
-    assert not precision.automatic_ranges(checkpoint.info)
 
 
 def test_auto_keeps_in_float_what_int8_costs_most(monkeypatch: pytest.MonkeyPatch) -> None:
     ranges = {name: [0.0, 1.0] for name in ("blocks.1.conv1", "upsample.0.conv", "tail")}
-    monkeypatch.setattr(precision, "native_precision", lambda: "fp32")
+    monkeypatch.setattr(precision, "has_amx", lambda: False)
     monkeypatch.setattr(precision, "has_vnni", lambda: True)
     kept = precision.automatic_ranges({"int8": ranges, "int8_loss": 0.01})
     assert set(kept) == {"blocks.1.conv1", "tail"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.engines import create, kernels
+from srgan.engines import create, kernels, openvino, precision
 from srgan.engines.base import EngineError
 from srgan.engines.create import create_engine
 from srgan.engines.native import NativeEngine
@@ -108,22 +108,27 @@ def test_threads_give_the_same_bits(compiled: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "auto", "expected"),
+    ("wanted", "auto", "amx", "expected"),
     [
-        ("auto", "fp32", "native"),
-        ("fp32", "bf16", "native"),  # as for 16-bit pictures
-        ("auto", "int8", "openvino"),
-        ("auto", "bf16", "openvino"),
+        ("auto", "fp32", False, "native"),
+        ("fp32", "bf16", True, "native"),  # as for 16-bit pictures
+        ("auto", "int8", False, "openvino"),
+        ("auto", "bf16", True, "openvino"),
+        ("auto", "bf16", False, "native"),  # Zen 4
+        ("bf16", "bf16", False, "openvino"),
     ],
 )
-def test_auto_takes_it_for_fp32(
+def test_auto_takes_it_where_it_is_faster(
     wanted: Precision,
     auto: Precision,
+    amx: bool,
     expected: str,
     monkeypatch: pytest.MonkeyPatch,
     compiled: None,
 ) -> None:
     monkeypatch.setattr(create, "cpu_precision", lambda _info: auto)
+    monkeypatch.setattr(precision, "has_amx", lambda: amx)
+    monkeypatch.setattr(openvino, "resolve", lambda wanted: wanted)
     monkeypatch.setattr(create, "_torch_has_gpu", lambda: False)
     checkpoint = random_checkpoint(ARCHITECTURES["x4"])
     assert create_engine(checkpoint, EngineOptions(precision=wanted)).name == expected

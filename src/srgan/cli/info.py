@@ -56,7 +56,7 @@ def _text(value: Any) -> str:
 def describe() -> dict[str, str | list[str]]:
     """Facts by name. Imports nothing that upscaling would not import."""
     from srgan.engines.openvino import processor_name
-    from srgan.engines.precision import cpu_precision
+    from srgan.engines.precision import cpu_precision, native_is_faster
     from srgan.engines.processor import processor_flags
     from srgan.models.file import shipped_models
     from srgan.models.folder import found_models
@@ -66,7 +66,9 @@ def describe() -> dict[str, str | list[str]]:
     flags, missing = processor_flags(), _native_problem()
     precision = cpu_precision(load_checkpoint(DEFAULT_MODEL).info)
     torch = ["torch"] if _version("torch") != "not installed" else []
-    engine = "native" if precision == "fp32" and not missing else "openvino"
+    engine = "openvino"
+    if native_is_faster(precision) and not missing:
+        engine, precision = "native", "fp32"
     return {
         "srgan": _version("srgan"),
         "python": sys.version.split()[0],

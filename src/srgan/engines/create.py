@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srgan.engines.base import Engine, EngineError
 from srgan.engines.options import EngineOptions
-from srgan.engines.precision import cpu_precision
+from srgan.engines.precision import cpu_precision, native_is_faster
 from srgan.errors import need
 from srgan.networks.architecture import Checkpoint
 from srgan.networks.foreign import ForeignNetwork, Model
@@ -21,8 +21,8 @@ TORCH_ONLY = ("ATD",)  # it sorts features; in openvino it differs by more than 
 def create_engine(model: Model, options: EngineOptions) -> Engine:
     """Build the engine.
 
-    "auto" is torch if it is installed and finds a GPU. On a CPU, fp32 is computed by the native
-    engine where it can run (and, for other projects' networks, is faster), the rest by openvino.
+    "auto" is torch if it is installed and finds a GPU. On a CPU it is the native engine where that
+    can run and is faster, and openvino elsewhere.
 
     Raises:
         MissingExtraError: the torch engine needs PyTorch, which is not installed.
@@ -42,7 +42,7 @@ def create_engine(model: Model, options: EngineOptions) -> Engine:
         return TorchEngine(model, options)
     if options.compile:
         raise EngineError("--compile is for the torch engine; add --engine torch")
-    if options.engine == "native" or _is_fp32_on_the_cpu(model, options):
+    if options.engine == "native" or _native_is_fastest(model, options):
         from srgan.engines.native import NativeEngine
 
         try:
@@ -56,11 +56,12 @@ def create_engine(model: Model, options: EngineOptions) -> Engine:
     return OpenVINOEngine(model, options)
 
 
-def _is_fp32_on_the_cpu(model: Checkpoint, options: EngineOptions) -> bool:
+def _native_is_fastest(model: Checkpoint, options: EngineOptions) -> bool:
     if options.engine != "auto" or options.device not in ("auto", "cpu"):
         return False
-    wanted = options.precision
-    return (cpu_precision(model.info) if wanted == "auto" else wanted) == "fp32"
+    if options.precision != "auto":
+        return options.precision == "fp32"
+    return native_is_faster(cpu_precision(model.info))
 
 
 def _foreign_engine(network: ForeignNetwork, options: EngineOptions, *, use_torch: bool) -> Engine:

@@ -30,8 +30,8 @@ log = logging.getLogger("srgan")
 class OpenVINOEngine:
     """CPU inference; see `Engine`.
 
-    "auto" is bf16 if the processor is fast at it. Otherwise it is int8 if the processor has VNNI
-    and the model file says that this loses at most 0.02 dB (`info["int8_loss"]`), else fp32.
+    "auto" is bf16 with AMX. Otherwise it is int8 if the processor has VNNI and the model file says
+    that this loses at most 0.02 dB (`info["int8_loss"]`), else bf16 if that is fast, else fp32.
 
     int8 takes its ranges from the model file's `info["int8"]`. A model without ranges is
     calibrated on the first tile.

@@ -18,11 +18,11 @@ class EngineOptions:
     """How the network is computed.
 
     Attributes:
-        engine: torch for GPUs, OpenVINO for CPUs, and native for CPUs that have only fp32: it is
-            twice as fast there, and needs Linux and a C++ compiler. Auto takes what is fastest.
-        precision: Auto is what the processor is fast at: bf16, else int8 for models that lose at
-            most 0.02 dB by it, else fp32; and fp32 for 16-bit pictures. int8 is the fastest on
-            CPUs and loses a little quality.
+        engine: torch for GPUs, OpenVINO for CPUs, and native for fp32 on CPUs: it is twice as
+            fast there, and needs Linux and a C++ compiler. Auto takes what is fastest.
+        precision: Auto is what the processor is fast at: bf16 with AMX, else int8 for models that
+            lose at most 0.02 dB by it, else fp32 or bf16; and fp32 for 16-bit pictures. int8 is
+            the fastest on CPUs and loses a little quality.
         threads: CPU threads; all cores by default.
         tile: Side of the tiles in input pixels, at least 64; by default fitted to the picture.
         compile: Run torch.compile first; torch engine only.

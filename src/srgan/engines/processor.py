@@ -118,6 +118,11 @@ def has_vnni() -> bool | None:
     return any("vnni" in flag for flag in flags) if flags else None
 
 
+def has_amx() -> bool:
+    """Whether the processor has AMX, beside which bf16 is faster than all but int8."""
+    return "amx_bf16" in processor_flags()
+
+
 def bf16_is_slow() -> bool:
     """Whether bf16 is known to be slower than fp32 on this processor.
 
@@ -125,7 +130,7 @@ def bf16_is_slow() -> bool:
     the network ran at 0.55 times the speed of fp32 (Emerald Rapids, benchmarks/RESULTS.md). AMD's
     avx512_bf16 and Intel's AMX are faster than fp32.
     """
-    return _entry("vendor_id") == "GenuineIntel" and "amx_bf16" not in processor_flags()
+    return _entry("vendor_id") == "GenuineIntel" and not has_amx()
 
 
 def torch_has_bf16() -> bool:

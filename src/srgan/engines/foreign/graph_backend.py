@@ -29,12 +29,13 @@ from srgan.engines.kernels import kernels
 from srgan.engines.library import openvino, shared_core
 from srgan.engines.openvino import resolve
 from srgan.engines.options import EngineOptions, Precision
-from srgan.engines.precision import native_precision
+from srgan.engines.precision import native_is_faster, native_precision
 from srgan.engines.processor import quota_cores, usable_cores
 from srgan.engines.programs import Program
 from srgan.networks.foreign import ForeignNetwork
 
-SPEED = "native cpu speed"  # name of the figure: of openvino's; 0 where the results differ
+# Name of the figure: of openvino's, in fp32 or in the precision after it; 0 where results differ.
+SPEED = "native cpu speed"
 TILE = 56, 72  # height and width of the picture that both compute
 TIMED = 3  # runs, of which the fastest counts
 
@@ -44,8 +45,8 @@ log = logging.getLogger("srgan")
 def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figures) -> Backend:
     """Run a network by openvino, or in fp32 on the CPU by our own convolutions.
 
-    These are taken if they can run the network, agree with openvino, and were faster when both
-    were timed, once on a machine.
+    These are taken if they can run the network, agree with openvino, and were faster than its
+    fastest precision when both were timed, once on a machine.
 
     Raises:
         EngineError: the network, the precision or the device cannot run.
@@ -59,11 +60,13 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
     by_openvino = _openvino_backend(graph, place, options)
     fastest = "fp32" if options.engine == "native" else by_openvino.native
     wanted = fastest if options.precision == "auto" else options.precision
-    if options.engine == "openvino" or by_openvino.device != "cpu" or wanted != "fp32":
+    fits = wanted == "fp32" or (options.precision == "auto" and native_is_faster(wanted))
+    if options.engine == "openvino" or by_openvino.device != "cpu" or not fits:
         if options.engine == "native":
             raise EngineError("the native engine is for fp32 on the CPU; use --engine openvino")
         return by_openvino
-    speed = figures.get(SPEED)
+    name = SPEED if wanted == "fp32" else f"{SPEED}, {wanted}"
+    speed = figures.get(name)
     if options.engine != "native" and speed is not None and speed <= 1:
         return by_openvino
     try:
@@ -79,8 +82,8 @@ def graph_backend(network: ForeignNetwork, options: EngineOptions, figures: Figu
         log.debug("by openvino: %s", error)
         return by_openvino
     if speed is None:
-        speed = _speed(native, graph, by_openvino)
-        figures.put(SPEED, speed)
+        speed = _speed(native, graph, by_openvino.whole(wanted))
+        figures.put(name, speed)
     if options.engine != "native":
         return native if speed > 1 else by_openvino
     if not speed:
@@ -160,11 +163,11 @@ def _run(steps: Program, channels: list[int], x: np.ndarray) -> np.ndarray:
     return joined.transpose(2, 0, 1)[None]
 
 
-def _speed(native: Backend, graph: Graph, by_openvino: Backend) -> float:
+def _speed(native: Backend, graph: Graph, run_openvino: Runner) -> float:
     """The speed of the native engine, of openvino's; 0 where results differ from the graph's."""
     channels = form_of(graph.model).channels
     tile = measure.real_tile(*graph.sizes.example(*TILE))[:, :channels]
-    run, run_openvino = (backend.whole("fp32") for backend in (native, by_openvino))
+    run = native.whole("fp32")
     difference = np.abs(run(tile) - OpenVINORunner(graph.model, "fp32", None)(tile))
     if not (difference.max() <= AGREES[0] and difference.mean() <= AGREES[1]):
         return 0.0
