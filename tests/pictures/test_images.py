@@ -303,6 +303,21 @@ def test_resolution_of_webp_comes_from_its_exif(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "out.jpg").info["dpi"] == pytest.approx((240, 240), abs=0.1)
 
 
+@pytest.mark.parametrize(("said", "expected"), [(None, 1), (1, 1), (65535, 65535)])
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_exif_does_not_call_srgb_uncalibrated(
+    tmp_path: Path, said: int | None, expected: int, order: str
+) -> None:
+    exif = Image.Exif()
+    exif.endian = "<" if order == "II" else ">"
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+    if said is not None:
+        exif.get_ifd(0x8769)[0xA001] = said
+    picture = open_picture(pil_bytes(Image.fromarray(RGB), "JPEG", exif=exif.tobytes()))
+    save(tmp_path / "out.jpg", RGB, picture)
+    assert Image.open(tmp_path / "out.jpg").getexif().get_ifd(0x8769)[0xA001] == expected
+
+
 def test_nothing_is_made_up_where_there_is_no_metadata(tmp_path: Path) -> None:
     picture = open_picture(pil_bytes(Image.fromarray(RGB), "PNG"))
     save(tmp_path / "out.jpg", RGB, picture)

@@ -25,6 +25,9 @@ _LARGE_EXIF = 65_000  # bytes: libvips leaves out what is beyond 65,534, or all 
 _MOST_IN_JPEG = {"XMP": 60_000, "IPTC": 65_533}
 _SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' default for JPEG and PNG
 _MAX_RESOLUTION = 1e6  # pixels per mm; libvips rejects more, with a warning on stderr
+_COLOUR_SPACE = "exif-ifd2-ColorSpace"
+# The head of its entry in an EXIF block of either byte order: tag 0xA001, one SHORT.
+_COLOUR_TAGS = b"\x01\xa0\x03\0\x01\0\0\0", b"\xa0\x01\0\x03\0\0\0\x01"
 # libvips' names of the kinds of metadata.
 _METADATA = {
     "EXIF": "exif-data",
@@ -247,6 +250,10 @@ def _attach(image: Any, metadata: Metadata, *, png: bool) -> Any:
         image.set_type(gtype, name, value)
     if not png and image.bands > 2 and (profile := metadata.label_profile):
         image.set_type(load_vips().GValue.blob_type, _METADATA["ICC"], profile)
+    # Without a colour space libvips writes "uncalibrated", which says that it is not sRGB.
+    coloured = image.get_typeof(_METADATA["ICC"]) or metadata.extras.label is not None
+    if not coloured and not any(tag in (metadata.block("EXIF") or b"") for tag in _COLOUR_TAGS):
+        image.set_type(load_vips().GValue.gstr_type, _COLOUR_SPACE, "1 (sRGB, Short, 1, 2 bytes)")
     # Setting the EXIF block has unpacked it, with the old orientation and thumbnail.
     image.set_type(load_vips().GValue.gint_type, "orientation", 1)
     for name in image.get_fields():
