@@ -26,7 +26,7 @@ from skimage.registration import optical_flow_tvl1
 
 from srgan.pictures.pixels import rgb_uint8, unit_range
 from srgan.pictures.resample import bicubic
-from srgan.upscaling.reuse import reuse_for
+from srgan.upscaling.reuse import reusing
 from srgan.upscaling.upscaler import Upscaler
 from srgan.video.convert import VideoJob, run
 from srgan.video.facts import inspect_video
@@ -102,7 +102,8 @@ def slides(clip: Path, /, *, model: str = "srgan-x4", width: int = 96) -> None:
     upscaler = Upscaler.load(model)
     still = [_middle(each, width) for each in _frames(clip, 0, 60)][::20]
     shown = [still[k // 20] for k in range(60)]
-    reuse = reuse_for(upscaler, upscaler.engine_for(np.dtype(np.uint8)), resized=False)
+    height, width, _ = still[0].shape
+    reuse = reusing(upscaler, (height, width), upscaler.target(height, width), np.dtype(np.uint8))
     upscaler(still[0])
     fast = _seconds(lambda: [reuse(each.copy()) for each in shown])
     slow = _seconds(lambda: [upscaler(each) for each in shown[::6]])[0] * 6

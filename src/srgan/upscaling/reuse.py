@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srgan.engines.base import Engine
 from srgan.pictures.pixels import is_gray
 from srgan.upscaling.upscaler import Upscaler
 
@@ -87,20 +86,6 @@ class Reuse:
         return renewed
 
 
-def reuse_for(
-    upscale: Callable[[np.ndarray, bool], np.ndarray], engine: Engine, *, resized: bool
-) -> Reuse:
-    """A `Reuse` that computes changed parts by themselves, if the engine's network can.
-
-    Args:
-        resized: results have another scale than the engine.
-    """
-    tiling = engine.tiling
-    local = tiling.multiple == 1 and tiling.fixed is None and not tiling.blend
-    scale = engine.scale if local and not resized else None
-    return Reuse(upscale, scale, tiling.halo * engine.unshuffle)
-
-
 def reusing(
     upscaler: Upscaler,
     frame: tuple[int, int],
@@ -111,6 +96,8 @@ def reusing(
     progress: Callable[[float], None] = lambda _fraction: None,
 ) -> Reuse:
     """What upscales the frames of a video or an animation, one after the other.
+
+    Changed parts are computed by themselves, if the network can.
 
     Args:
         frame, size: (height, width) of a frame and of its result.
@@ -124,7 +111,10 @@ def reusing(
         rows = upscaler.rows(part, size=target, tta=tta, gray=gray, progress=progress)
         return np.concatenate(list(rows))
 
-    return reuse_for(upscale, upscaler.engine_for(dtype), resized=not whole)
+    engine = upscaler.engine_for(dtype)
+    tiling = engine.tiling
+    local = tiling.multiple == 1 and tiling.fixed is None and not tiling.blend
+    return Reuse(upscale, engine.scale if local and whole else None, tiling.halo * engine.unshuffle)
 
 
 def changed_cells(before: np.ndarray, after: np.ndarray) -> set[Cell]:
