@@ -1,11 +1,15 @@
 """Frames, times, sound, text and chapters of the result are the source's."""
 
+import io
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
 
 from srgan.video.facts import inspect_video
 from tests.support.clips import Clip, moving, others, pictures, times, write_clip
@@ -147,3 +151,31 @@ def test_an_absurd_rate_of_the_source_is_not_believed(tmp_path: Path) -> None:
         assert container.streams.video[0].average_rate == 1000
     rate = inspect_video(tmp_path / "fast.mkv", 10**8).rate
     assert float(rate) == pytest.approx(25, rel=1e-3)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_cover_stays_in_mkv_and_is_noted_in_mp4(
+    convert: Convert, tmp_path: Path, suffix: str
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(picture, "JPEG")
+    with av.open(str(tmp_path / "film.mp4"), "w") as film:
+        pictures = film.add_stream("libx264", rate=10)
+        cover: Any = film.add_stream("mjpeg")
+        for stream in (pictures, cover):
+            stream.width = stream.height = 32
+        pictures.pix_fmt, cover.pix_fmt = "yuv420p", "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        film.start_encoding()
+        packet = av.Packet(picture.getvalue())
+        packet.stream, packet.pts, packet.dts = cover, 0, 0
+        film.mux_one(packet)
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
+        film.mux([*pictures.encode(frame), *pictures.encode(None)])
+    notes = convert(tmp_path / "film.mp4", f"large.{suffix}")
+    with av.open(str(tmp_path / f"large.{suffix}")) as large:
+        covers = [each for each in large.streams if each.disposition & Disposition.attached_pic]
+        found = [bytes(next(large.demux(each))) for each in covers]
+    assert found == ([picture.getvalue()] if suffix == "mkv" else [])
+    noted = "the cover (mjpeg) is left out: only .mkv holds it" in notes
+    assert noted == (suffix == "mp4")

@@ -24,6 +24,7 @@ from srgan.video.order import DecodingTimes
 
 Packets = Iterator["Packet[Any]"]
 
+_COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 
 
@@ -76,7 +77,7 @@ def join(
             video.time_base = facts.time_base
             video.codec_context.framerate = facts.rate  # else Matroska claims a thousand or more
             _copy_tags(pictures, video)
-            copies, notes = _add_others(original, pictures, output)
+            copies, notes = _add_others(source, original, pictures, output)
             output.metadata.update(original.metadata)
             if cut == Cut():
                 _copy_chapters(original, output, facts.start)
@@ -106,7 +107,7 @@ def _created(target: Path, suffix: str) -> Any:
 
 
 def _add_others(
-    original: InputContainer, pictures: Stream, output: Any
+    source: Path, original: InputContainer, pictures: Stream, output: Any
 ) -> tuple[dict[int, Stream], list[str]]:
     """Streams of the result for those of the source by index, and notes on what is left out."""
     copies: dict[int, Stream] = {}
@@ -117,9 +118,12 @@ def _add_others(
             continue
         context: Any = stream.codec_context
         codec = "" if context is None else context.codec.canonical_name
-        cover = bool(stream.disposition & Disposition.attached_pic)
+        if stream.disposition & Disposition.attached_pic:
+            if not _attach_cover(source, stream, output):
+                notes.append(f"the cover ({codec}) is left out: only .mkv holds it")
+            continue
         fits = codec in known or (stream.type == "attachment" and "ass" in known)
-        if not fits or (stream.type == "video" and not cover):
+        if not fits or stream.type == "video":
             if not (stream.type == "data" and original.chapters()):  # their track in MP4
                 what = " ".join(filter(None, (codec, stream.type)))
                 notes.append(f"the stream {stream.index} ({what}) is left out")
@@ -127,6 +131,17 @@ def _add_others(
         copy = copies[stream.index] = output.add_stream_from_template(stream)
         _copy_tags(stream, copy)
     return copies, notes
+
+
+def _attach_cover(source: Path, cover: Stream, output: Any) -> bool:
+    """Add a cover to the result, if the result is an MKV; it is an attachment there."""
+    kind = _COVERS.get(cover.codec_context.codec.canonical_name)
+    if kind is None or output.format.name != "matroska":
+        return False
+    with opened(source) as again:
+        picture = bytes(next(again.demux(again.streams[cover.index])))
+    output.add_attachment(f"cover.{kind[0]}", kind[1], picture)
+    return True
 
 
 def _copy_tags(source: Stream, target: Stream) -> None:
