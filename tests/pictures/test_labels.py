@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, IptcImagePlugin, TiffImagePlugin
 from skimage import data
 
 from srgan.pictures.codec.label import ColourLabel, icc_profile, label_of_chunks, label_of_cicp
@@ -198,6 +198,23 @@ def noted(content: bytes, format: str) -> tuple[list[str], Picture]:
     return [*picture.notes, *notes], open_picture(result)
 
 
+@pytest.mark.parametrize("caption", [b"odd", b"even"])
+def test_iptc_of_tiff_is_iptc_in_jpeg(caption: bytes) -> None:
+    records = b"\x1c\2\x78\0" + bytes([len(caption)]) + caption
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[33723], tags.tagtype[33723] = records, 7
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(buffer, "TIFF", tiffinfo=tags)
+    rows = np.zeros((20, 20, 3), np.uint8)
+    source = open_picture(buffer.getvalue())
+    content, notes = encode_picture(
+        "x", [rows], rows.shape, rows.dtype, format="jpeg", source=source
+    )
+    found = IptcImagePlugin.getiptcinfo(Image.open(io.BytesIO(content)))
+    assert found is not None and found[2, 120] == caption
+    assert notes == []
+
+
 def test_large_xmp_and_iptc_in_jpeg_are_noted() -> None:
     large = b"<" + b"x" * 60_000 + b">"
     content = png((b"iTXt", PLAIN + large))
@@ -209,7 +226,7 @@ def test_large_xmp_and_iptc_in_jpeg_are_noted() -> None:
     assert notes == []
     assert result.image.get("xmp-data") == large[2:]
     buffer = io.BytesIO()
-    for size, lost in ((65_533, False), (65_534, True)):
+    for size, lost in ((65_506, False), (65_508, True)):  # and 26 of the resource
         tifffile.imwrite(buffer, RGB, extratags=[(33723, 7, size, b"\x1c" * size, True)])
         content, notes = encode_picture(
             "x",

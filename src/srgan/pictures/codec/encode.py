@@ -3,7 +3,7 @@
 import io
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -268,9 +268,20 @@ def read_metadata(image: Any, extras: Extras) -> Metadata:
     # `get_fields` fails for names that are not UTF-8, such as keywords of PNG in Latin-1.
     types = {name: image.get_typeof(name) for name in sorted(kept)}
     fields = [(gtype, name, image.get(name)) for name, gtype in types.items() if gtype]
-    xmp = _METADATA["XMP"]
-    fields = [(t, name, fitting_xmp(v) if name == xmp else v) for t, name, v in fields]
+    fitting: dict[str, Callable[[bytes], bytes]] = {
+        _METADATA["XMP"]: fitting_xmp,
+        _METADATA["IPTC"]: _as_resource,
+    }
+    fields = [(t, name, fitting[name](v) if name in fitting else v) for t, name, v in fields]
     return Metadata(tuple(fields), _resolution(image), extras)
+
+
+def _as_resource(iptc: bytes) -> bytes:
+    """IPTC as JPEG holds it, in a resource of Photoshop; TIFF holds the records alone."""
+    if not iptc.startswith(b"\x1c"):
+        return iptc
+    even = iptc + b"\0" * (len(iptc) % 2)
+    return b"Photoshop 3.0\x008BIM\4\4\0\0" + len(iptc).to_bytes(4, "big") + even
 
 
 def _resolution(image: Any) -> tuple[float, float]:
