@@ -5,8 +5,10 @@ import pytest
 from skimage import data
 
 from srgan.networks.architecture import Checkpoint
+from srgan.upscaling.bands import TiledRun
 from srgan.upscaling.reuse import Box, Reuse, changed_cells, grouped
 from srgan.upscaling.upscaler import Upscaler
+from tests.support.engines import Mean3x3, with_few_visible_pixels
 
 
 def screen(count: int) -> list[np.ndarray]:
@@ -60,6 +62,24 @@ def test_gray_parts_of_frames_in_colour_and_gray_frames(small_checkpoint: Checkp
         whole = count.upscaler(frame)
         assert np.abs(reuse(frame).astype(int) - whole).max() <= 1
     assert count.pixels < 3.5 * 160 * 256  # of 4: the part of `changed` was computed by itself
+
+
+def test_changed_parts_with_transparency_look_further_than_a_small_network() -> None:
+    engine = Mean3x3()
+    frame = with_few_visible_pixels(160, 256)
+    changed = frame.copy()
+    changed[64:96, 96:128] = frame[:32, :32]
+    parts: list[int] = []
+
+    def upscale(part: np.ndarray, gray: bool) -> np.ndarray:
+        parts.append(part.shape[0])
+        run = TiledRun(part, part.dtype, engine, lambda: engine, tta=False, gray=gray)
+        return np.concatenate(list(run.rows(None, lambda _: None)))
+
+    reuse = Reuse(upscale, 1, engine.tiling.halo)
+    reuse(frame)
+    np.testing.assert_array_equal(reuse(changed), upscale(changed, False))
+    assert parts[1] < 160
 
 
 def test_a_result_that_was_handed_out_stays_as_it_is(small_checkpoint: Checkpoint) -> None:

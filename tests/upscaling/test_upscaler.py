@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 import srgan
-from srgan.engines.base import UNLIMITED, EngineError, Tiling, srresnet_tiling
-from srgan.engines.options import EngineOptions, Precision
+from srgan.engines.base import UNLIMITED, EngineError, srresnet_tiling
+from srgan.engines.options import EngineOptions
 from srgan.engines.precision import cpu_precision
 from srgan.errors import OptionError
 from srgan.models.file import save_checkpoint, shipped_models
@@ -26,6 +25,7 @@ from srgan.upscaling import bands as module
 from srgan.upscaling import tiles
 from srgan.upscaling.bands import TiledRun
 from srgan.upscaling.upscaler import Upscaler
+from tests.support.engines import Mean3x3, with_few_visible_pixels
 from tests.support.networks import random_checkpoint
 
 SMALL = Architecture(blocks=2, channels=8)
@@ -628,29 +628,8 @@ def test_flat_colours_stay(model: str) -> None:
         assert np.abs(sr - colour).max() <= most, colour
 
 
-class Mean3x3:
-    """An engine with the smallest halo: the mean of 3 x 3 pixels."""
-
-    name, device, scale, unshuffle = "mean", "cpu", 1, 1
-    precision: Precision = "fp32"
-    tiling = Tiling(halo=1, pixels=10**6, border=1)
-
-    def features(self, lr: np.ndarray) -> np.ndarray:
-        padded = np.pad(lr, [(0, 0), (0, 0), (1, 1), (1, 1)])
-        return sliding_window_view(padded, (3, 3), (2, 3)).mean((4, 5))
-
-    def reconstruct(self, features: np.ndarray) -> np.ndarray:
-        return features
-
-    def __call__(self, lr: np.ndarray) -> np.ndarray:
-        return self.features(lr)
-
-
-def test_transparent_pixels_look_further_than_a_small_network(astronaut: np.ndarray) -> None:
-    rng = np.random.default_rng(0)
-    alpha = np.where(rng.random((96, 120)) < 0.02, 255, rng.integers(0, 2, (96, 120))[::-1])
-    picture = np.dstack([rng.integers(0, 256, (96, 120, 3)), alpha]).astype(np.uint8)
-    engine = Mean3x3()
+def test_transparent_pixels_look_further_than_a_small_network() -> None:
+    picture, engine = with_few_visible_pixels(96, 120), Mean3x3()
 
     def rows(tile: int) -> np.ndarray:
         run = TiledRun(picture, picture.dtype, engine, lambda: engine, tta=False)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srgan.pictures.pixels import is_gray
+from srgan.pictures.pixels import FILL_REACH, is_gray
 from srgan.upscaling.upscaler import Upscaler
 
 _CELL = 32  # pixels a side: changes are found by cells of this size
@@ -67,6 +67,8 @@ class Reuse:
 
     def _renewed(self, frame: np.ndarray, result: np.ndarray, cells: set[Cell]) -> np.ndarray:
         scale, halo = self._scale, self._halo
+        if frame.shape[2] in (2, 4):
+            halo += FILL_REACH
         if scale is None:
             return self._upscale(frame, self._gray)
         reach = -(-halo // _CELL)  # cells whose result a change reaches
