@@ -12,7 +12,7 @@ from srgan.pictures.codec.animation import (
     read_animation,
     read_frames,
 )
-from srgan.pictures.codec.encode import read_metadata
+from srgan.pictures.codec.metadata import read_metadata
 from srgan.pictures.files import new_file
 from srgan.pictures.images import Picture
 
@@ -40,13 +40,13 @@ def animation_of(picture: Picture, format: str) -> Animation | None:
     if frames == 1:
         return None
     with picture.open_file() as file:
-        return read_animation(picture.name, file, picture.format, frames)
+        return read_animation(picture.name, file, picture.format, picture.extras.exif, frames)
 
 
 def frames_of_animation(picture: Picture, animation: Animation) -> Iterator[np.ndarray]:
     """Its frames as they are shown, (H, W, bands) uint8."""
     with picture.open_file() as file:
-        yield from read_frames(picture.name, file, picture.format, animation)
+        yield from read_frames(picture.name, file, picture.format, picture.extras.exif, animation)
 
 
 def write_animation(

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from srgan.pictures.codec.decode import PIXEL_TYPES, decode
-from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, read_metadata
+from srgan.pictures.codec.encode import Rows, encode_bytes, encode_file
 from srgan.pictures.codec.extras import Extras, is_animated_gif
 from srgan.pictures.codec.failure import failure
 from srgan.pictures.codec.formats import (
@@ -29,6 +29,7 @@ from srgan.pictures.codec.formats import (
     formats_that_hold,
     output_format,
 )
+from srgan.pictures.codec.metadata import Metadata, read_metadata
 from srgan.pictures.codec.rowstream import load_vips, reading
 from srgan.pictures.files import (
     PictureError,

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
+from srgan.pictures.codec.exif import ORIENTATION, as_upright
 from srgan.pictures.codec.xmp import fitting_xmp
 from srgan.pictures.colour import LUMA_WEIGHTS
 from srgan.pictures.resample import bicubic, resize_rows
@@ -15,8 +16,6 @@ FILL_RADIUS = 4  # faint pixels this close to more visible ones get their colour
 FILL_REACH = 2 * FILL_RADIUS  # how far `fill_transparent` and then `restore_hidden` look
 LOOK = 32  # rows that `is_gray` looks at at once
 ROUNDED = 0.05  # of the pixels of a gray picture that WebP's decoder rounds apart: at most 0.01
-
-_ORIENTATION = 0x0112  # EXIF's tag
 
 
 class Pixels(Protocol):
@@ -223,7 +222,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
     Raises:
         TypeError: the mode is I or F, whose range of values is unknown.
     """
-    if image.getexif().get(_ORIENTATION, 1) != 1:
+    if image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return np.asarray(image, np.uint16)[..., None]
@@ -251,12 +250,9 @@ def to_pil(array: np.ndarray, source: Image.Image) -> Image.Image:
     Its EXIF says upright, as `from_pil` has turned the picture.
     """
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    if len(source.getexif()):
-        exif = Image.Exif()
-        exif.load(source.getexif().tobytes())
-        if _ORIENTATION in exif:
-            exif[_ORIENTATION] = 1
-        image.info["exif"] = exif.tobytes()
+    exif = source.getexif()
+    if len(exif) and (upright := as_upright(exif.tobytes())):
+        image.info["exif"] = upright
     if isinstance(xmp := source.info.get("xmp"), bytes):
         image.info["xmp"] = fitting_xmp(xmp)
     if "dpi" in source.info:

@@ -263,10 +263,10 @@ def upscale(
         >>> sr = srgan.upscale("photo.jpg")
     """
     with _turn:
-        return _loaded(model, _version(model))(image, scale=scale)
+        return _loaded(model, _stamp(model))(image, scale=scale)
 
 
-def _version(model: str | Path) -> tuple[str, int, int] | None:
+def _stamp(model: str | Path) -> tuple[str, int, int] | None:
     """What tells a model file from the next one of its name; None for a model's name."""
     path = Path(model)
     try:

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from srgan.pictures.codec.encode import Metadata, Rows, encode_bytes, encode_file, losses
+from srgan.pictures.codec.encode import Rows, encode_bytes, encode_file, losses
 from srgan.pictures.codec.exif import as_upright, orientation
 from srgan.pictures.codec.extras import check_whole_gif
 from srgan.pictures.codec.failure import failure
-from srgan.pictures.codec.png_chunks import read_chunks
+from srgan.pictures.codec.metadata import Metadata
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.codec.timing import seconds_of_png, whole_durations
 from srgan.pictures.files import decode_error, encode_error
@@ -66,12 +66,15 @@ class Animation:
         return len(self.durations)
 
 
-def read_animation(name: str, file: BinaryIO, format: str, frames: int) -> Animation | None:
+def read_animation(
+    name: str, file: BinaryIO, format: str, exif: bytes | None, frames: int
+) -> Animation | None:
     """Decode all frames once, to know what they are; None for a picture that does not move.
 
     Args:
         name: the picture's, for errors.
         format: one of ANIMATED_FORMATS.
+        exif: of a PNG, whose orientation its frames have.
         frames: by its header; 0 if it does not say.
 
     Raises:
@@ -79,7 +82,7 @@ def read_animation(name: str, file: BinaryIO, format: str, frames: int) -> Anima
     """
     durations: list[Fraction] = []
     opaque, plays = True, 0
-    for frame in _frames(name, file, format):
+    for frame in _frames(name, file, format, exif):
         durations.append(Fraction(frame.info.get("duration") or 0).limit_denominator(1000))
         plays = frame.info.get("loop") or 0
         opaque &= frame.mode == "RGB" or frame.getextrema()[-1] == (255, 255)
@@ -91,18 +94,18 @@ def read_animation(name: str, file: BinaryIO, format: str, frames: int) -> Anima
 
 
 def read_frames(
-    name: str, file: BinaryIO, format: str, animation: Animation
+    name: str, file: BinaryIO, format: str, exif: bytes | None, animation: Animation
 ) -> Iterator[np.ndarray]:
     """The frames as they are shown, (H, W, 3 or 4) uint8; alpha is straight."""
     mode = "RGB" if animation.bands == 3 else "RGBA"
-    for frame in _frames(name, file, format):
+    for frame in _frames(name, file, format, exif):
         yield np.asarray(frame.convert(mode))
 
 
-def _frames(name: str, file: BinaryIO, format: str) -> Iterator[Image.Image]:
+def _frames(name: str, file: BinaryIO, format: str, exif: bytes | None) -> Iterator[Image.Image]:
     """Each frame, whole and upright, as RGB or RGBA, with its duration and the count of plays."""
     try:
-        yield from (_by_vips if format in _VIPS else _by_pillow)(file, format)
+        yield from _by_vips(file, format) if format in _VIPS else _by_pillow(file, format, exif)
     except (load_vips().Error, UnicodeDecodeError) as error:
         raise failure(name, format, b"", error) from error
     except (*_PILLOW_ERRORS, zlib.error, struct.error) as error:
@@ -129,11 +132,9 @@ def _by_vips(file: BinaryIO, format: str) -> Iterator[Image.Image]:
         yield _upright(Image.fromarray(frame), turn, info)
 
 
-def _by_pillow(file: BinaryIO, format: str) -> Iterator[Image.Image]:
+def _by_pillow(file: BinaryIO, format: str, exif: bytes | None) -> Iterator[Image.Image]:
     # Pillow reads an EXIF after the pixels with the last frame; AVIF's decoder has turned them.
-    exif = read_chunks(file).exif if format == "png" else None
     turn = 1 if exif is None else orientation(exif)
-    file.seek(0)
     picture = _opened(file, format)
     hidden = 1 if picture.info.get("default_image") else 0  # shown by other programs only
     for k in range(hidden, getattr(picture, "n_frames", 1)):

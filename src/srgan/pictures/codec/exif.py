@@ -6,7 +6,7 @@ from typing import Any
 from srgan.pictures.codec.extras import Extras
 from srgan.pictures.codec.rowstream import load_vips
 
-_ORIENTATION = 0x0112  # the tag
+ORIENTATION = 0x0112  # the tag
 
 
 def orientation(exif: bytes) -> int:
@@ -23,8 +23,8 @@ def as_upright(exif: bytes) -> bytes | None:
     found = Image.Exif()
     try:
         found.load(exif)
-        if _ORIENTATION in found:
-            found[_ORIENTATION] = 1
+        if ORIENTATION in found:
+            found[ORIENTATION] = 1
         return found.tobytes()
     except (SyntaxError, OSError, ValueError, TypeError, LookupError, struct.error):
         return None

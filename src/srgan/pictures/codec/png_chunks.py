@@ -48,15 +48,14 @@ def read_chunks(file: BinaryIO) -> PngChunks:
         if name == b"acTL" and size == 8:
             frames = struct.unpack(">II", file.read(8))[0]
         elif name == b"eXIf" and exif is None:
-            content = _checked(file, name, size)
+            content = _checked(name, file.read(size), file.read(4))
             exif = content if content[:2] in (b"II", b"MM") else None
         elif name in _LABELS + _TEXTS:
             content = file.read(size)
             if not (name in _TEXTS and content.startswith(_XMP)):
                 kept.append((name, content))
             elif xmp is None:
-                file.seek(-len(content), 1)
-                xmp = _xmp_of(name, _checked(file, name, size))
+                xmp = _xmp_of(name, _checked(name, content, file.read(4)))
     text = any(name in _TEXTS for name, _ in kept)
     return PngChunks(tuple(kept), text, max(frames, 1), exif, xmp)
 
@@ -74,10 +73,9 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         position += 12 + size
 
 
-def _checked(file: BinaryIO, name: bytes, size: int) -> bytes:
+def _checked(name: bytes, content: bytes, checksum: bytes) -> bytes:
     """The content of a chunk; empty if its checksum is wrong, as libvips has it."""
-    content = file.read(size)
-    return content if file.read(4) == struct.pack(">I", zlib.crc32(name + content)) else b""
+    return content if checksum == struct.pack(">I", zlib.crc32(name + content)) else b""
 
 
 def _xmp_of(name: bytes, content: bytes) -> bytes | None:
