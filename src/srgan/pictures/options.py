@@ -32,7 +32,7 @@ class ResultOptions:
             sharpens.
         width: Width of the result in pixels. With --height, the largest size that fits both.
         height: Height of the result in pixels.
-        format: One of FORMATS; by default the picture's.
+        format: One of FORMATS, or gif for animations; by default the picture's.
         quality: From 1 to 100, for LOSSY_FORMATS.
         suffix: Added to the name. By default _x and the scale, or _w and the width, if the result
             lies beside the picture, and nothing in a folder given with -o.
