@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import pyvips as typed_pyvips
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, IptcImagePlugin
 from skimage import data
 
 from srgan.pictures.images import (
@@ -259,7 +260,8 @@ def test_metadata_is_kept_and_the_picture_upright(tmp_path: Path, format: str) -
     thumbnail = pil_bytes(Image.fromarray(RGB[:60, :80]), "JPEG")
     source = pyvips.Image.new_from_array(RGB).copy(xres=300 / 25.4, yres=300 / 25.4)
     blobs = {"icc-profile-data": SRGB_PROFILE, "xmp-data": b"<x:xmpmeta/>"}
-    blobs |= {"iptc-data": b"Photoshop 3.0\0", "jpeg-thumbnail-data": thumbnail}
+    iptc = b"Photoshop 3.0\x008BIM\4\4\0\0" + struct.pack(">I", 8) + b"\x1c\2\x78\0\3cat"
+    blobs |= {"iptc-data": iptc, "jpeg-thumbnail-data": thumbnail}
     for name, blob in blobs.items():
         source.set_type(pyvips.GValue.blob_type, name, blob)
     source.set_type(pyvips.GValue.gint_type, "orientation", 6)
@@ -284,13 +286,14 @@ def test_metadata_is_kept_and_the_picture_upright(tmp_path: Path, format: str) -
     if "XMP" not in lost:
         assert b"xmpmeta" in again.get("xmp-data")
     if "IPTC" not in lost:
-        # libvips writes only a quarter of the bytes into TIFF.
-        assert b"Photoshop".startswith(again.get("iptc-data")[:4])
+        with Image.open(out) as opened:
+            assert (IptcImagePlugin.getiptcinfo(opened) or {})[2, 120] == b"cat"
     assert "jpeg-thumbnail-data" not in fields
     assert not [name for name in fields if name.startswith("exif-ifd1")]
-    if "EXIF" not in lost:
-        assert again.get("exif-ifd0-Make").startswith("Kodak")
-        assert again.get("exif-ifd0-XResolution").startswith(("300", "299.99"))
+    with Image.open(out) as opened:
+        exif = opened.getexif()
+    assert exif[0x010F] == "Kodak"
+    assert round(exif[0x011A]) == 300
     if format in ("jpeg", "png", "tiff"):
         assert again.xres * 25.4 == pytest.approx(300, abs=0.1)
 

@@ -14,6 +14,7 @@ from srgan.upscaling import auto
 from srgan.upscaling.auto import ModelChooser, Thresholds, read_thresholds
 from srgan.upscaling.condition import Condition
 from srgan.upscaling.options import DEFAULT_MODEL
+from srgan.upscaling.upscaler import Upscaler
 from tests.support.command import Command
 
 BLURRY = "srgan-blurry-x4"
@@ -103,6 +104,11 @@ def test_a_named_model_is_taken_as_it_is(astronaut: np.ndarray) -> None:
             assert models(name).choose(picture, picture.shape[:2]).model == name
     with pytest.raises(CheckpointError, match="no such model"):
         models("nothing")
+
+
+def test_auto_is_no_model_by_itself() -> None:
+    with pytest.raises(CheckpointError, match="auto chooses a model for each picture"):
+        Upscaler.load("auto")
 
 
 @pytest.mark.parametrize(

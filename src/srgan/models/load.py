@@ -63,6 +63,11 @@ def _find(model: str | Path) -> Path:
         path = found_models().get(str(model), path)
     if not path.is_file():
         names = ", ".join([*shipped_models(), *found_models()])
+        if str(model) == "auto":
+            raise CheckpointError(
+                "auto chooses a model for each picture (srgan upscale, srgan.upscale); here name "
+                f"one: {names}"
+            )
         raise CheckpointError(
             f"{model}: no such model; use a path to a model file, hf:USER/NAME, or one of: {names}"
         )

@@ -1,12 +1,14 @@
 """Folders on a disk or in an object store, behind one interface: a path or an fsspec URL."""
 
 import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from srgan.errors import UserError, reason_of
 from srgan.pictures.files import new_file
+from srgan.pictures.folders import file_names
 from srgan.pictures.images import PictureError, make_folder, read_error
 
 LOCAL = ("file", "local")
@@ -51,17 +53,24 @@ class Store:
     def names(self) -> list[str]:
         """The names of all files in the folder and its subfolders, sorted.
 
-        Hidden files and files in hidden folders are left out. A missing folder has no files.
+        Hidden files and files in hidden folders are left out. A missing folder has no files. On a
+        disk, links to folders are followed, see `file_names`.
 
         Raises:
-            StoreError: the folder cannot be listed.
+            StoreError: the folder, or one in it, cannot be listed.
         """
         try:
             if self._fs.isfile(self.root):
                 raise StoreError(f"{self.url}: that is a file: give a folder")
-            found = self._fs.find(self.root)
+            if self.local:  # fsspec does not follow links, and skips what cannot be read
+                paths = file_names(Path(self.root), unreadable=_raise_unless_gone)
+                found = [path.replace(os.sep, "/") for path in paths]
+            else:
+                found = self._fs.find(self.root)
         except FileNotFoundError:
             return []
+        except StoreError:
+            raise
         except Exception as error:  # each store's library has its own errors
             raise StoreError(f"{self.url}: cannot be listed ({_text(error)})") from error
         names = [path[len(self.root) :].lstrip("/") for path in found]
@@ -135,6 +144,12 @@ def open_store(url: str) -> Store:
     except (ImportError, ValueError) as error:
         raise StoreError(f"{url}: {_text(error)}") from error
     return Store(str(url), root.rstrip("/"), fs)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """A folder that is missing, or has gone meanwhile, has no files."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _protocol(fs: Any) -> str:

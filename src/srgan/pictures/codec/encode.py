@@ -3,10 +3,11 @@
 import io
 import math
 import os
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from srgan.pictures.codec.formats import WRITTEN_FORMATS, Format
 from srgan.pictures.codec.metadata import Metadata, attach
 from srgan.pictures.codec.png import ChunkWriter, png_target
 from srgan.pictures.codec.rowstream import EncodeError, load_vips, save_rows
+from srgan.pictures.codec.tiff_facts import add_facts, unknown_to_libvips
 from srgan.pictures.files import StorageError, encode_error
 
 _HUGE_BYTES = 3_500_000_000  # of pixels, before compression
@@ -60,8 +62,15 @@ def encode_file(
     if chunks := _png_chunks(format, metadata):
         with path.open("wb") as file:
             return _encode_png(ChunkWriter(file, chunks), name, rows, metadata)
-    target = load_vips().Target.new_to_file(os.fsencode(path))
-    return _encode(target, name, rows, format, quality, metadata)
+    new_target = load_vips().Target.new_to_file
+    notes = _encode(new_target(os.fsencode(path)), name, rows, format, quality, metadata)
+    if "EXIF" in WRITTEN_FORMATS[format].added:
+        try:
+            with path.open("r+b") as file:
+                notes += _add_facts(file, rows, metadata)
+        except OSError as error:
+            raise encode_error(name, str(error)) from error
+    return notes
 
 
 def encode_bytes(
@@ -74,7 +83,23 @@ def encode_bytes(
         return buffer.getvalue(), notes
     target = load_vips().Target.new_to_memory()
     notes = _encode(target, name, rows, format, quality, metadata)
-    return target.get("blob"), notes
+    if "EXIF" not in WRITTEN_FORMATS[format].added:
+        return target.get("blob"), notes
+    buffer = io.BytesIO(target.get("blob"))
+    notes += _add_facts(buffer, rows, metadata)
+    return buffer.getvalue(), notes
+
+
+def _add_facts(file: BinaryIO, rows: Rows, metadata: Metadata) -> list[str]:
+    """Add to a TIFF what libvips has not written; return a note if that is damaged."""
+    exif, iptc = metadata.block("EXIF"), metadata.block("IPTC")
+    if exif is None and iptc is None:
+        return []
+    try:
+        add_facts(file, exif, iptc, rows.shape[:2])
+    except (ValueError, struct.error):
+        return ["EXIF and IPTC are damaged, or the file is too large for them: left out"]
+    return []
 
 
 def _png_chunks(format: str, metadata: Metadata) -> tuple[tuple[bytes, bytes], ...]:
@@ -118,7 +143,7 @@ def _encode(
     except EncodeError as error:
         raise encode_error(name, str(error)) from error
     notes = losses(format, rows.shape[2], rows.dtype, metadata)
-    if "EXIF" not in holder.lost and len(metadata.block("EXIF") or b"") > _LARGE_EXIF:
+    if holder.takes("EXIF") and len(metadata.block("EXIF") or b"") > _LARGE_EXIF:
         notes.append(f"EXIF of more than {_LARGE_EXIF:,} bytes may be incomplete or missing")
     return notes
 
@@ -142,8 +167,9 @@ def losses(format: str, bands: int, dtype: np.dtype, metadata: Metadata) -> list
     if extras.frames != 1:
         count = f"of {extras.frames} frames" if extras.frames else "frame"
         notes.append(f"only the first {count} is used")
-    if extras.tags:
-        lost.append(f"TIFF's {', '.join(extras.tags)}")
+    exif = metadata.block("EXIF")
+    if exif is not None and holder.takes("EXIF") and (names := unknown_to_libvips(exif)):
+        lost.append(f"EXIF's {', '.join(names)}")
     if extras.text and not (format == "png" and extras.chunks):
         lost.append("text")
     notes += [f"{kind} is not kept in {format.upper()}" for kind in lost]

@@ -31,9 +31,10 @@ def as_upright(exif: bytes) -> bytes | None:
 
 
 def with_metadata(image: Any, extras: Extras) -> Any:
-    """A pyvips.Image with the EXIF and XMP of its file, if libvips has not found them."""
+    """A pyvips.Image with the metadata of its file that libvips has not found, or not whole."""
     image = image.copy()  # only a copy may be changed
-    for name, value in (("exif-data", extras.exif), ("xmp-data", extras.xmp)):
-        if value is not None and not image.get_typeof(name):
+    found = {"exif-data": extras.exif, "xmp-data": extras.xmp, "iptc-data": extras.iptc}
+    for name, value in found.items():
+        if value is not None and (name == "iptc-data" or not image.get_typeof(name)):
             image.set_type(load_vips().GValue.blob_type, name, value)
     return image

@@ -3,7 +3,7 @@
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,23 +11,10 @@ from srgan.pictures.codec.jpeg_header import JpegHeader
 from srgan.pictures.codec.label import ColourLabel, label_of_chunks, label_of_cicp
 from srgan.pictures.codec.png_chunks import read_chunks
 from srgan.pictures.codec.tiff import Directory
+from srgan.pictures.codec.tiff_facts import read_facts
 
 _MOST_BYTES = 16_000_000  # of a box, or of a GIF, that is searched
-_TIFF_TEXTS = {
-    269: "DocumentName",
-    270: "ImageDescription",
-    271: "Make",
-    272: "Model",
-    285: "PageName",
-    305: "Software",
-    306: "DateTime",
-    315: "Artist",
-    316: "HostComputer",
-    33432: "Copyright",
-    33550: "GeoTIFF",
-    34665: "EXIF",
-    34853: "GPS",
-}
+_GEOTIFF = 33550
 
 
 @dataclass(frozen=True)
@@ -42,8 +29,10 @@ class Extras:
         gain_map: it has a gain map (HDR).
         extended_xmp: of a JPEG: its XMP goes on in segments that libvips does not read.
         pictures: of a JPEG with several (MPO).
-        tags: names of a TIFF's tags with facts about the picture.
+        geotiff: of a TIFF: it says where on Earth its pixels lie (GeoTIFF).
         exif, xmp: of a PNG. libvips passes them on only from before the pixels.
+        exif, iptc: of a TIFF, as JPEG holds them.
+        damaged: EXIF and IPTC of a TIFF cannot be read.
     """
 
     label: ColourLabel | None = None
@@ -53,16 +42,20 @@ class Extras:
     gain_map: bool = False
     extended_xmp: bool = False
     pictures: int = 1
-    tags: tuple[str, ...] = ()
+    geotiff: bool = False
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    damaged: bool = False
 
     @property
     def notes(self) -> list[str]:
         """Notes for the user on what no result holds."""
         notes = ["the extension of XMP (depth maps and the like)"] if self.extended_xmp else []
         notes += ["the gain map (HDR)"] if self.gain_map else []
+        notes += ["GeoTIFF's position"] if self.geotiff else []
         notes = [f"{part} is left out" for part in notes]
+        notes += ["TIFF's EXIF and IPTC are damaged: left out"] if self.damaged else []
         if self.pictures > 1 and not self.gain_map:  # else that is the other picture
             notes.append(f"only the first of {self.pictures} pictures is used")
         return notes
@@ -94,7 +87,7 @@ def read_extras(
             pictures=header.pictures,
         )
     if directory is not None:
-        return Extras(tags=tuple(_TIFF_TEXTS[tag] for tag in _TIFF_TEXTS if tag in directory.tags))
+        return _of_tiff(file, directory)
     return Extras()
 
 
@@ -108,6 +101,15 @@ def _of_png(file: BinaryIO) -> Extras:
         exif=found.exif,
         xmp=found.xmp,
     )
+
+
+def _of_tiff(file: BinaryIO, directory: Directory) -> Extras:
+    extras = Extras(geotiff=_GEOTIFF in directory.tags)
+    try:
+        exif, iptc = read_facts(file)
+    except (ValueError, struct.error):
+        return replace(extras, damaged=True)
+    return replace(extras, exif=exif, iptc=iptc)
 
 
 def _of_avif(file: BinaryIO) -> Extras:

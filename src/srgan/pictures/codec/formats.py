@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from srgan.pictures.files import PictureError
 
+Kind = Literal["EXIF", "XMP", "IPTC", "ICC"]  # of metadata
+
 
 @dataclass(frozen=True)
 class Format:
@@ -27,6 +29,7 @@ class Format:
         max_bits: bits per channel that it can hold.
         alpha: whether it holds transparency. Otherwise pictures are put on white.
         lost: kinds of metadata that it cannot hold. A note tells the user if a picture has them.
+        added: kinds that libvips does not write, or not whole, so that srgan adds them.
     """
 
     suffixes: tuple[str, ...]
@@ -38,7 +41,12 @@ class Format:
     max_side: int | None = None
     max_bits: int = 8
     alpha: bool = True
-    lost: tuple[Literal["EXIF", "XMP", "IPTC", "ICC"], ...] = ()
+    lost: tuple[Kind, ...] = ()
+    added: tuple[Kind, ...] = ()
+
+    def takes(self, kind: Kind) -> bool:
+        """Whether libvips writes this kind of metadata into it."""
+        return kind not in (*self.lost, *self.added)
 
 
 # Measured on a photograph: PNG at level 3 after "sub" is within 2 % of the best size of level 6,
@@ -64,7 +72,7 @@ FORMATS: dict[str, Format] = {
         {"compression": "lzw", "predictor": "horizontal"},
         options_huge={"bigtiff": True},  # a classic TIFF ends at 4 GiB
         max_bits=16,
-        lost=("EXIF", "IPTC"),
+        added=("EXIF", "IPTC"),
     ),
     "avif": Format(
         (".avif",),

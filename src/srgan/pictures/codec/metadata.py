@@ -1,13 +1,12 @@
 """The metadata that goes from the file of a picture into the file of its result."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from srgan.pictures.codec.extras import Extras
-from srgan.pictures.codec.formats import Format
+from srgan.pictures.codec.formats import Format, Kind
 from srgan.pictures.codec.label import icc_profile
 from srgan.pictures.codec.rowstream import load_vips
 from srgan.pictures.codec.xmp import fitting_xmp
@@ -63,7 +62,6 @@ class Metadata:
     def names(self) -> list[str]:
         """What it contains, for notes to the user."""
         names = [kind for kind in _NAMES if self.has(kind)]
-        names += [f"TIFF's {tag}" for tag in self.extras.tags]
         names += ["text"] if self.extras.text else []
         return names + (["the colour label"] if self.extras.label else [])
 
@@ -71,13 +69,13 @@ class Metadata:
         """The saver's argument `keep`: the kinds of metadata to write.
 
         With "exif" libvips invents an EXIF block for a picture that has none. JPEG's resolution
-        is written only together with EXIF, so an unusual resolution needs that block. libvips
-        writes only a quarter of IPTC's bytes into TIFF, so the lost kinds are left out.
+        is written only together with EXIF, so an unusual resolution needs that block.
         """
         exif = self.has("EXIF")
         usual = math.isclose(self.resolution[0], _SCREEN_RESOLUTION, rel_tol=1e-3)
-        kinds = ["XMP", "IPTC", "ICC"] if usual and not exif else ["EXIF", "XMP", "IPTC", "ICC"]
-        return "|".join(kind.lower() for kind in kinds if kind == "EXIF" or kind not in format.lost)
+        kinds: list[Kind] = ["XMP", "IPTC", "ICC"]
+        kinds = [kind for kind in kinds if format.takes(kind)]
+        return "|".join(["exif"] * (exif or not usual) + [kind.lower() for kind in kinds])
 
 
 def attach(image: Any, metadata: Metadata, *, png: bool) -> Any:
@@ -106,20 +104,8 @@ def read_metadata(image: Any, extras: Extras) -> Metadata:
     # `get_fields` fails for names that are not UTF-8, such as keywords of PNG in Latin-1.
     types = {name: image.get_typeof(name) for name in sorted(kept)}
     fields = [(gtype, name, image.get(name)) for name, gtype in types.items() if gtype]
-    fitting: dict[str, Callable[[bytes], bytes]] = {
-        _NAMES["XMP"]: fitting_xmp,
-        _NAMES["IPTC"]: _as_resource,
-    }
-    fields = [(t, name, fitting[name](v) if name in fitting else v) for t, name, v in fields]
+    fields = [(t, name, fitting_xmp(v) if name == _NAMES["XMP"] else v) for t, name, v in fields]
     return Metadata(tuple(fields), _resolution(image), extras)
-
-
-def _as_resource(iptc: bytes) -> bytes:
-    """IPTC as JPEG holds it, in a resource of Photoshop; TIFF holds the records alone."""
-    if not iptc.startswith(b"\x1c"):
-        return iptc
-    even = iptc + b"\0" * (len(iptc) % 2)
-    return b"Photoshop 3.0\x008BIM\4\4\0\0" + len(iptc).to_bytes(4, "big") + even
 
 
 def _resolution(image: Any) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from srgan.errors import need, reason_of
+from srgan.pictures.folders import file_names
 from srgan.pictures.images import PICTURE_SUFFIXES
 from srgan.pictures.stores import Store, StoreError, open_store
 from srgan.training.data.stored import (
@@ -28,6 +29,7 @@ from srgan.training.data.stored import (
     StoredPictures,
     digest_of,
     find_pictures,
+    raise_unreadable,
     without_drawn,
 )
 
@@ -89,12 +91,8 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
     except DataError as error:
         if not os.path.exists(path):  # noqa: PTH110 - False where a Path raises PermissionError
             raise DataError(f"{error}{_hub_hint(name)}") from error
-        apart = [folder.resolve() for folder in without]
-        files = [
-            str(file)
-            for file in sorted(path.rglob("*"))
-            if file.suffix in SHARD_KINDS and not _lies_in(file.resolve(), apart)
-        ]
+        found = file_names(path, unreadable=raise_unreadable, without=without)
+        files = sorted(file for file in found if PurePosixPath(file).suffix in SHARD_KINDS)
         if not files:
             raise
         return _shards(files)

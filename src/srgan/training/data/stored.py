@@ -34,7 +34,7 @@ def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: the folder or a part of it cannot be read, or it has no pictures.
     """
-    found = picture_names(folder, unreadable=_raise_unreadable, without=without)
+    found = picture_names(folder, unreadable=raise_unreadable, without=without)
     names = sorted(without_drawn(found, os.path.exists))
     if not names:
         raise DataError(f"{folder}: no pictures in this folder: give another one")
@@ -64,7 +64,8 @@ def without_drawn(names: Iterable[str], exists: Callable[[str], bool]) -> Iterat
             yield name
 
 
-def _raise_unreadable(error: OSError) -> None:
+def raise_unreadable(error: OSError) -> None:
+    """What a search for training pictures does with a folder that it cannot read."""
     raise DataError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 

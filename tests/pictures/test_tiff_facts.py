@@ -1,0 +1,217 @@
+"""EXIF, GPS, IPTC and texts in TIFF: from other formats, into them, and from TIFF to TIFF."""
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, IptcImagePlugin
+from PIL.TiffImagePlugin import IFDRational
+
+from srgan.pictures.images import PictureError, encode_picture, open_picture, write_picture
+
+RGB = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+CAPTION = b"\x1c\2\x78\0\x0bcat on mats"
+RESOURCE = b"8BIM\4\4\0\0" + struct.pack(">I", len(CAPTION)) + CAPTION
+CLIPPING = b"8BIM\7\xd0\4path\0" + struct.pack(">I", 2) + b"ab"  # a resource with a name
+IPTC = b"Photoshop 3.0\0" + CLIPPING + RESOURCE
+
+
+def facts() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x010F], exif[0x0110] = "a cat", "Kodak", "X"
+    exif[0x0112], exif[0x013B], exif[0x8298] = 6, "Ann", "(c) Ann"
+    exif[0x013C], exif[0x4746] = "X", 4
+    own = exif.get_ifd(0x8769)
+    own[0x829A], own[0x9204] = IFDRational(1, 125), IFDRational(-1, 3)
+    own[0x9003], own[0x927C] = "2020:01:02 03:04:05", bytes(range(256))
+    own[0xA002], own[0xA003] = 40, 30
+    exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.5)})
+    return exif
+
+
+def jpeg(endian: str = "<", **options: Any) -> bytes:
+    exif = facts()
+    exif.endian = endian
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "JPEG", exif=exif.tobytes(), **options)
+    content = buffer.getvalue()
+    return content[:2] + b"\xff\xed" + struct.pack(">H", len(IPTC) + 2) + IPTC + content[2:]
+
+
+def encoded(content: bytes, format: str, rows: np.ndarray = RGB) -> tuple[bytes, list[str]]:
+    """The result of a picture in a format, with the notes on it."""
+    picture = open_picture(content)
+    result, notes = encode_picture(
+        "x", [rows], rows.shape, rows.dtype, format=format, source=picture
+    )
+    return result, [*picture.notes, *notes]
+
+
+def check(content: bytes, size: tuple[int, int]) -> None:
+    """The facts are all there, and say what is so of a picture of this (width, height)."""
+    with Image.open(io.BytesIO(content)) as image:
+        exif = image.getexif()
+        assert image.size == size
+        assert (IptcImagePlugin.getiptcinfo(image) or {})[2, 120] == b"cat on mats"
+    texts = {tag: exif[tag] for tag in (0x010E, 0x010F, 0x0110, 0x013B, 0x8298)}
+    assert list(texts.values()) == ["a cat", "Kodak", "X", "Ann", "(c) Ann"]
+    assert exif[0x0112] == 1
+    own = exif.get_ifd(0x8769)
+    assert float(own[0x829A]) == 1 / 125
+    assert float(own[0x9204]) == pytest.approx(-1 / 3)
+    assert own[0x9003] == "2020:01:02 03:04:05"
+    assert own[0x927C] == bytes(range(256))
+    assert (own[0xA002], own[0xA003]) == size
+    assert exif.get_ifd(0x8825)[2] == (1.0, 2.0, 3.5)
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_from_jpeg_to_tiff_to_tiff_to_jpeg(endian: str) -> None:
+    large = np.repeat(np.repeat(RGB, 2, 0), 2, 1)
+    first, notes = encoded(jpeg(endian), "tiff", large)
+    assert notes == []
+    check(first, (80, 60))
+    assert (open_picture(first)[:, :] == large).all()
+    second, notes = encoded(first, "tiff", RGB)
+    assert notes == []
+    check(second, (40, 30))
+    back, notes = encoded(second, "jpeg", RGB)
+    assert notes == ["EXIF's Rating is not kept in JPEG"]
+    check(back, (40, 30))
+    assert CLIPPING in back
+
+
+def test_the_types_of_values_stay() -> None:
+    with tifffile.TiffFile(io.BytesIO(encoded(jpeg(), "tiff")[0])) as file:
+        tags = file.pages.first.tags
+        assert tags[34665].dtype == 4
+        file.filehandle.seek(tags[34665].valueoffset)
+        (count,) = struct.unpack("<H", file.filehandle.read(2))
+        entries = [struct.unpack("<HHI4s", file.filehandle.read(12)) for _ in range(count)]
+    types = {tag: code for tag, code, _, _ in entries}
+    assert types[0x829A] == 5
+    assert types[0x9204] == 10
+    assert list(types) == sorted(types)
+
+
+def test_16_bits_in_a_file(tmp_path: Path) -> None:
+    rows = RGB.astype(np.uint16) * 257
+    out = tmp_path / "out.tif"
+    source = open_picture(jpeg())
+    notes = write_picture(
+        out, [rows], rows.shape, rows.dtype, format="tiff", overwrite=False, source=source
+    )
+    assert notes == []
+    with Image.open(out) as image:
+        assert image.getexif()[0x010F] == "Kodak"
+    assert (open_picture(out)[:, :] == rows).all()
+
+
+def test_a_tiff_without_facts_is_what_libvips_writes() -> None:
+    plain = io.BytesIO()
+    Image.fromarray(RGB).save(plain, "PNG")
+    content, notes = encoded(plain.getvalue(), "tiff")
+    with Image.open(io.BytesIO(content)) as image:
+        assert not {0x8769, 0x8825, 33723} & set(image.getexif())
+    assert notes == []
+
+
+def test_bigtiff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.pictures.codec.encode._HUGE_BYTES", 0)
+    content, notes = encoded(jpeg(), "tiff")
+    assert content.startswith(b"II+\0")
+    assert notes == []
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        tags = file.pages.first.tags
+        assert tags[0x010F].value == "Kodak"
+        assert tags[34665].value["MakerNote"] == bytes(range(256))
+        assert tags[33723].dtype == 4
+    again, notes = encoded(content, "jpeg")
+    assert notes == ["EXIF's Rating is not kept in JPEG"]
+    check(again, (40, 30))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_tiffs_of_others(order: Any, big: bool) -> None:
+    buffer = io.BytesIO()
+    texts = [(271, 2, 0, "Kodak", True), (315, 2, 0, "Ann", True)]
+    iptc = (33723, 4, 4, struct.unpack(f"{order}4I", CAPTION), True)
+    tifffile.imwrite(
+        buffer,
+        RGB,
+        photometric="rgb",
+        byteorder=order,
+        bigtiff=big,
+        metadata=None,
+        extratags=[*texts, iptc],
+    )
+    content, notes = encoded(buffer.getvalue(), "tiff")
+    assert notes == []
+    with Image.open(io.BytesIO(content)) as image:
+        assert (image.getexif()[271], image.getexif()[315]) == ("Kodak", "Ann")
+        assert (IptcImagePlugin.getiptcinfo(image) or {})[2, 120] == b"cat on mats"
+
+
+def with_entry(tag: int, code: int, count: int, value: int) -> bytes:
+    """A TIFF with one more entry in its directory."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, RGB, photometric="rgb", metadata=None, software=False)
+    content = buffer.getvalue()
+    (start,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, start)
+    old = content[start + 2 : start + 2 + 12 * entries]
+    entry = struct.pack("<HHII", tag, code, count, value)
+    directory = struct.pack("<H", entries + 1) + old + entry + bytes(4)
+    return content[:4] + struct.pack("<I", len(content)) + content[8:] + directory
+
+
+def test_damaged_and_hostile_directories() -> None:
+    damaged = "TIFF's EXIF and IPTC are damaged: left out"
+    (start,) = struct.unpack_from("<I", with_entry(34665, 4, 1, 0), 4)
+    circle = with_entry(34665, 4, 1, start)  # EXIF that is the first directory, and so on
+    assert damaged not in encoded(circle, "tiff")[1]
+    for hostile in (
+        with_entry(34665, 4, 1, 1 << 31),  # beyond the end
+        with_entry(270, 2, 4_000_000_000, 8),
+        with_entry(315, 5, 1 << 30, 8),
+    ):
+        content, notes = encoded(hostile, "jpeg")
+        assert notes == [damaged]
+        assert open_picture(content).shape == RGB.shape
+
+
+def test_damaged_exif_of_another_format() -> None:
+    content = jpeg()
+    at = content.index(b"Exif\0\0") + 6 + 4
+    broken = content[:at] + b"\xff\xff\xff\x7f" + content[at + 4 :]
+    result, notes = encoded(broken, "tiff")
+    assert notes == ["EXIF and IPTC are damaged, or the file is too large for them: left out"]
+    assert (open_picture(result)[:, :] == RGB).all()
+
+
+def test_geotiff_is_noted() -> None:
+    assert encoded(with_entry(33550, 12, 1, 8), "tiff")[1] == ["GeoTIFF's position is left out"]
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("srgan.pictures.codec.encode.add_facts", full)
+    source = open_picture(jpeg())
+    with pytest.raises(PictureError, match="disk is full"):
+        write_picture(
+            tmp_path / "out.tif",
+            [RGB],
+            RGB.shape,
+            RGB.dtype,
+            format="tiff",
+            overwrite=False,
+            source=source,
+        )
+    assert list(tmp_path.iterdir()) == []
