@@ -123,3 +123,10 @@ def test_the_device_is_one_that_is_there() -> None:
         choose_device("npu", ["CPU", "GPU"])
     with pytest.raises(OptionError, match="--device must be one of"):
         EngineOptions(device="tpu")  # type: ignore[arg-type]
+
+
+def test_another_version_of_openvino_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    Figures("digest").put("halo", 7)
+    assert Figures("digest").get("halo") == 7
+    monkeypatch.setattr("srgan.engines.foreign.figures.version", lambda _: "2031.0")
+    assert Figures("digest").get("halo") is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ class Figures:
     """The measured figures of one network by name, as JSON values.
 
     They are kept in `SRGAN_CACHE`, by default the user's cache folder, in a file named after the
-    network's weights. Without a folder that can be written, they live as long as the process.
+    network's weights. They are measured again with another version of openvino, which may compute
+    faster, or wrongly. Without a folder that can be written, they live as long as the process.
 
     Args:
         digest: of the network's weights.
@@ -35,7 +37,7 @@ class Figures:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Another process may have measured other figures meanwhile.
-            merged = {**self._read(), **self._figures, "version": VERSION}
+            merged = {**self._read(), **self._figures, "version": _version()}
             replace_file(self._path, json.dumps(merged, indent=1).encode())
         except OSError:  # a read-only home: measure again next time
             pass
@@ -45,7 +47,11 @@ class Figures:
             figures: dict[str, Any] = dict(json.loads(self._path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return {}
-        return figures if figures.get("version") == VERSION else {}
+        return figures if figures.get("version") == _version() else {}
+
+
+def _version() -> str:
+    return f"{VERSION}, openvino {version('openvino')}"
 
 
 def cache_folder() -> Path:

@@ -21,7 +21,7 @@ from srgan.pictures.codec.exif import as_upright, orientation
 from srgan.pictures.codec.extras import check_whole_gif
 from srgan.pictures.codec.failure import failure
 from srgan.pictures.codec.metadata import Metadata
-from srgan.pictures.codec.rowstream import load_vips
+from srgan.pictures.codec.rowstream import load_vips, reading
 from srgan.pictures.codec.timing import seconds_of_png, whole_durations
 from srgan.pictures.files import decode_error, encode_error
 
@@ -114,19 +114,21 @@ def _frames(name: str, file: BinaryIO, format: str, exif: bytes | None) -> Itera
 
 def _by_vips(file: BinaryIO, format: str) -> Iterator[Image.Image]:
     vips = load_vips()
-    vips.vips_lib.vips_error_clear()
     content = file.read()
     if format == "gif":
         check_whole_gif(content)  # libvips leaves out frames that are missing
     load = getattr(vips.Image, f"{format}load_buffer")
-    image = load(content, n=-1, access="random", fail_on=_VIPS[format])
+    with reading:
+        vips.vips_lib.vips_error_clear()
+        image = load(content, n=-1, access="random", fail_on=_VIPS[format])
     count = image.get("n-pages") if image.get_typeof("n-pages") else 1
     height = image.height // count
     delays = image.get("delay") if image.get_typeof("delay") else [0] * count
     turn = image.get("orientation") if image.get_typeof("orientation") else 1
     region = vips.Region.new(image.colourspace("srgb"))
     for k, delay in enumerate(delays):
-        pixels = region.fetch(0, k * height, image.width, height)
+        with reading:
+            pixels = region.fetch(0, k * height, image.width, height)
         frame = np.frombuffer(pixels, np.uint8).reshape(height, image.width, -1)
         info = {"duration": delay, "loop": image.get("loop") if image.get_typeof("loop") else 0}
         yield _upright(Image.fromarray(frame), turn, info)
