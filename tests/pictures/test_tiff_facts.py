@@ -157,6 +157,18 @@ def test_tiffs_of_others(order: Any, big: bool) -> None:
         assert (IptcImagePlugin.getiptcinfo(image) or {})[2, 120] == b"cat on mats"
 
 
+def test_clipping_paths_without_iptc() -> None:
+    buffer = io.BytesIO()
+    resources = (34377, 1, len(CLIPPING), CLIPPING, True)
+    tifffile.imwrite(buffer, RGB, photometric="rgb", metadata=None, extratags=[resources])
+    content, notes = encoded(buffer.getvalue(), "tiff")
+    assert notes == []
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.getexif()[34377] == CLIPPING
+    assert encoded(content, "png")[1] == ["Photoshop's data is not kept in PNG"]
+    assert CLIPPING in encoded(content, "jpeg")[0]
+
+
 def with_entry(tag: int, code: int, count: int, value: int) -> bytes:
     """A TIFF with one more entry in its directory."""
     buffer = io.BytesIO()

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from srgan.pictures.codec.formats import WRITTEN_FORMATS, Format
+from srgan.pictures.codec.formats import WRITTEN_FORMATS, Format, Kind
 from srgan.pictures.codec.metadata import Metadata, attach
 from srgan.pictures.codec.png import ChunkWriter, png_target
 from srgan.pictures.codec.rowstream import EncodeError, load_vips, save_rows
@@ -21,7 +21,7 @@ from srgan.pictures.files import StorageError, encode_error
 _HUGE_BYTES = 3_500_000_000  # of pixels, before compression
 _LARGE_EXIF = 65_000  # bytes: libvips leaves out what is beyond 65,534, or all of it in JPEG
 # Bytes of the kinds of metadata of which libvips writes no more into JPEG.
-_MOST_IN_JPEG = {"XMP": 60_000, "IPTC": 65_533}
+_MOST_IN_JPEG: dict[Kind, int] = {"XMP": 60_000, "IPTC": 65_533}
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def losses(format: str, bands: int, dtype: np.dtype, metadata: Metadata) -> list
         notes.append(f"{format.upper()} has no transparency: put on white")
     if dtype == np.uint16 and holder.max_bits < 16:
         notes.append(f"16 bits rounded to the {holder.max_bits} that {format.upper()} has")
-    lost: list[str] = [kind for kind in holder.lost if metadata.has(kind)]
+    lost = [name for kind, name in metadata.kinds.items() if kind in holder.lost]
     if format == "jpeg":
         lost += [
             f"{kind} of more than {most:,} bytes"

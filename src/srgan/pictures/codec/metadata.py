@@ -16,8 +16,9 @@ _MAX_RESOLUTION = 1e6  # pixels per mm; libvips rejects more, with a warning on 
 _COLOUR_SPACE = "exif-ifd2-ColorSpace"
 # The head of its entry in an EXIF block of either byte order: tag 0xA001, one SHORT.
 _COLOUR_TAGS = b"\x01\xa0\x03\0\x01\0\0\0", b"\xa0\x01\0\x03\0\0\0\x01"
+_IPTC_RESOURCE = b"8BIM\4\4"  # the head of IPTC among Photoshop's resources
 # libvips' names of the kinds of metadata.
-_NAMES = {
+_NAMES: dict[Kind, str] = {
     "EXIF": "exif-data",
     "XMP": "xmp-data",
     "IPTC": "iptc-data",
@@ -39,11 +40,11 @@ class Metadata:
     resolution: tuple[float, float] = (_SCREEN_RESOLUTION, _SCREEN_RESOLUTION)
     extras: Extras = field(default_factory=Extras)
 
-    def has(self, kind: str) -> bool:
+    def has(self, kind: Kind) -> bool:
         """Whether it contains "EXIF", "XMP", "IPTC" or "ICC"."""
         return any(name == _NAMES[kind] for _, name, _ in self.fields)
 
-    def block(self, kind: str) -> bytes | None:
+    def block(self, kind: Kind) -> bytes | None:
         """The bytes of "EXIF", "XMP", "IPTC" or "ICC"; None without."""
         return next((value for _, name, value in self.fields if name == _NAMES[kind]), None)
 
@@ -59,9 +60,17 @@ class Metadata:
         return icc_profile(label) if label is not None and self.profile is None else None
 
     @property
+    def kinds(self) -> dict[Kind, str]:
+        """The kinds that it contains, each with a name for notes to the user."""
+        kinds: dict[Kind, str] = {kind: kind for kind in _NAMES if self.has(kind)}
+        if _IPTC_RESOURCE not in (self.block("IPTC") or _IPTC_RESOURCE):
+            kinds["IPTC"] = "Photoshop's data"
+        return kinds
+
+    @property
     def names(self) -> list[str]:
         """What it contains, for notes to the user."""
-        names = [kind for kind in _NAMES if self.has(kind)]
+        names = list(self.kinds.values())
         names += ["text"] if self.extras.text else []
         return names + (["the colour label"] if self.extras.label else [])
 
