@@ -1,13 +1,19 @@
 """Standard input and output, runs that continue, odd names, and an early Ctrl-C."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from srgan.cli.upscale import upscale
+from srgan.engines.options import EngineOptions
+from srgan.pictures.options import ResultOptions
+from srgan.upscaling import batch
 from tests.support.command import Command
 
 
@@ -98,6 +104,63 @@ def test_a_run_continues_after_a_stop(
     assert again.returncode == 0
     assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == 2 * ["skipped"]
     assert srgan(*arguments, "--overwrite").returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_pipe_that_is_cut_short_is_an_error(
+    photo: Path, small_model: Path, expected: bytes
+) -> None:
+    """Also with PYTHONUNBUFFERED, where a write may take a part of the bytes."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(expected) // 2, len(expected) // 2))
+
+    command = [sys.executable, "-m", "srgan.cli", "upscale", photo.name, "-o", "-"]
+    with photo.with_name("cut.png").open("wb") as file:
+        done = subprocess.run(
+            [*command, "--format", "png", "--model", str(small_model)],
+            cwd=photo.parent,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            stdout=file,
+            stderr=subprocess.PIPE,
+            preexec_fn=limit,
+            check=False,
+        )
+    assert photo.with_name("cut.png").stat().st_size == len(expected) // 2
+    assert done.returncode == 1
+    assert b"File too large" in done.stderr
+
+
+def test_what_another_process_makes_meanwhile_is_kept(
+    photo: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    photo.with_name("z.jpg").write_bytes(photo.read_bytes())
+    out = photo.parent / "out"
+    run = batch.run
+
+    def beaten(*arguments: Any, **options: Any) -> list[str]:
+        for name in (photo.name, "z.jpg"):
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text("by another process")
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(batch, "run", beaten)
+    names = [str(photo), str(photo.with_name("z.jpg"))]
+    code = upscale(
+        names,
+        output=str(out),
+        model=str(small_model),
+        result=ResultOptions(),
+        engine=EngineOptions(),
+        skip_existing=True,
+        json=True,
+    )
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert code == 0
+    assert (first["status"], second["status"]) == ("done", "skipped")
+    assert first["notes"] == ["another process has made it meanwhile"]
+    assert (out / "z.jpg").read_text() == "by another process"
 
 
 def test_degrade_continues_after_a_stop(srgan: Command, photo: Path, tmp_path: Path) -> None:

@@ -166,6 +166,9 @@ def test_the_command(
     again = srgan("evaluate", "--benchmark", benchmark_folder, "--json", "out.json")
     assert again.returncode == 2
     assert "out.json: exists; use --overwrite" in again.stderr
+    nowhere = srgan("evaluate", "--benchmark", benchmark_folder, "--json", "nowhere/out.json")
+    assert nowhere.returncode == 2
+    assert "nowhere/out.json: its folder does not exist" in nowhere.stderr
 
 
 @pytest.mark.parametrize(
@@ -260,6 +263,9 @@ def test_a_metric_that_was_asked_for_and_is_missing(srgan: Command, benchmark_fo
 def test_degrade_writes_the_lr_of_the_benchmarks(
     srgan: Command, benchmark_folder: Path, tmp_path: Path
 ) -> None:
+    wrong = srgan("degrade", benchmark_folder / "HR", "lr", "--preset", "blurry", "--seed", "-1")
+    assert wrong.returncode == 2
+    assert "--seed must be 0 or more" in wrong.stderr
     done = srgan("degrade", benchmark_folder / "HR", "lr")
     assert done.returncode == 0, done.stderr
     for number in range(3):

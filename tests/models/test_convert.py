@@ -25,6 +25,7 @@ from srgan.networks.architecture import Architecture, Checkpoint, expected_shape
 from srgan.networks.generator import Generator
 from tests.support import foreign
 from tests.support.command import Command
+from tests.support.networks import random_checkpoint
 
 SIZES = ((16, 21), (1, 9))
 
@@ -165,6 +166,21 @@ def test_dongheehand(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path / "SRGAN.pt")
     assert checkpoint.architecture == Architecture(3, 8, 4, tail_kernel=3, input="symmetric")
     check(checkpoint, network)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_network_trained_in_a_loop_of_the_users_own(tmp_path: Path, suffix: str) -> None:
+    architecture = Architecture(blocks=2, channels=16)
+    network = Generator.from_checkpoint(random_checkpoint(architecture)).eval()
+    path = tmp_path / f"own{suffix}"
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    found = load_checkpoint(path)
+    assert (found.architecture, found.info) == (
+        Architecture(blocks=2, channels=16),
+        {"name": "own"},
+    )
+    check(found, network)
 
 
 def test_compiled_half_and_safetensors(tmp_path: Path) -> None:

@@ -105,6 +105,30 @@ def test_results_that_exist_can_be_kept(tmp_path: Path) -> None:
         plan(inputs, output, ResultOptions(overwrite=True), 4, skip_existing=True)
 
 
+def test_results_that_are_links_take_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "out").mkdir()
+    for k in range(60):
+        (tmp_path / f"{k}.png").touch()
+        (tmp_path / "store" / f"{k}.png").touch()
+        (tmp_path / "out" / f"{k}.png").symlink_to(tmp_path / "store" / f"{k}.png")
+    calls = 0
+    realpath = os.path.realpath
+
+    def counting(path: str) -> str:
+        nonlocal calls
+        calls += 1
+        return realpath(path)
+
+    monkeypatch.setattr(os.path, "realpath", counting)
+    inputs = [str(tmp_path / f"{k}.png") for k in range(60)]
+    jobs = plan(inputs, str(tmp_path / "out"), ResultOptions(), 4, skip_existing=True)
+    assert all(job.kept for job in jobs)
+    assert calls < 4 * 60
+
+
 def test_its_own_picture_is_no_result_to_keep(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     options = ResultOptions(suffix="")

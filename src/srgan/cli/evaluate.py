@@ -127,7 +127,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Files:
-    """The files to write; a file that exists is an error before any work."""
+    """The files to write. One that exists, or has no folder, is an error before any work."""
 
     json: Path | None
     csv: Path | None
@@ -138,6 +138,8 @@ class _Files:
         for path in (self.json, self.csv, self.report):
             if path is not None and path.exists() and not self.overwrite:
                 raise OptionError(f"{path}: exists; use --overwrite")
+            if path is not None and not path.parent.is_dir():
+                raise OptionError(f"{path}: its folder does not exist: make it first")
 
     def write(self, evaluation: "Evaluation", facts: dict[str, str]) -> None:
         from srgan.evaluation.files import write_csv, write_json
@@ -244,6 +246,8 @@ def degrade(
     from srgan.degradation.files import make_reduction, open_hr, write_lr
     from srgan.pictures import jobs as batch
 
+    if seed < 0:
+        raise OptionError("--seed must be 0 or more")
     if _checked_scale(scale) == 1 and preset == BICUBIC:
         raise OptionError("--scale 1 --preset bicubic would copy the pictures: add --preset blurry")
     reduction = make_reduction(preset, scale, edges=edges, seed=seed)

@@ -79,6 +79,7 @@ def upscale(
     """
     from srgan.cli.console import Reporter
     from srgan.pictures import jobs
+    from srgan.pictures.files import PictureError
     from srgan.upscaling import batch
     from srgan.upscaling.auto import ModelChooser
 
@@ -90,7 +91,7 @@ def upscale(
         models.upscaler()  # what cannot run here fails before any work
     with Reporter(len(planned), verb=VERB[dry_run], json=json, out=out) as reporter:
         for job in planned:
-            if job.kept:
+            if job.kept or (skip_existing and job.is_made()):
                 reporter.keep(job)
                 continue
             with reporter.job(job) as report:
@@ -100,7 +101,13 @@ def upscale(
                 report.chosen(choice.model, choice.why, explain=verbose)
                 if not dry_run:
                     upscaler = models.upscaler(choice.model)
-                    report.done(_write(picture, size, job, upscaler, result, tta, report.progress))
+                    try:
+                        notes = _write(picture, size, job, upscaler, result, tta, report.progress)
+                    except PictureError:
+                        if not (skip_existing and job.is_made()):
+                            raise
+                        notes = ["another process has made it meanwhile"]
+                    report.done(notes)
     return reporter.exit_code
 
 
@@ -140,6 +147,8 @@ def _write(
     result, notes = batch.run_to_bytes(
         picture, size, format, upscaler, options, tta=tta, progress=progress
     )
-    sys.stdout.buffer.write(result)
+    rest = memoryview(result)
+    while rest:  # with PYTHONUNBUFFERED, a part is written and its length returned
+        rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
     return notes

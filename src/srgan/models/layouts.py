@@ -179,11 +179,24 @@ DONGHEEHAND = Layout(
     ),
     options={"input": "symmetric"},
 )
-LAYOUTS = (SGRVINOD, LORNATANG, MSRRESNET, MMAGIC, LEFTTHOMAS, LEFTTHOMAS_PRELU, DONGHEEHAND)
+_OWN = tuple(
+    f"{part}.{leaf}"
+    for part, leaves in {
+        "head": ("conv", "prelu"),
+        "blocks.#": ("conv1", "bn1", "prelu", "conv2", "bn2"),
+        "trunk": ("conv", "bn"),
+        "upsample.#": ("conv", "prelu"),
+    }.items()
+    for leaf in leaves
+)
+# `state_dict` of `srgan.networks.generator.Generator`, saved by a program of the user's own.
+OWN = Layout("srgan", tuple((name, name) for name in (*_OWN, "tail")))
+LAYOUTS = (OWN, SGRVINOD, LORNATANG, MSRRESNET, MMAGIC, LEFTTHOMAS, LEFTTHOMAS_PRELU, DONGHEEHAND)
 
 
 def recognise(tensors: Tensors) -> Checkpoint:
-    """Translate tensors of any of `LAYOUTS` to a Checkpoint; `info["source"]` names the layout.
+    """Translate tensors of any of `LAYOUTS` to a Checkpoint; `info["source"]` names another
+    project's.
 
     Convolutions without bias get a bias of zeros. Activations without parameters get their
     slope as a parameter.
@@ -224,7 +237,7 @@ def _translated(layout: Layout, theirs: Tensors) -> Checkpoint:
             tensors[name] = np.zeros(shape, np.float32)
     if problem := mismatch(shapes, tensors, layout.theirs):
         raise LayoutError(f"laid out as {layout.source}, but {problem}")
-    return Checkpoint(architecture, tensors, {"source": layout.source})
+    return Checkpoint(architecture, tensors, {} if layout is OWN else {"source": layout.source})
 
 
 def _architecture(layout: Layout, tensors: Tensors) -> Architecture:

@@ -64,10 +64,7 @@ def _find(model: str | Path) -> Path:
     if not path.is_file():
         names = ", ".join([*shipped_models(), *found_models()])
         if str(model) == "auto":
-            raise CheckpointError(
-                "auto chooses a model for each picture (srgan upscale, srgan.upscale); here name "
-                f"one: {names}"
-            )
+            raise CheckpointError(f"auto chooses a model for each picture; here name one: {names}")
         raise CheckpointError(
             f"{model}: no such model; use a path to a model file, hf:USER/NAME, or one of: {names}"
         )

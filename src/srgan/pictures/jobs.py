@@ -1,9 +1,10 @@
 """Which pictures to process, and where each result goes: known before any work."""
 
 import errno
+import functools
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -40,6 +41,10 @@ class PictureJob:
     target: Path
     problem: str | None = None
     kept: bool = False
+
+    def is_made(self) -> bool:
+        """Whether there is a result by now: another process may have made it since the plan."""
+        return self.problem is None and self.target != STREAM and os.path.lexists(self.target)
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,14 @@ def plan(
         raise OptionError(f"{output}: one file cannot hold several pictures; name a folder")
     jobs: list[PictureJob] = []
     taken: dict[str, Path] = {}
+    real = functools.cache(lambda: {os.path.realpath(path) for path in unique})
     for key, found in unique.items():
         target = file or _target(found, folder, options, model_scale)
         first = taken.setdefault(_key(target), found.path)
         problem = found.problem
         if problem is None and first is not found.path:
             problem = _collision(found.path, target, first)
-        problem = problem or _obstacle(key, target, unique)
+        problem = problem or _obstacle(key, target, unique, real)
         jobs.append(_job(found.path, target, problem, options, skip_existing))
     return jobs
 
@@ -118,7 +124,7 @@ def _stream_job(
     _, file = _check_output_name(output, options, several=False)
     if file is None:
         raise OptionError("standard input has no name: give -o FILE, or -o - for standard output")
-    return _job(source, file, _obstacle("", file, ()), options, skip_existing)
+    return _job(source, file, _obstacle("", file, (), set), options, skip_existing)
 
 
 def _collision(picture: Path, target: Path, first: Path) -> str:
@@ -171,8 +177,14 @@ def _key(path: Path) -> str:
     return os.path.normcase(path.absolute())
 
 
-def _obstacle(source: str, target: Path, sources: Collection[str]) -> str | None:
-    """Why a result cannot have this name, whether or not results may be replaced."""
+def _obstacle(
+    source: str, target: Path, sources: Collection[str], real_sources: Callable[[], set[str]]
+) -> str | None:
+    """Why a result cannot have this name, whether or not results may be replaced.
+
+    Args:
+        real_sources: gives the sources with all links followed, which takes a while.
+    """
     try:
         os.lstat(target)
     except OSError as error:
@@ -188,7 +200,7 @@ def _obstacle(source: str, target: Path, sources: Collection[str]) -> str | None
         return f"{target}: it is not an ordinary file; choose another place"
     if os.path.islink(target):  # noqa: PTH114 - it would be written through
         real = os.path.realpath(target)
-        if real in {os.path.realpath(path) for path in sources}:
+        if real in real_sources():
             return f"{target}: the result would replace {real}; choose another place"
     return None
 

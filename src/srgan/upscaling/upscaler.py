@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 from PIL import Image
@@ -35,7 +35,10 @@ from srgan.pictures.pixels import (
 )
 from srgan.pictures.resample import resize_rows
 from srgan.upscaling.bands import TiledRun
-from srgan.upscaling.options import DEFAULT_MODEL
+from srgan.upscaling.options import AUTO, DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from srgan.upscaling.auto import ModelChooser
 
 ImageLike = TypeVar("ImageLike", np.ndarray, Image.Image)
 
@@ -84,6 +87,10 @@ class Upscaler:
         """
         return cls(with_detail(load_model(model), detail), EngineOptions(**options))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle keeps, for other processes: engines are built again."""
+        return Upscaler, (self.model, self.options)
+
     def _engine(self, precision: Precision) -> Engine:
         if precision not in self._engines:
             options = replace(self.options, precision=precision)
@@ -109,10 +116,7 @@ class Upscaler:
         Raises:
             ValueError: `scale` is out of range.
         """
-        factor = self.scale if scale is None else scale
-        if not 0 < factor <= MAX_SCALE:
-            raise ValueError(f"scale must be above 0 and at most {MAX_SCALE}, not {factor}")
-        return max(round(height * factor), 1), max(round(width * factor), 1)
+        return _target(height, width, self.scale if scale is None else scale)
 
     @overload
     def __call__(
@@ -186,7 +190,7 @@ class Upscaler:
 
         Raises:
             PictureError: the picture turns out to be damaged.
-            TypeError, ValueError: an array of another type or shape.
+            TypeError, ValueError: an array of another type or shape, or a size below 1.
             MemoryError: memory does not suffice for the smallest tiles.
             EngineError: the network's output is not finite.
         """
@@ -195,6 +199,8 @@ class Upscaler:
             image = image if image.ndim == 3 else image[..., None]
         height, width, _ = image.shape
         native = self.target(height, width)
+        if size is not None and min(size) < 1:
+            raise ValueError(f"size must be (height, width), at least 1 each, not {size}")
         gray = is_gray(image) if gray is None else gray
         if size is None or size == native:
             yield from self._bands(image, image.dtype, tta, gray, progress)
@@ -249,8 +255,10 @@ def upscale(
     Args:
         image: a path (gives an array), a PIL image (gives a PIL image) or an array, as in
             `Upscaler.__call__`.
-        model: the name of a shipped model, the path of a model file, or hf:USER/NAME.
-        scale: result pixels per pixel; the default is the model's own: 4 for srgan-x4.
+        model: the name of a shipped model, the path of a model file, hf:USER/NAME, or auto,
+            which looks at the picture and chooses among the shipped models, as `srgan upscale`
+            does.
+        scale: result pixels per pixel; the default is the model's own: 4 for srgan-x4 and auto.
 
     Returns:
         The picture, of the same kind as `image`.
@@ -258,12 +266,42 @@ def upscale(
     Raises:
         PictureError: the path cannot be read.
         CheckpointError: the model does not exist, or its file is damaged.
+        ValueError: `scale` is out of range, or an array has another shape.
 
     Examples:
         >>> sr = srgan.upscale("photo.jpg")
     """
     with _turn:
-        return _loaded(model, _stamp(model))(image, scale=scale)
+        upscaler = _chosen(image, scale) if model == AUTO else _loaded(model, _stamp(model))
+        return upscaler(image, scale=scale)
+
+
+def _target(height: int, width: int, factor: float) -> tuple[int, int]:
+    if not 0 < factor <= MAX_SCALE:
+        raise ValueError(f"scale must be above 0 and at most {MAX_SCALE}, not {factor}")
+    return max(round(height * factor), 1), max(round(width * factor), 1)
+
+
+def _chosen(image: str | Path | np.ndarray | Image.Image, scale: float | None) -> Upscaler:
+    """The upscaler of the model that "auto" chooses for a picture."""
+    chooser = _chooser()
+    if isinstance(image, str | Path):
+        pixels: Pixels = open_picture(Path(image))
+    elif isinstance(image, Image.Image):
+        pixels = from_pil(image)
+    else:
+        array = check_array(np.asarray(image))
+        pixels = array if array.ndim == 3 else array[..., None]
+    height, width, _ = pixels.shape
+    size = _target(height, width, chooser.scale if scale is None else scale)
+    return chooser.upscaler(chooser.choose(pixels, size).model)
+
+
+@lru_cache(maxsize=1)
+def _chooser() -> "ModelChooser":
+    from srgan.upscaling.auto import ModelChooser  # which needs this module
+
+    return ModelChooser(AUTO, None, EngineOptions())
 
 
 def _stamp(model: str | Path) -> tuple[str, int, int] | None:
