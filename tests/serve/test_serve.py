@@ -388,7 +388,7 @@ def test_wrong_multipart(server: Server, content_type: str, body: bytes) -> None
     [
         *("model=/etc/passwd", "model=../small", "scale=9", "scale=0.5", "scale=nan", "format=svg"),
         *("detail=0.5", "detail=2&model=srgan-x4", "quality=0", "width=0", "tta=perhaps"),
-        *("scale=2&width=100", "qualty=3", "Scale=2"),
+        *("scale=2&width=100", "qualty=3", "Scale=2", "scale=2&scale=3", "tta=1&tta=1"),
     ],
 )
 def test_wrong_parameters(server: Server, photo: Path, query: str) -> None:

@@ -1,18 +1,31 @@
-"""Closes connections that bring no request: uvicorn waits for ever for the end of headers."""
+"""Closes connections of clients that send no request or read no answer: uvicorn waits for ever."""
 
+import socket
 from asyncio import TimerHandle, Transport
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+# Bytes that the kernel takes before it can send them. It takes megabytes otherwise, and next to a
+# slow reader nothing would seem to move meanwhile.
+LEAST_UNSENT = 1 << 17
+
 
 class Impatient(H11Protocol):
-    """uvicorn's protocol, whose time of keep-alive is also that of the headers of a request."""
+    """uvicorn's protocol, whose time of keep-alive is also that of other silence.
+
+    It limits the time for the headers of a request, and the time in which a client takes no byte
+    of its answer.
+    """
 
     _timer: TimerHandle | None = None
+    _sending: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LEAST_UNSENT)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -22,6 +35,34 @@ class Impatient(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop()
+        self._stop_sending()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_sending()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._await_reader()  # closing waits until the rest of an answer is sent
+
+    def _await_reader(self, before: int = 0) -> None:
+        """Close the connection when what waits for the client, once `before` bytes, stays."""
+        self._stop_sending()
+        waiting = self.transport.get_write_buffer_size()  # it only shrinks while we are here
+        if waiting and waiting == before:
+            self.transport.abort()
+        elif waiting:
+            seconds = self.timeout_keep_alive
+            self._sending = self.loop.call_later(seconds, self._await_reader, waiting)
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def _watch(self) -> None:
         if self.conn.their_state is not h11.IDLE:  # the headers are there

@@ -1,5 +1,9 @@
 """Errors of the service as problem details (RFC 9457), with their HTTP status."""
 
+import errno
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +19,8 @@ from srgan.pictures.images import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:srgan:problem:"
+
+log = logging.getLogger("srgan")
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -66,6 +72,18 @@ def storage_full(retry_after: int | None = None) -> Problem:
     when = "later" if retry_after is None else f"in {retry_after} s"
     detail = f"the server has no room for more results: fetch and delete yours, or try again {when}"
     return Problem(507, "storage-full", detail, retry_after)
+
+
+@contextmanager
+def telling_full_disk() -> Generator[None]:
+    """A context in which a full disk, or a quota that is used up, raises `storage_full`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        log.error("the disk is full: %s", error)
+        raise storage_full() from error
 
 
 def draining() -> Problem:

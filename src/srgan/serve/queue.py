@@ -9,8 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future
 from typing import TypeVar
 
 from srgan.serve import problems
@@ -20,6 +19,7 @@ from srgan.serve.orders import Order, Result
 from srgan.serve.pace import Pace
 from srgan.serve.problems import Problem
 from srgan.serve.store import JobStore
+from srgan.serve.turns import Turns
 
 Progress = Callable[[float], None]
 T = TypeVar("T")
@@ -32,10 +32,7 @@ log = logging.getLogger("srgan")
 
 
 class JobQueue:
-    """A bounded queue. All methods can be called from any thread.
-
-    Two threads take turns to use the models. One may encode a result out of its turn.
-    """
+    """A bounded queue. All methods can be called from any thread."""
 
     def __init__(
         self,
@@ -57,21 +54,14 @@ class JobQueue:
         self._watch = watch
         self._jobs: dict[str, Job] = {}  # in the order of their admission
         self._lock = threading.RLock()
-        self._workers = ThreadPoolExecutor(2, "srgan-worker")
-        self._turn = threading.Lock()  # of the thread that uses the models
+        self._turns = Turns()
         self._pace = Pace(limits.queue)
         self._stopping = False
         self.draining = False  # if set: admit no jobs, and start only those whose clients wait
 
     def submit(self, work: Callable[[Callable[[], None]], T]) -> Future[T]:
         """Do work with the models when its turn comes; it gets a function that ends its turn."""
-
-        def in_turn() -> T:
-            with ExitStack() as turn:
-                turn.enter_context(self._turn)
-                return work(turn.close)
-
-        return self._workers.submit(in_turn)
+        return self._turns.submit(work)
 
     def restore(self) -> None:
         """Continue with the jobs of the store."""
@@ -80,7 +70,7 @@ class JobQueue:
                 job = Job.from_json(text, self._store.jobs)
                 self._jobs[job.id] = job
                 if job.state == "queued":
-                    self.submit(self._run_next)
+                    self._turns.start(self._run_next)
 
     def admit(
         self, order: Order, client: str, *, kept: bool, key: str | None = None, size: int = 0
@@ -105,7 +95,8 @@ class JobQueue:
                 raise problems.share_used("queue", self._pace.promise())
             job = Job(order, client, self._store.jobs, kept=kept, key=key)
             self.reserve(job, max(size, LEAST_BYTES))
-            job.folder.mkdir(mode=0o700)
+            with problems.telling_full_disk():
+                job.folder.mkdir(mode=0o700)
             self._jobs[job.id] = job
             return job
 
@@ -135,15 +126,18 @@ class JobQueue:
             size: bytes of the upload and, estimated, of the result.
 
         Raises:
-            Problem: there is no room for the result, or the server is shutting down.
+            Problem: there is no room for the result or in the store, or the server is shutting
+                down.
         """
         with self._lock:
             if job.state != "receiving" or self._stopping:
                 raise problems.draining()
             self.reserve(job, size)
             job.state, job.queued, job.fingerprint = "queued", time.time(), fingerprint
-            self._save(job)
-        self.submit(self._run_next)
+            if not self._save(job):
+                job.state = "receiving"
+                raise problems.storage_full()
+        self._turns.start(self._run_next)
 
     def get(self, identifier: str) -> Job:
         """The kept job with this id.
@@ -210,7 +204,7 @@ class JobQueue:
                     self.remove(job)
                 elif job.is_open:
                     job.settle(Cancelled())
-        self._workers.shutdown(cancel_futures=True)
+        self._turns.close()
         self._store.close()
 
     @property
@@ -243,7 +237,8 @@ class JobQueue:
         try:
             if job.attempts > MOST_ATTEMPTS:
                 raise problems.internal_error()
-            result = self._work(job, lambda fraction: self._progress(job, fraction), end_turn)
+            with problems.telling_full_disk():
+                result = self._work(job, lambda fraction: self._progress(job, fraction), end_turn)
         except Cancelled:
             with self._lock:
                 if job.state == "running":  # the server stops: it is for the next start
@@ -283,9 +278,11 @@ class JobQueue:
             self._save(job)
         self._watch(job)
 
-    def _save(self, job: Job) -> None:
-        if job.kept and job.id in self._jobs:
-            self._store.save(job.id, job.created, job.as_json())
+    def _save(self, job: Job) -> bool:
+        """Save a job that is kept; whether it is on disk, see `JobStore.save`."""
+        if not job.kept or job.id not in self._jobs:
+            return True
+        return self._store.save(job.id, job.created, job.as_json())
 
     def _expire(self, job: Job) -> None:
         job.state, job.bytes, job.key = "expired", 0, None

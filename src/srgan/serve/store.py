@@ -1,10 +1,12 @@
 """The queue on disk: an SQLite database of the jobs, and a folder of files for each job.
 
 Every change of a job is in the database before its client hears of it. So a server that is killed
-continues at its next start. The database is locked as long as its server lives.
+continues at its next start. On a full disk, changes wait in memory for the next one; jobs that
+cannot be written are not admitted. The database is locked as long as its server lives.
 """
 
 import contextlib
+import logging
 import shutil
 import sqlite3
 import tempfile
@@ -18,6 +20,8 @@ from srgan.errors import UserError
 VERSION = 1  # of the table
 YOUNG_SECONDS = 60  # a folder so young may belong to a server that starts
 _PREFIX = "srgan-serve-"
+
+log = logging.getLogger("srgan")
 
 
 class JobStoreError(UserError):
@@ -35,6 +39,7 @@ class JobStore:
         """
         self.jobs = folder / "jobs"
         self._lock = threading.Lock()
+        self._unwritten: dict[str, tuple[float, str] | None] = {}  # None: to be removed
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.jobs.mkdir(mode=0o700, exist_ok=True)
@@ -62,21 +67,35 @@ class JobStore:
                 shutil.rmtree(path, ignore_errors=True)
         return [job for _, job in rows]
 
-    def save(self, identifier: str, created: float, job: str) -> None:
-        """Insert or update a job."""
-        with self._lock, self._database:
-            row = (identifier, created, job)
-            self._database.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", row)
+    def save(self, identifier: str, created: float, job: str) -> bool:
+        """Insert or update a job. Returns whether it is on disk; if not, the log says why."""
+        return self._write(identifier, (created, job))
 
-    def forget(self, identifier: str) -> None:
-        """Remove a job from the database."""
-        with self._lock, self._database:
-            self._database.execute("DELETE FROM jobs WHERE id = ?", (identifier,))
+    def forget(self, identifier: str) -> bool:
+        """Remove a job from the database. Returns whether this is on disk, like `save`."""
+        return self._write(identifier, None)
 
     def close(self) -> None:
         """Free the folder for another server."""
         with self._lock:
             self._database.close()
+
+    def _write(self, identifier: str, row: tuple[float, str] | None) -> bool:
+        """Write a change, and those before it that could not be written."""
+        with self._lock:
+            self._unwritten[identifier] = row
+            try:
+                with self._database:
+                    for each, kept in self._unwritten.items():
+                        self._database.execute("DELETE FROM jobs WHERE id = ?", (each,))
+                        if kept:
+                            values = (each, *kept)
+                            self._database.execute("INSERT INTO jobs VALUES (?, ?, ?)", values)
+            except sqlite3.Error as error:
+                log.error("the queue cannot be written: %s", error)
+                return False
+            self._unwritten.clear()
+            return True
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from srgan.pictures.images import PictureError
@@ -155,7 +157,7 @@ class _Reading(Response):
         """Wrap a response.
 
         Args:
-            sent: called when the client has all of it.
+            sent: called when the client has all of it: also after a part with the last byte.
             afterwards: called in any case.
         """
         super().__init__()
@@ -165,19 +167,37 @@ class _Reading(Response):
         self._afterwards = afterwards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_whole = False
+        reaches_end = is_gone = is_sent = False
+
+        async def listen() -> Message:
+            nonlocal is_gone
+            message = await receive()
+            is_gone |= message["type"] == "http.disconnect"
+            return message
 
         async def note(message: Message) -> None:
-            nonlocal is_whole
-            await send(message)
-            is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+            nonlocal reaches_end, is_sent
+            await send(message)  # does nothing if the client has gone
+            if message["type"] == "http.response.start":
+                reaches_end = _reaches_end(message)
+            else:
+                is_sent = not message.get("more_body") and not is_gone
 
         try:
             with ExitStack() as reading:
                 for job in self._jobs:
                     reading.enter_context(job.being_read())
-                await self._response(scope, receive, note)  # ends early if the client goes away
-                if is_whole and scope["method"] != "HEAD":
+                await self._response(scope, listen, note)  # ends early if the client goes away
+                if is_sent and reaches_end and scope["method"] != "HEAD":
                     self._sent()
         finally:
             self._afterwards()
+
+
+def _reaches_end(start: Message) -> bool:
+    """Whether the response that begins so has the last byte. Several parts in one do not count."""
+    if start["status"] != 206:
+        return start["status"] == 200
+    content_range = Headers(raw=start["headers"]).get("content-range", "")
+    part = re.fullmatch(r"bytes \d+-(\d+)/(\d+)", content_range)
+    return part is not None and int(part[1]) + 1 == int(part[2])

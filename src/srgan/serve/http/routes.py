@@ -27,7 +27,7 @@ from srgan.serve.jobs import Cancelled, Job
 from srgan.serve.kitchen import Kitchen
 from srgan.serve.options import Limits
 from srgan.serve.orders import Order, Result
-from srgan.serve.problems import Problem, draining, expired
+from srgan.serve.problems import Problem, draining, expired, no_such_job, telling_full_disk
 from srgan.serve.queue import JobQueue
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; the client is gone and does not see it
@@ -134,7 +134,8 @@ class _Intake:
 def _refusing(queue: JobQueue, job: Job) -> Generator[None]:
     """A context that ends a job whose admission fails."""
     try:
-        yield
+        with telling_full_disk():
+            yield
     except Problem as problem:
         queue.remove(job, problem)
         raise
@@ -153,14 +154,14 @@ def _add_upscale(app: FastAPI, intake: _Intake, queue: JobQueue, parameters: Any
         summary="Upscale a picture and wait for it",
         response_class=FileResponse,
         responses={200: schema.PICTURE_RESPONSE}
-        | schema.problem_responses(*schema.UPLOAD_PROBLEMS, 500),
+        | schema.problem_responses(404, *schema.UPLOAD_PROBLEMS, 500),
         openapi_extra=schema.PICTURE_BODY,
     )
     async def upscale(request: Request, order: Order = parameters, key: Key = None) -> Response:
         job = await intake.admit(request, order, kept=False, key=key)
         job.clients += 1
         try:
-            result = await _wait(job, request)
+            result = await _wait(job, request, queue)
         except BaseException:  # also when the server's shutdown cancels this coroutine
             _leave(job, queue)
             raise
@@ -261,11 +262,11 @@ def _add_about(app: FastAPI, kitchen: Kitchen, limits: Limits) -> None:
         return schema.about(request, limits)
 
 
-async def _wait(job: Job, request: Request) -> Result | None:
+async def _wait(job: Job, request: Request, queue: JobQueue) -> Result | None:
     """Wait for the job's result; None if the client disconnects before.
 
     Raises:
-        Problem: the job failed, or the server is shutting down.
+        Problem: the job failed or was deleted, or the server is shutting down.
     """
     outcome = asyncio.wrap_future(job.outcome)
     # Ask for the exception, or asyncio logs that nobody did.
@@ -275,7 +276,7 @@ async def _wait(job: Job, request: Request) -> Result | None:
         await asyncio.wait({outcome, gone}, return_when=asyncio.FIRST_COMPLETED)
         return None if gone.done() else outcome.result()
     except Cancelled:
-        raise draining() from None
+        raise (draining() if queue.draining else no_such_job()) from None
     finally:
         gone.cancel()
         outcome.cancel()

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from srgan.serve.http.metrics import Metrics
-from srgan.serve.http.parameters import reading, refuse_unknown_parameters
+from srgan.serve.http.parameters import reading, refuse_doubtful_parameters
 from srgan.serve.http.routes import CLIENT_CLOSED_REQUEST, add_routes
 from srgan.serve.http.schema import problem_responses
 from srgan.serve.kitchen import Kitchen
@@ -45,7 +45,7 @@ def make_service(
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        dependencies=[Depends(refuse_unknown_parameters), *token],
+        dependencies=[Depends(refuse_doubtful_parameters), *token],
     )
     _answer_with_problems(app)
     add_routes(app, kitchen, queue, limits)

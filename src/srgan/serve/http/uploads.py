@@ -12,7 +12,12 @@ from starlette.requests import Request
 from srgan.errors import reason_of
 from srgan.serve.kitchen import client_name
 from srgan.serve.options import Limits
-from srgan.serve.problems import Problem, too_many_bytes, upload_too_slow
+from srgan.serve.problems import (
+    Problem,
+    telling_full_disk,
+    too_many_bytes,
+    upload_too_slow,
+)
 
 OVERHEAD = 10_000  # bytes of a multipart body beyond its picture
 POLITE_SECONDS = 5  # for a client to finish sending a refused upload, so that it reads the reason
@@ -44,7 +49,8 @@ class ReceivedFile:
         if self.size > self.reserved:
             self.reserved = min(self.size + STEP, self.most)
             self.reserve(self.reserved)
-        self.file.write(chunk)
+        with telling_full_disk():
+            self.file.write(chunk)
 
 
 def declared_size(request: Request, limits: Limits) -> int:
