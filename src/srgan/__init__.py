@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     __version__: str
     from srgan.models.load import load_checkpoint
-    from srgan.upscaling.upscaler import Upscaler, upscale
+    from srgan.upscaling.loaded import upscale
+    from srgan.upscaling.upscaler import Upscaler
 
 __all__ = ["Upscaler", "__version__", "load_checkpoint", "upscale"]
 
@@ -26,10 +27,14 @@ def __getattr__(name: str) -> "Any":
         from srgan.models.load import load_checkpoint
 
         return load_checkpoint
-    if name in ("Upscaler", "upscale"):
-        from srgan.upscaling import upscaler
+    if name == "Upscaler":
+        from srgan.upscaling.upscaler import Upscaler
 
-        return getattr(upscaler, name)
+        return Upscaler
+    if name == "upscale":
+        from srgan.upscaling.loaded import upscale
+
+        return upscale
     if name == "__version__":
         from importlib.metadata import version
 

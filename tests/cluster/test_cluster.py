@@ -1,10 +1,12 @@
 """Bulk upscaling: what is done, skipped, refused, and what survives a worker's death."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +26,7 @@ from srgan.cluster.actors import Coordinator, WorkerActor
 from srgan.cluster.bulk import BulkReport, bulk_upscale
 from srgan.cluster.options import ClusterOptions
 from srgan.cluster.plan import ERRORS, SourcePicture, plan
-from srgan.cluster.worker import BulkJob, Worker
+from srgan.cluster.worker import BulkJob, Outcome, Worker
 from srgan.engines.options import EngineOptions
 from srgan.errors import OptionError
 from srgan.pictures import jobs
@@ -40,28 +42,6 @@ from tests.support.processes import wait_until_gone
 pytestmark = pytest.mark.xdist_group("cluster")  # its fixtures are made once
 
 ENGINE = EngineOptions(threads=1, precision="fp32")
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    """Eleven photographs in a tree, and a file that is none."""
-    folder = tmp_path / "in"
-    (folder / "inner").mkdir(parents=True)
-    for number in range(11):
-        name = f"inner/{number:02d}.png" if number % 3 == 0 else f"{number:02d}.jpg"
-        Image.fromarray(astronaut[number : number + 60]).save(folder / name)
-    (folder / "bad.png").write_text("no picture")
-    (folder / "notes.txt").write_text("passed over")
-    (folder / ".hidden.png").write_bytes((folder / "01.jpg").read_bytes())
-    return folder
-
-
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A URL that this process alone can see, so that no cluster is needed."""
-    fs = fsspec.filesystem("memory")
-    yield "memory://bulk"
-    fs.rm("/", recursive=True)
 
 
 def make_job(source: object, destination: object, model: object, **options: Any) -> BulkJob:
@@ -93,6 +73,18 @@ def expected(folder: Path, out: Path, model: object, **options: Any) -> dict[str
 def contents(folder: object) -> dict[str, bytes]:
     store = open_store(str(folder))
     return {name: store.read(name) for name in store.names()}
+
+
+def rows_in(folder: str) -> list[tuple[str, bytes]]:
+    """Names and bytes of the results in the parquet files of a folder."""
+    files = [data for name, data in contents(folder).items() if name.endswith(".parquet")]
+    tables = [pq.read_table(io.BytesIO(data)) for data in files]
+    return [(row["path"], row["bytes"]) for table in tables for row in table["image"].to_pylist()]
+
+
+def errors_in(folder: str) -> list[dict[str, str]]:
+    lines = open_store(folder).read(ERRORS).decode().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_a_folder_becomes_what_srgan_upscale_makes_of_it(
@@ -163,32 +155,125 @@ def test_an_overwriting_run_replaces_all_parquet_files(
     run(pictures, large, small_model)
     (pictures / "00.jpg").write_bytes((pictures / "01.jpg").read_bytes())
     assert run(pictures, large, small_model, overwrite=True).done == 12
-    names: list[str] = []
-    for name in open_store(large).names():
-        if name != ERRORS:
-            rows = pq.read_table(fsspec.filesystem("memory").open(f"/bulk/large.parquet/{name}"))
-            names += [row["path"] for row in rows["image"].to_pylist()]
-    assert len(names) == len(set(names)) == 12
-    before = contents(large)
-    (pictures / "00.jpg").write_bytes(b"no picture any more")
+    before = rows_in(large)
+    assert len(before) == len(dict(before)) == 12
+    # A picture that fails now keeps its old result, and its file loses those that are done anew.
+    (pictures / "01.jpg").write_bytes(b"no picture any more")
     assert run(pictures, large, small_model, overwrite=True).failed == 2
-    assert before.items() - {(ERRORS, before[ERRORS])} <= contents(large).items()
+    assert sorted(rows_in(large)) == sorted(before)
 
 
-def test_folders_of_the_same_name_in_other_stores(
-    pictures: Path, small_model: Path, memory: str
+def test_results_that_are_there_twice_are_said(
+    pictures: Path, memory: str, small_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    elsewhere = f"memory:/{pictures}"
-    for destination in (elsewhere, f"{elsewhere}/inner"):
-        job = make_job(pictures, destination, small_model)
-        assert len(plan(job.source, job.destination, job.result).todo) == 12
+    """As after a run with --overwrite that was stopped."""
+    large = f"{memory}/large.parquet"
+    run(pictures, large, small_model)
+    members = [Member(*row) for row in rows_in(large)[:3]]
+    open_store(large).write("part-of-a-stopped-run.parquet", parquet_bytes(members))
+    assert run(pictures, large, small_model).kept == 11
+    assert "3 results are there twice" in caplog.text
+    assert "run it again with --overwrite" in caplog.text
+    caplog.clear()
+    run(pictures, large, small_model, overwrite=True)
+    assert len(rows_in(large)) == 11
+    run(pictures, large, small_model)
+    assert not caplog.text
+
+
+def test_an_overwriting_run_keeps_other_parquet_files(
+    pictures: Path, memory: str, small_model: Path
+) -> None:
+    store = open_store(f"{memory}/large.parquet")
+    table, file = pa.table({"image": [b"x", b"y"]}), io.BytesIO()
+    pq.write_table(table, file)
+    store.write("others.parquet", file.getvalue())
+    run(pictures, store.url, small_model, overwrite=True)
+    assert store.read("others.parquet") == file.getvalue()
 
 
 def test_two_pictures_with_one_result(pictures: Path, memory: str, small_model: Path) -> None:
     (pictures / "01.png").write_bytes((pictures / "01.jpg").read_bytes())
     report = run(pictures, memory, small_model, format="png")
     assert (report.done, report.failed) == (11, 2)
-    assert b"its result 01.png is also the result of 01.jpg: use" in contents(memory)[ERRORS]
+    error = errors_in(memory)[0]
+    assert "its result 01.png is also the result of 01.jpg: use" in error["reason"]
+    assert error["output"] == f"{memory}/01.png"
+
+
+def test_names_that_cannot_be_fail_alone(
+    pictures: Path, memory: str, tmp_path: Path, small_model: Path
+) -> None:
+    """A store of objects has names that a disk cannot hold."""
+    data = (pictures / "01.jpg").read_bytes()
+    long = f"{'n' * 300}.jpg"
+    source = open_store(f"{memory}/in")
+    source.write("a.jpg", data)
+    (tmp_path / "out/b.jpg").mkdir(parents=True)
+    for name in ("b.jpg", "c.jpg", long):
+        source.write(name, data)
+    report = run(source.url, tmp_path / "out", small_model)
+    assert (report.done, report.failed) == (2, 2)
+    (tmp_path / "out/b.jpg").rmdir()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [ERRORS, "a.jpg", "c.jpg"]
+    first, second = errors_in(str(tmp_path / "out"))
+    assert (first["input"], second["input"]) == (f"{source.url}/b.jpg", f"{source.url}/{long}")
+    assert "that is a folder" in first["reason"] and "too long" in second["reason"]
+    report = run(source.url, tmp_path / "out", small_model)
+    assert (report.done, report.kept, report.failed) == (1, 2, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_pipe_fails_alone(pictures: Path, memory: str, small_model: Path) -> None:
+    os.mkfifo(pictures / "03.png")
+    job = make_job(pictures, memory, small_model)
+    todo = plan(job.source, job.destination, job.result).todo
+    outcomes: list[Outcome] = []
+    task = [each for each in todo if each.file in ("03.png", "02.jpg")]
+    work = threading.Thread(target=lambda: outcomes.extend(Worker(job).upscale(task)), daemon=True)
+    work.start()
+    work.join(20)
+    os.close(os.open(pictures / "03.png", os.O_RDWR | os.O_NONBLOCK))  # ends one that waits
+    reason = f"{pictures}/03.png: it is not an ordinary file: give a picture file"
+    assert [each.reason for each in outcomes] == [None, reason]
+
+
+def damaged(whole: bytes, damage: str) -> bytes:
+    if damage == "footer":
+        length = int.from_bytes(whole[-8:-4], "little")
+        return whole[: -8 - length] + b"\xff" * length + whole[-8:]
+    return whole[: len(whole) // 2] if damage == "cut" else b""
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "footer"])
+def test_a_damaged_shard_fails_alone(
+    pictures: Path, memory: str, small_model: Path, damage: str
+) -> None:
+    whole = parquet_bytes([Member("x.jpg", (pictures / "01.jpg").read_bytes())])
+    store = open_store(f"{memory}/shards")
+    store.write("a/bad.parquet", damaged(whole, damage))
+    with pytest.raises(StoreError, match=r"shards/a/bad\.parquet: it is not a parquet file"):
+        run(store.url, f"{memory}/out", small_model)
+    store.write("good.parquet", whole)
+    report = run(store.url, f"{memory}/out", small_model)
+    assert (report.done, report.failed) == (1, 1)
+    [error] = errors_in(f"{memory}/out")
+    assert error["input"] == f"{store.url}/a/bad.parquet"
+    assert error["output"] == f"{memory}/out/a/bad"
+    assert error["reason"].startswith(f"{store.url}/a/bad.parquet: it is not a parquet file (")
+    assert "\n" not in error["reason"]
+
+
+def test_hidden_names_in_parquet_are_done_once(
+    pictures: Path, memory: str, small_model: Path
+) -> None:
+    data = (pictures / "01.jpg").read_bytes()
+    store = open_store(f"{memory}/shards")
+    store.write("one.parquet", parquet_bytes([Member(".hid.jpg", data), Member("b.jpg", data)]))
+    for done, kept in ((2, 0), (0, 2)):
+        report = run(store.url, f"{memory}/out", small_model)
+        assert (report.done, report.kept) == (done, kept)
+    assert sorted(contents(f"{memory}/out")) == ["one/b.jpg", "one/hid.jpg"]
 
 
 def test_a_picture_that_kills_workers_is_given_up(
@@ -259,26 +344,16 @@ def test_what_ends_a_job_is_handed_over_by_an_actor(
         job = replace(make_job(pictures, memory, small_model), models=models)
         reason = "--compile is for the torch engine; add --engine torch"
     else:
-        (pictures.parent / "file").write_text("no folder")
         job = make_job(pictures, pictures.parent / "file" / "out", small_model)
         reason = f"{job.destination.root}: its folder is a file: choose another folder with -o"
     coordinator = Mock()
     coordinator.job.remote.return_value = job
     coordinator.begin.remote.return_value = 1
     todo = plan(job.source, job.destination, job.result).todo[:2]
+    (pictures.parent / "file").write_text("no folder")
     task = pa.Table.from_pylist([{"task": [picture._asdict() for picture in todo]}])
     table = WorkerActor(coordinator)(task)
     assert [row["fatal"] for row in table.to_pylist()] == [reason]
-
-
-def test_results_inside_the_source_are_no_pictures(
-    pictures: Path, tmp_path: Path, small_model: Path
-) -> None:
-    job = make_job(pictures, pictures / "large", small_model)
-    (pictures / "large").mkdir()
-    Image.new("RGB", (20, 20)).save(pictures / "large" / "old.png")
-    todo = plan(job.source, job.destination, job.result).todo
-    assert len(todo) == 12 and not [each for each in todo if each.file.startswith("large")]
 
 
 def start(folder: Path, *arguments: object, **environment: str) -> "subprocess.Popen[str]":

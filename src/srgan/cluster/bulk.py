@@ -9,7 +9,7 @@ not at all, and existing ones are kept, so a job can be resumed after any crash.
 import contextlib
 import itertools
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -19,15 +19,16 @@ from srgan.cluster.display import BulkDisplay
 from srgan.cluster.options import ClusterOptions
 from srgan.cluster.plan import (
     ERRORS,
-    PARQUET,
     BulkPlan,
     SourcePicture,
     is_parquet,
-    names_in,
+    is_shard,
     plan,
     tasks,
+    without_results,
 )
 from srgan.cluster.worker import BulkJob, Outcome, Worker
+from srgan.pictures.stores import Store
 
 TASK_PICTURES = 8  # most pictures of a task
 PARQUET_PICTURES = 32  # the same for results in parquet; a task writes one file
@@ -70,7 +71,7 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
     old: list[str] = []
     if job.result.overwrite and is_parquet(job.destination):
         # The files of this run get names of their own, and replace the others at its end.
-        old = [name for name in job.destination.names() if name.endswith(PARQUET)]
+        old = list(filter(is_shard, job.destination.names(without=job.source)))
         job = replace(job, run=uuid4().hex)
     failed: list[Outcome] = []
     done: set[str] = set()
@@ -87,19 +88,17 @@ def bulk_upscale(job: BulkJob, options: ClusterOptions) -> BulkReport:
             if failed:
                 _write_errors(job, failed)
             raise
-    for name in old:
-        # A picture that failed now keeps its old result.
-        if names_in(job.destination, name) <= done:
-            job.destination.remove(name)
-    return BulkReport(len(done), todo.kept, len(failed), _write_errors(job, failed))
+    errors = _write_errors(job, failed)
+    _remove_old_results(job.destination, old, done)
+    return BulkReport(len(done), todo.kept, len(failed), errors)
 
 
 def _outcomes(
     job: BulkJob, todo: BulkPlan, options: ClusterOptions
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of each picture, in the order they finish."""
-    for name, reason in todo.refused:
-        yield Outcome(name, "", f"{job.source.full_name(name)}: {reason}", 0.0)
+    for refused in todo.refused:
+        yield Outcome(*refused, 0.0)
     if not todo.todo:
         return
     if job.source.in_this_process or job.destination.in_this_process:  # no actor can see them
@@ -116,6 +115,16 @@ def _outcomes(
 def _tasks(job: BulkJob, todo: BulkPlan, actors: int) -> Iterator[list[SourcePicture]]:
     most = PARQUET_PICTURES if is_parquet(job.destination) else TASK_PICTURES
     return tasks(todo.todo, min(most, max(len(todo.todo) // (actors * TASKS_PER_ACTOR), 1)))
+
+
+def _remove_old_results(destination: Store, files: Sequence[str], done: Collection[str]) -> None:
+    """Remove results that are done anew from parquet files; those of failed pictures stay."""
+    for file in files:
+        rest = without_results(destination, file, done)
+        if rest == b"":
+            destination.remove(file)
+        elif rest is not None:
+            destination.write(file, rest)
 
 
 def _write_errors(job: BulkJob, failed: Sequence[Outcome]) -> str | None:

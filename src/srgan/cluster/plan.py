@@ -1,17 +1,20 @@
 """Plans a bulk job: finds the pictures of the source that have no result in the destination."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from srgan.errors import OptionError
+from srgan.errors import OptionError, UserError
 from srgan.pictures.images import PICTURE_SUFFIXES, PictureError, output_format
 from srgan.pictures.jobs import result_name, same_result
 from srgan.pictures.options import ResultOptions
 from srgan.pictures.shards import ParquetPictures, ShardError
 from srgan.pictures.stores import Store, StoreError
+
+log = logging.getLogger("srgan")
 
 PARQUET = ".parquet"
 ERRORS = "_errors.jsonl"  # readers of parquet folders ignore names that start with _
@@ -31,6 +34,14 @@ class SourcePicture(NamedTuple):
         return self.file if self.row < 0 else f"{self.file}:{self.group}:{self.row}"
 
 
+class Refused(NamedTuple):
+    """A picture, or a parquet file of pictures, that cannot be upscaled."""
+
+    name: str  # in the source
+    target: str  # name of the result, or of the folder of the file's results
+    reason: str  # one line for the user
+
+
 @dataclass(frozen=True)
 class BulkPlan:
     """The work of a job.
@@ -38,12 +49,12 @@ class BulkPlan:
     Attributes:
         todo: pictures to upscale, in the order of their names.
         kept: number of results that exist already.
-        refused: pictures that cannot be upscaled, each with the reason.
+        refused: pictures and parquet files that cannot be upscaled.
     """
 
     todo: list[SourcePicture]
     kept: int
-    refused: list[tuple[str, str]]
+    refused: list[Refused]
 
 
 def plan(
@@ -61,44 +72,105 @@ def plan(
     _check_format(options)
     if destination.name_in(source) == "":
         raise OptionError("source and destination are the same folder: choose another destination")
-    done: set[str] = set() if options.overwrite else results(destination)
+    files = source.names(without=destination)
+    sources = _sources_in(destination, source, files, options)
+    done: set[str] = set() if options.overwrite else results(destination, source)
     taken: dict[str, str] = {}
     todo: list[SourcePicture] = []
-    refused: list[tuple[str, str]] = []
+    refused: list[Refused] = []
     kept = 0
-    for picture in _pictures(source, destination, options, column):
+    for picture in _pictures(source, files, options, column):
+        if isinstance(picture, Refused):
+            refused.append(picture)
+            continue
         first = taken.setdefault(picture.target, picture.name)
-        if first != picture.name:
-            refused.append((picture.name, same_result(picture.target, first)))
+        if problem := _problem(picture, first, destination, sources):
+            reason = f"{source.full_name(picture.name)}: {problem}"
+            refused.append(Refused(picture.name, picture.target, reason))
         elif picture.target in done:
             kept += 1
         else:
             todo.append(picture)
     if not taken:
-        raise StoreError(f"{source.url}: no pictures and no parquet files there")
+        nothing = f"{source.url}: no pictures and no parquet files there"
+        raise StoreError(refused[0].reason if refused else nothing)
     return BulkPlan(todo, kept, refused)
+
+
+def _sources_in(
+    destination: Store, source: Store, files: Sequence[str], options: ResultOptions
+) -> set[str]:
+    """Names in the destination that are files of the source, by its place or through links."""
+    if is_parquet(destination):
+        return set()
+    if not options.overwrite and source.name_in(destination) is None:
+        return set()  # what a link leads to exists, so it is kept
+    places = {source.place(name) for name in files}
+    return {name for name in destination.names() if destination.place(name) in places}
+
+
+def _problem(
+    picture: SourcePicture, first: str, destination: Store, sources: Collection[str]
+) -> str | None:
+    """Why a picture cannot have its result.
+
+    Args:
+        first: the first picture with this result.
+        sources: names in the destination that are files of the source.
+    """
+    if picture.target in sources:
+        target = destination.full_name(picture.target)
+        return f"its result {target} would replace a picture of the source; choose another place"
+    return same_result(picture.target, first) if first != picture.name else None
 
 
 def is_parquet(destination: Store) -> bool:
     """Whether results go into parquet files: the destination's name ends in .parquet."""
-    return destination.root.endswith(PARQUET)
+    return is_shard(destination.root)
 
 
-def results(destination: Store) -> set[str]:
-    """Names of the results in the destination."""
-    names = destination.names()
+def is_shard(name: str) -> bool:
+    """Whether a file is a parquet file, by its name."""
+    return name.lower().endswith(PARQUET)
+
+
+def results(destination: Store, source: Store) -> set[str]:
+    """Names of the results in the destination; the source may lie in it."""
+    files = destination.names(without=source)
     if not is_parquet(destination):
-        return set(names)
-    return {
-        path for name in names if name.endswith(PARQUET) for path in names_in(destination, name)
-    }
+        return set(files)
+    found: set[str] = set()
+    twice: set[str] = set()
+    for file in filter(is_shard, files):
+        _, groups = _shard(destination, file)
+        names = {name for group in groups for name in group if name}
+        twice |= names & found
+        found |= names
+    if twice:
+        log.warning(
+            "%s: %d results are there twice, as a run with --overwrite was stopped: "
+            "run it again with --overwrite",
+            destination.url,
+            len(twice),
+        )
+    return found
 
 
-def names_in(store: Store, file: str) -> set[str]:
-    """Names of the pictures in a parquet file."""
-    pictures = _open(store, file, None)
-    names = [pictures.names(group) for group in range(pictures.groups)]
-    return {name for group in names for name in group if name}
+def without_results(destination: Store, file: str, names: Collection[str]) -> bytes | None:
+    """The bytes of a parquet file without the results of these names.
+
+    Returns:
+        None if it has none of them, b"" if it has no others.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    pictures, groups = _shard(destination, file)
+    found = [name for group in groups for name in group]
+    left = sum(name not in names for name in found)
+    if left == len(found):
+        return None
+    return pictures.without(names) if left else b""
 
 
 def tasks(pictures: Sequence[SourcePicture], size: int) -> Iterator[list[SourcePicture]]:
@@ -109,37 +181,40 @@ def tasks(pictures: Sequence[SourcePicture], size: int) -> Iterator[list[SourceP
 
 
 def _pictures(
-    source: Store, destination: Store, options: ResultOptions, column: str | None
-) -> Iterator[SourcePicture]:
-    names = _without(source.names(), source, destination)
-    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    source: Store, files: Sequence[str], options: ResultOptions, column: str | None
+) -> Iterator[SourcePicture | Refused]:
+    pictures = [name for name in files if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    shards = [name for name in files if is_shard(name)]
     for name in pictures:
         yield SourcePicture(name, -1, -1, _target(PurePosixPath(name), options))
-    if pictures:
+    if pictures and shards:
+        log.warning(
+            "%s: %d parquet files are left out, because there are picture files: "
+            "upscale a folder with the parquet files alone",
+            source.url,
+            len(shards),
+        )
         return
-    for name in names:
-        if name.endswith(PARQUET):
-            yield from _rows(source, name, options, column)
-
-
-def _without(names: list[str], source: Store, destination: Store) -> list[str]:
-    """Leave out the results of a destination that lies inside the source."""
-    inner = destination.name_in(source)
-    return [name for name in names if inner is None or not name.startswith(f"{inner}/")]
+    for name in shards:
+        yield from _rows(source, name, options, column)
 
 
 def _rows(
     source: Store, file: str, options: ResultOptions, column: str | None
-) -> Iterator[SourcePicture]:
+) -> Iterator[SourcePicture | Refused]:
     """The pictures of a parquet file.
 
-    Their results are named FILE/NAME, or FILE/ROW if the names are not unique.
+    Their results are named FILE/NAME, or FILE/ROW if the names are not unique. A result's name
+    does not start with a dot: the next run would not see it.
     """
-    pictures = _open(source, file, column)
-    names = [pictures.names(group) for group in range(pictures.groups)]
-    plain = [PurePosixPath(name or "").name for group in names for name in group]
-    unique = len(set(plain)) == len(plain) and all(plain)
     folder = PurePosixPath(file).with_suffix("")
+    try:
+        _, names = _shard(source, file, column)
+    except UserError as error:
+        yield Refused(file, str(folder), str(error))
+        return
+    plain = [PurePosixPath(name or "").name.lstrip(".") for group in names for name in group]
+    unique = len(set(plain)) == len(plain) and all(plain)
     number = 0
     for group, members in enumerate(names):
         for row in range(len(members)):
@@ -162,8 +237,16 @@ def _target(name: PurePosixPath, options: ResultOptions) -> str:
     return str(name.with_name(new))
 
 
-def _open(store: Store, name: str, column: str | None) -> ParquetPictures:
+def _shard(
+    store: Store, file: str, column: str | None = None
+) -> tuple[ParquetPictures, list[list[str | None]]]:
+    """A parquet file, and the names of the pictures in each of its groups.
+
+    Raises:
+        PictureError, StoreError: it cannot be read.
+    """
     try:
-        return ParquetPictures(store.open(name), column)
+        pictures = ParquetPictures(store.open(file), column)
+        return pictures, [pictures.names(group) for group in range(pictures.groups)]
     except ShardError as error:
-        raise StoreError(f"{store.full_name(name)}: {error}") from error
+        raise StoreError(f"{store.full_name(file)}: {error}") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from srgan.cluster.plan import PARQUET, SourcePicture, is_parquet
-from srgan.errors import one_line, reason_of
+from srgan.errors import UserError, one_line, reason_of
 from srgan.pictures.images import PictureError, output_format
 from srgan.pictures.options import ResultOptions
 from srgan.pictures.shards import Member, ParquetPictures, parquet_bytes
@@ -98,7 +98,8 @@ class Worker:
     def upscale(self, pictures: Sequence[SourcePicture]) -> list[Outcome]:
         """Upscale the pictures of a task, and write their results.
 
-        Results that an earlier worker wrote before it died are kept.
+        Results that an earlier worker wrote before it died are kept. A picture whose result
+        cannot have its name fails alone.
 
         Raises:
             StoreError: a result cannot be written; this ends the job.
@@ -117,15 +118,19 @@ class Worker:
     ) -> list[Outcome]:
         """Write each result as a file, while the next picture is upscaled."""
         outcomes: list[Outcome] = []
-        writes: list[Future[None]] = []
-        for picture, read in self._read(pictures, transfers):
+        writes: dict[int, Future[None]] = {}
+        for index, (picture, read) in enumerate(self._read(pictures, transfers)):
             outcome, result = self._try(picture, read)
             outcomes.append(outcome)
             if result is not None:
                 write = self._job.destination.write
-                writes.append(transfers.submit(write, picture.target, result))
-        for write in writes:
-            write.result()
+                writes[index] = transfers.submit(write, picture.target, result)
+        for index, written in writes.items():
+            try:
+                written.result()
+            except PictureError as error:
+                reason = self._reason(pictures[index], error)
+                outcomes[index] = outcomes[index]._replace(reason=reason, megapixels=0.0)
         return outcomes
 
     def _into_parquet(
@@ -202,6 +207,8 @@ class Worker:
         try:
             parquet = ParquetPictures(self._job.source.open(file), self._job.column)
             return list(parquet.read(group, rows))
+        except UserError:
+            raise
         except Exception as error:
             name, reason = self._job.source.full_name(file), reason_of(error)
             raise PictureError(f"{name}: it cannot be read ({reason})") from error

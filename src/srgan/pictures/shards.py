@@ -4,10 +4,11 @@ A parquet shard has a column `image` of {bytes, path}, the layout of pictures in
 `datasets`. A webdataset shard is a tar file of picture files.
 """
 
+import contextlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,12 +79,11 @@ class ParquetPictures:
     """
 
     def __init__(self, file: Any, column: str | None = None) -> None:
-        try:
+        with _as_shard_errors("it is not a parquet file"):
             self._file = pq.ParquetFile(file)
-        except pa.ArrowInvalid as error:
-            raise ShardError(f"it is not a parquet file ({str(error).splitlines()[0]})") from error
-        self._column = _image_column(self._file.schema_arrow, column)
-        self._nested = pa.types.is_struct(self._file.schema_arrow.field(self._column).type)
+            schema = self._file.schema_arrow
+        self._column = _image_column(schema, column)
+        self._nested = pa.types.is_struct(schema.field(self._column).type)
 
     @property
     def groups(self) -> int:
@@ -91,12 +91,17 @@ class ParquetPictures:
         return self._file.num_row_groups
 
     def names(self, group: int) -> list[str | None]:
-        """The file names of a group's pictures, None for a missing one. Reads no picture."""
+        """The file names of a group's pictures, None for a missing one. Reads no picture.
+
+        Raises:
+            ShardError: the names are damaged.
+        """
         rows = self._file.metadata.row_group(group).num_rows
         if not self._nested or "path" not in self._fields():
             return [None] * rows
-        column = self._file.read_row_group(group, columns=[f"{self._column}.path"])
-        return column.column(0).combine_chunks().field("path").to_pylist()
+        with _as_shard_errors("its names cannot be read"):
+            column = self._file.read_row_group(group, columns=[f"{self._column}.path"])
+            return column.column(0).combine_chunks().field("path").to_pylist()
 
     def read(self, group: int, rows: Sequence[int]) -> Iterator[bytes]:
         """Yield the pictures in these rows of a group; b"" for a null.
@@ -115,8 +120,33 @@ class ParquetPictures:
                 return
             first += len(batch)
 
+    def without(self, names: Collection[str]) -> bytes:
+        """The bytes of this shard without the pictures of these names.
+
+        Raises:
+            ShardError: the shard is damaged.
+        """
+        file = io.BytesIO()
+        with _as_shard_errors("it cannot be read"):
+            writer = pq.ParquetWriter(file, self._file.schema_arrow, compression="none")
+            for group in range(self.groups):
+                left = pa.array([name not in names for name in self.names(group)], pa.bool_())
+                writer.write_table(self._file.read_row_group(group).filter(left))
+            writer.close()
+        return file.getvalue()
+
     def _fields(self) -> list[str]:
         return [field.name for field in self._file.schema_arrow.field(self._column).type]
+
+
+@contextlib.contextmanager
+def _as_shard_errors(problem: str) -> Generator[None]:
+    """Turn the body's errors of pyarrow, and of the file that it reads, into ShardErrors."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ShardError(f"{problem} ({reason})") from error
 
 
 def _image_column(schema: pa.Schema, column: str | None) -> str:

@@ -6,10 +6,8 @@ This module holds the public calls: kinds of input, target sizes. The loop over 
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 from PIL import Image
@@ -35,14 +33,9 @@ from srgan.pictures.pixels import (
 )
 from srgan.pictures.resample import resize_rows
 from srgan.upscaling.bands import TiledRun
-from srgan.upscaling.options import AUTO, DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from srgan.upscaling.auto import ModelChooser
+from srgan.upscaling.options import DEFAULT_MODEL
 
 ImageLike = TypeVar("ImageLike", np.ndarray, Image.Image)
-
-_turn = Lock()  # of `upscale`: an Upscaler is not for two threads at once
 
 
 class Upscaler:
@@ -116,7 +109,7 @@ class Upscaler:
         Raises:
             ValueError: `scale` is out of range.
         """
-        return _target(height, width, self.scale if scale is None else scale)
+        return target_size(height, width, self.scale if scale is None else scale)
 
     @overload
     def __call__(
@@ -236,84 +229,12 @@ class Upscaler:
         return run.rows(self.options.tile, progress)
 
 
-@overload
-def upscale(
-    image: str | Path, model: str | Path = DEFAULT_MODEL, *, scale: float | None = None
-) -> np.ndarray: ...
-@overload
-def upscale(
-    image: ImageLike, model: str | Path = DEFAULT_MODEL, *, scale: float | None = None
-) -> ImageLike: ...
-def upscale(
-    image: str | Path | np.ndarray | Image.Image,
-    model: str | Path = DEFAULT_MODEL,
-    *,
-    scale: float | None = None,
-) -> np.ndarray | Image.Image:
-    """Upscale one picture. The model stays loaded for the next call; threads take turns.
-
-    Args:
-        image: a path (gives an array), a PIL image (gives a PIL image) or an array, as in
-            `Upscaler.__call__`.
-        model: the name of a shipped model, the path of a model file, hf:USER/NAME, or auto,
-            which looks at the picture and chooses among the shipped models, as `srgan upscale`
-            does.
-        scale: result pixels per pixel; the default is the model's own: 4 for srgan-x4 and auto.
-
-    Returns:
-        The picture, of the same kind as `image`.
+def target_size(height: int, width: int, factor: float) -> tuple[int, int]:
+    """Height and width of a result, at least 1 each.
 
     Raises:
-        PictureError: the path cannot be read.
-        CheckpointError: the model does not exist, or its file is damaged.
-        ValueError: `scale` is out of range, or an array has another shape.
-
-    Examples:
-        >>> sr = srgan.upscale("photo.jpg")
+        ValueError: the factor is out of range.
     """
-    with _turn:
-        upscaler = _chosen(image, scale) if model == AUTO else _loaded(model, _stamp(model))
-        return upscaler(image, scale=scale)
-
-
-def _target(height: int, width: int, factor: float) -> tuple[int, int]:
     if not 0 < factor <= MAX_SCALE:
         raise ValueError(f"scale must be above 0 and at most {MAX_SCALE}, not {factor}")
     return max(round(height * factor), 1), max(round(width * factor), 1)
-
-
-def _chosen(image: str | Path | np.ndarray | Image.Image, scale: float | None) -> Upscaler:
-    """The upscaler of the model that "auto" chooses for a picture."""
-    chooser = _chooser()
-    if isinstance(image, str | Path):
-        pixels: Pixels = open_picture(Path(image))
-    elif isinstance(image, Image.Image):
-        pixels = from_pil(image)
-    else:
-        array = check_array(np.asarray(image))
-        pixels = array if array.ndim == 3 else array[..., None]
-    height, width, _ = pixels.shape
-    size = _target(height, width, chooser.scale if scale is None else scale)
-    return chooser.upscaler(chooser.choose(pixels, size).model)
-
-
-@lru_cache(maxsize=1)
-def _chooser() -> "ModelChooser":
-    from srgan.upscaling.auto import ModelChooser  # which needs this module
-
-    return ModelChooser(AUTO, None, EngineOptions())
-
-
-def _stamp(model: str | Path) -> tuple[str, int, int] | None:
-    """What tells a model file from the next one of its name; None for a model's name."""
-    path = Path(model)
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return str(path.absolute()), found.st_mtime_ns, found.st_size
-
-
-@lru_cache(maxsize=1)
-def _loaded(model: str | Path, _version: tuple[str, int, int] | None) -> Upscaler:
-    return Upscaler.load(model)

@@ -13,8 +13,10 @@ from skimage import data
 
 from srgan.errors import OptionError
 from srgan.pictures.images import PictureError
+from srgan.pictures.shards import shard_names
 from srgan.training.data.prepare import PrepareReport, prepare
 from srgan.training.data.stored import DataError
+from srgan.training.options import PreparedFormat
 from tests.support.processes import wait_until_gone
 
 
@@ -128,6 +130,44 @@ def child_processes(pid: int) -> list[int]:
     if not children.exists():
         pytest.skip("needs Linux's /proc")
     return [int(child) for child in children.read_text().split()]
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_names_in_a_shard_differ(folder: Path, tmp_path: Path, format: PreparedFormat) -> None:
+    """A dot becomes "_" there."""
+    for number, name in enumerate(("a.b.png", "a_b.png", "x.y/a.png", "x_y/a.png")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(data.astronaut()[number : number + 100]).save(folder / name)
+    out = tmp_path / "out"
+    prepare(folder, out, size=512, format=format, workers=1)
+    names = [name for shard in out.iterdir() for name in shard_names(shard)]
+    assert len(names) == len({name.lower() for name in names}) == 6
+    assert {name.count(".") for name in names} == {1}
+    assert prepare(folder, out, size=512, format=format, workers=1).kept == 6
+
+
+def test_shards_of_ordinary_names_are_kept_by_later_versions(tmp_path: Path) -> None:
+    """The name of a shard has a digest of the pictures' names and sizes."""
+    for name in ("a.png", "a.tif", "v1.2/b.c.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(name.encode())
+    prepare(tmp_path / "in", tmp_path / "out", format="webdataset", workers=1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["shard-00000-de0e23e7.tar"]
+
+
+@pytest.mark.parametrize("format", ["png", "parquet", "webdataset"])
+def test_a_picture_that_cannot_be_opened_fails_alone(
+    folder: Path, tmp_path: Path, format: PreparedFormat
+) -> None:
+    (folder / "link.png").symlink_to("nowhere.png")
+    if hasattr(os, "mkfifo"):  # of 0 bytes, as an empty file is
+        os.mkfifo(folder / "pipe.png")
+        (folder / "void.png").touch()
+    report = prepare(folder, tmp_path / "out", size=256, step=200, format=format, workers=1)
+    assert report.written == 15
+    reasons = {path.name: reason for path, reason in report.skipped}
+    assert "it is a broken link" in reasons["link.png"]
+    assert "not an ordinary file" in reasons.get("pipe.png", "not an ordinary file")
 
 
 def test_out_inside_is_refused(folder: Path) -> None:

@@ -7,6 +7,7 @@ or column is flush with the edge.
 import contextlib
 import functools
 import hashlib
+import itertools
 import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,7 +20,7 @@ from srgan.engines.processor import usable_cores
 from srgan.errors import OptionError
 from srgan.pictures.parts import remove_parts
 from srgan.training.data.stored import DataError, find_pictures
-from srgan.training.data.sub_images import SMALLEST, Done, Group, Task, cut_group
+from srgan.training.data.sub_images import SMALLEST, Done, Group, Task, cut_group, name_in_shard
 from srgan.training.data.workers import signals_blocked, start_worker
 from srgan.training.options import PreparedFormat
 
@@ -92,7 +93,8 @@ def prepare(
     with _worker_pool(min(workers or usable_cores(), len(pictures))) as pool:
         originals = _originals(pool, pictures)
         report.skipped += [(path, f"the same as {first}") for path, first in originals.items()]
-        tasks = _tasks([path for path in pictures if path not in originals], folder, out)
+        chosen = [path for path in pictures if path not in originals]
+        tasks = _tasks(chosen, folder, out, in_shards=format != "png")
         groups = _groups(tasks) if format == "png" else _shards(tasks, out, format, (size, step))
         finished = len(pictures) - len(tasks)
         for task, done in _cut(pool, groups, size, step):
@@ -134,11 +136,17 @@ def _same_size(pictures: Sequence[Path]) -> list[Path]:
     """The pictures whose files have the size of another one, in bytes."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in pictures:
-        try:
-            by_size[path.stat().st_size].append(path)
-        except OSError:
-            continue  # reported when it is read
+        if (size := _size_of(path)) is not None:
+            by_size[size].append(path)
     return [path for group in by_size.values() if len(group) > 1 for path in group]
+
+
+def _size_of(path: Path) -> int | None:
+    """The size of a file in bytes; None for what cannot be read, as its reader will report."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _digest(path: Path) -> str | None:
@@ -162,16 +170,24 @@ def _originals(pool: ProcessPoolExecutor, pictures: Sequence[Path]) -> dict[Path
     }
 
 
-def _tasks(pictures: Sequence[Path], folder: Path, out: Path) -> list[Task]:
-    """The target of each picture; photo.jpg and photo.png must not share theirs."""
+def _tasks(pictures: Sequence[Path], folder: Path, out: Path, *, in_shards: bool) -> list[Task]:
+    """The target of each picture; photo.jpg and photo.png must not share theirs.
+
+    Args:
+        in_shards: the targets' names in a shard must differ, too.
+    """
+
+    def key(target: Path) -> str:
+        return (name_in_shard(out, target) if in_shards else str(target)).lower()
+
     taken: set[str] = set()
     tasks: list[Task] = []
     for path in pictures:
         parent = out / path.parent.relative_to(folder)
-        target = parent / path.stem
-        if str(target).lower() in taken:
-            target = parent / path.name
-        taken.add(str(target).lower())
+        numbered = (f"{path.name}_{number}" for number in itertools.count(2))
+        targets = (parent / name for name in itertools.chain((path.stem, path.name), numbered))
+        target = next(each for each in targets if key(each) not in taken)
+        taken.add(key(target))
         tasks.append(Task(path, target))
     return tasks
 
@@ -192,9 +208,9 @@ def _shards(tasks: Sequence[Task], out: Path, format: str, sides: tuple[int, int
     size = 0
     for task in tasks:
         together.append(task)
-        size += task.picture.stat().st_size
+        size += _size_of(task.picture) or 0
         if size >= SHARD_SOURCE_BYTES or task is tasks[-1]:
-            content = [(str(t.target.relative_to(out)), t.picture.stat().st_size) for t in together]
+            content = [(str(t.target.relative_to(out)), _size_of(t.picture) or 0) for t in together]
             digest = hashlib.sha256(repr((content, sides)).encode()).hexdigest()[:8]
             name = f"shard-{len(groups):05d}-{digest}{SHARD_SUFFIXES[format]}"
             groups.append(Group(together, out / name))

@@ -62,7 +62,7 @@ def _write_shard(tasks: Sequence[Task], shard: Path, size: int, step: int) -> li
 
     if shard.exists():
         names = Counter(name.rsplit("_s", 1)[0] for name in shard_names(shard))
-        return [Done(kept=names[_name_in(shard, task.target)]) for task in tasks]
+        return [Done(kept=names[name_in_shard(shard.parent, task.target)]) for task in tasks]
     members: list[Member] = []
     outcomes: list[Done] = []
     for task in tasks:
@@ -74,7 +74,7 @@ def _write_shard(tasks: Sequence[Task], shard: Path, size: int, step: int) -> li
             outcomes.append(Done(problem=str(error).removeprefix(f"{task.picture}: ")))
             continue
         for number, tile in enumerate(tiles, 1):
-            name = f"{_name_in(shard, task.target)}_s{number:03d}.png"
+            name = f"{name_in_shard(shard.parent, task.target)}_s{number:03d}.png"
             data, _ = encode_picture(name, [tile], tile.shape, tile.dtype, format="png")
             members.append(Member(name, data))
         outcomes.append(Done(written=len(tiles)))
@@ -88,9 +88,9 @@ def _write_shard(tasks: Sequence[Task], shard: Path, size: int, step: int) -> li
     return outcomes
 
 
-def _name_in(shard: Path, target: Path) -> str:
-    """A target's name in a shard, without dots: they end the key of a webdataset sample."""
-    return target.relative_to(shard.parent).as_posix().replace(".", "_")
+def name_in_shard(out: Path, target: Path) -> str:
+    """A target's name in a shard of `out`; no dots: they end the key of a webdataset sample."""
+    return target.relative_to(out).as_posix().replace(".", "_")
 
 
 def _cut(task: Task, size: int, step: int) -> Done:
