@@ -1,5 +1,6 @@
 """Options of training: presets, the command line over them, mistakes; schedule and EMA."""
 
+import math
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from srgan.errors import OptionError
+from srgan.networks.architecture import Architecture
+from srgan.training.checks import check_data
 from srgan.training.config import PRESETS, TrainingConfig, check_resumed
 from srgan.training.ema import EMA
 from srgan.training.options import (
@@ -82,6 +85,23 @@ def test_the_papers_preset_and_the_command_line_over_it(
         (("srresnet", "--data-folder", "empty"), "no pictures"),
         (("srresnet", "--data-folder", "empty", "--preset", "slow"), "--preset must be"),
         (("srresnet", "--preset", "bad.toml"), "no_such_option"),
+        (("srresnet", "--preset", "fraction.toml"), "--crop must be a whole number, not 48.5 (in "),
+        (("srresnet", "--preset", "nested.toml"), "nested.toml: preset is for the command line"),
+        (("srresnet", "--preset", "broken.toml"), "broken.toml: cannot be read (not TOML: "),
+        (("srresnet", "--data-folder", "pictures", "--crop", "47.6"), "a whole number, not 47.6"),
+        (("srgan", "--data-folder", "pictures", "--layer", "5", "3.5"), "whole number, not 3.5"),
+        (
+            ("srresnet", "--data-folder", "pictures", "--crop", "4", "--batch-size", "1"),
+            "--crop 4 is too small for one crop at a time",
+        ),
+        (
+            ("srresnet", "--data-folder", "pictures", "--freeze-bn"),
+            "--freeze-bn needs a trained model: add --init or --no-freeze-bn",
+        ),
+        (
+            ("srresnet", "--data-folder", "pictures/photo.jpg"),
+            "pictures/photo.jpg: that is a file: give a folder",
+        ),
         (("srresnet", "--resume"), "no run to resume"),
         (("srresnet", "--data-folder", "pictures", "--crop", "0"), "--crop must be above 0"),
         (("srresnet", "--data-folder", "pictures", "--crop", "50"), "multiple of 4"),
@@ -115,11 +135,36 @@ def test_mistakes_are_explained_in_a_line(
     (tmp_path / "pictures/photo.jpg").write_bytes(photo.read_bytes())
     (tmp_path / "pictures/photo-2.jpg").write_bytes(photo.read_bytes())
     (tmp_path / "bad.toml").write_text("no_such_option = 1")
+    (tmp_path / "fraction.toml").write_text("crop = 48.5")
+    (tmp_path / "nested.toml").write_text('preset = "paper"')
+    (tmp_path / "broken.toml").write_text("crop = [")
     done = srgan("train", *arguments)
     assert done.returncode in (1, 2)
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs/srresnet/config.toml").exists()
+
+
+def test_a_run_folder_that_cannot_be_resumed(srgan: Command, tmp_path: Path) -> None:
+    for table, message in (
+        ("blocks = 16", "run: holds a run of srresnet: resume it with srgan train srresnet"),
+        ("crop = [", "run/config.toml: cannot be read (not TOML: "),
+    ):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run/config.toml").write_text(table)
+        done = srgan("train", "srgan", "--resume", "--run-folder", "run")
+        assert done.returncode == 2 and message in " ".join(done.stderr.split())
+
+
+def test_the_smallest_crop_of_a_batch_of_one() -> None:
+    """BN needs more than one value: the last of the picture discriminator sees 1 of 16 x 16."""
+    paper = SRGANOptions(discriminator="picture", layer=((5, 4),), jitter=False)
+    parts = (ScheduleOptions(), OptimizerOptions(), RunOptions(), paper)
+    small = TrainingConfig(DataOptions(crop=16), *parts)
+    with pytest.raises(OptionError, match="--crop 16 is too small for one crop at a time"):
+        check_data(small, Architecture(), 1)
+    check_data(small, Architecture(), 2)
+    check_data(TrainingConfig(DataOptions(crop=20), *parts), Architecture(), 1)
 
 
 def test_learning_rates_over_a_run() -> None:
@@ -233,6 +278,11 @@ def test_a_resumed_run_keeps_its_networks_and_samples() -> None:
             spectrum_weight=0,
         ),
         lambda: RunOptions(keep=0),
+        lambda: ScheduleOptions(minutes=math.nan),
+        lambda: OptimizerOptions(rate=math.nan),
+        lambda: OptimizerOptions(rate=math.inf),
+        lambda: SRGANOptions(content_weight=math.nan),
+        lambda: SRGANOptions(grid_weight=math.inf),
     ],
 )
 def test_impossible_options(options: object) -> None:

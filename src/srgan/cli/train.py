@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, ArgumentCollection, Group, Parameter
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 from srgan.cli.run import command
 from srgan.engines.processor import wait_passively
@@ -16,6 +16,7 @@ from srgan.training.config import (
     FAST,
     METHODS,
     TrainingConfig,
+    check_method,
     check_resumed,
     parse_config,
     preset_file,
@@ -33,6 +34,7 @@ from srgan.training.options import (
     SRGANSchedule,
     SRResNetOptions,
 )
+from srgan.training.whole_numbers import check_whole_numbers
 
 train = command("train")
 
@@ -74,6 +76,7 @@ Start an interrupted run again to continue it.
 Exit codes: 0 all done, 1 a picture was left out, 2 wrong usage.
 """,
 )
+prepare_app.config = check_whole_numbers
 
 
 def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
@@ -91,19 +94,16 @@ def _fill_in(method: Literal["srresnet", "srgan"]) -> Callable[..., None]:
 
             folder = _given(arguments, "--run-folder")
             path = existing_folder(method, Path(folder) if folder else None) / CONFIG
+            table = parse_config(path)
+            check_method(path, table, method)
         else:
             path = preset_file(method, _given(arguments, "--preset") or FAST)
-        if path is not None:
-            _OptionsFile(path, use_commands_as_keys=False)(app, commands, arguments)
+            table = parse_config(path) if path is not None else {}
+        options = Dict(table, source=str(path), use_commands_as_keys=False)
+        options(app, commands, arguments)
+        check_whole_numbers(app, commands, arguments)
 
     return fill_in
-
-
-class _OptionsFile(Toml):
-    """A TOML file of options. Paths in the config.toml of a run need not be UTF-8."""
-
-    def _load_config(self, path: Path) -> dict[str, Any]:
-        return parse_config(path)
 
 
 def _given(arguments: ArgumentCollection, name: str) -> str | None:

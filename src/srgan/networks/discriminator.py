@@ -31,10 +31,11 @@ class ConvolutionBlock(nn.Module):
 class Discriminator(nn.Module):
     """Pictures, N x 3 x H x W, RGB in [0, 1], to logits, N x 1: positive is HR, negative is SR.
 
-    The paper's network (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4). H and W
-    are free: the last features are averaged to 6 x 6, their size for 96 x 96 pictures. This class
-    alone maps the input to [-1, 1], zero-centred as in the paper. It has 23,579,329 parameters:
-    every convolution has a bias, also before a BN.
+    The paper's network (Ledig et al. 2017, arXiv:1609.04802, section 2.1.1 and figure 4) but for
+    its first convolution: 9x9 as in the readme that the project started from, where figure 4 has
+    3x3 (k3n64s1). H and W are free: the last features are averaged to 6 x 6, their size for
+    96 x 96 pictures. This class alone maps the input to [-1, 1], zero-centred as in the paper. It
+    has 23,579,329 parameters: every convolution has a bias, also before a BN.
     """
 
     def __init__(self) -> None:

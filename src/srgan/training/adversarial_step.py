@@ -4,6 +4,7 @@ The gradients of the loss terms are taken one by one at SR, or at VGG's features
 norms give the shares of the terms. Their sum then passes VGG and the generator backwards, once.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,6 +50,14 @@ def _sum(x: Tensor | None, y: Tensor | None) -> Tensor | None:
     return x + y
 
 
+def _digest(extractor: FeatureExtractor) -> str:
+    """Identify VGG's layers and weights. Called before they are converted or placed on a device."""
+    digest = hashlib.sha256(str(extractor.layers).encode())
+    for tensor in extractor.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
 class AdversarialStep:
     """SRGAN's update: first the generator, by its loss terms, then the discriminator."""
 
@@ -65,6 +74,7 @@ class AdversarialStep:
         self._method = method
         self._accelerator = accelerator
         extractor = FeatureExtractor(method.features, method.layer)
+        self.measured_by = f"{method.content_loss} {_digest(extractor)}"
         self.extractor = placed(extractor, accelerator)
         if accelerator.mixed_precision in HALF:
             # Autocast keeps a converted copy of trained weights only: these it would convert again

@@ -23,6 +23,9 @@ from srgan.training.options import (
 PRESETS = Path(__file__).parent / "presets"
 FAST = "fast"  # the defaults of the options: it has no file
 METHODS = ("srresnet", "srgan")
+# An option of each method that the other lacks; a run always has it.
+OWN = {"srresnet": "blocks", "srgan": "features"}
+COMMAND_LINE = ("preset", "resume")  # no file of options has them
 # A resumed run cannot change these: they decide its networks and its samples.
 FIXED = (
     "blocks",
@@ -111,9 +114,27 @@ def parse_config(path: Path) -> dict[str, Any]:
     """The options in a TOML file, whose paths need not be UTF-8.
 
     Raises:
-        OSError, tomllib.TOMLDecodeError: it cannot be read.
+        OptionError: it cannot be read, or it holds what only the command line can say.
     """
-    return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not TOML: {error}"
+        raise OptionError(f"{path}: cannot be read ({reason}): correct the file") from error
+    for name in COMMAND_LINE:
+        if name in table:
+            raise OptionError(f"{path}: {name} is for the command line only: remove it")
+    return table
+
+
+def check_method(path: Path, table: Mapping[str, Any], method: str) -> None:
+    """Check that the options of a run are of this method. Raises OptionError."""
+    for other, option in OWN.items():
+        if other != method and option in table:
+            raise OptionError(
+                f"{path.parent}: holds a run of {other}: "
+                f"resume it with srgan train {other} --resume"
+            )
 
 
 def check_resumed(saved: Mapping[str, Any], config: TrainingConfig) -> None:

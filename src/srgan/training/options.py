@@ -4,6 +4,7 @@ Importing this is cheap: `srgan train --help` reads it. `srgan.training.config` 
 together. An option without a group of its own stands in its part's group of the help.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,8 +43,8 @@ JOINED = Parameter(consume_multiple=True, n_tokens=-1, converter=_join)
 def _positive(options: Any, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
-        if value is not None and value <= 0:
-            raise OptionError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise OptionError(f"--{name.replace('_', '-')} must be above 0 and finite, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,8 +306,8 @@ class SRGANOptions:
             raise OptionError("give either --srresnet or --from-scratch")
         names = (field.name for field in fields(self))
         weights = [getattr(self, name) for name in names if name.endswith("_weight")]
-        if min(weights) < 0 or max(weights) == 0:
-            raise OptionError("weights of losses must be 0 or more, and one of them above 0")
+        if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+            raise OptionError("weights of losses must be finite and 0 or more, and one above 0")
 
     def weight(self, term: str) -> float:
         """The weight of a loss term by its name, such as "grid"."""

@@ -20,7 +20,7 @@ from srgan.training.teacher import Teacher
 class PixelStep:
     """SRResNet: the generator follows the pixel loss."""
 
-    criterion = "psnr_y"
+    criterion = measured_by = "psnr_y"
 
     def __init__(
         self,

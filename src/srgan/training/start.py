@@ -28,10 +28,11 @@ from srgan.training.adversarial_step import AdversarialStep
 from srgan.training.config import TrainingConfig
 from srgan.training.data.crops import CROPS_PER_PICTURE, split
 from srgan.training.data.loader import CropLoader, open_loader
+from srgan.training.data.overlap import without_validated
 from srgan.training.data.pairs import Pairs, find_pairs
 from srgan.training.data.sources import ShardStream, find_source, open_stream
 from srgan.training.data.stored import Pictures
-from srgan.training.options import DataOptions, SRGANOptions, SRResNetOptions
+from srgan.training.options import DataOptions, SRResNetOptions
 from srgan.training.pixel_step import PixelStep
 from srgan.training.precision import fastest_precision
 from srgan.training.process import keep_freed_memory, set_threads
@@ -125,14 +126,14 @@ def open_batches(
 def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStream, Pictures]:
     """The pictures to train on, and those to validate on.
 
-    Runs, with their sample grids, and the validation folder may lie in the data folder, and a run
+    Runs, with their sample grids, and validation pictures may lie in the data folder, and a run
     may be the data folder. Training leaves them out.
 
     Args:
         folder: of the run.
 
     Raises:
-        DataError: there are no pictures.
+        DataError: there are no pictures, or training and validation share shards.
         OptionError: no data folder is given.
     """
     if options.data_folder is None:
@@ -143,20 +144,17 @@ def find_data(options: DataOptions, folder: Path) -> tuple[Pictures | ShardStrea
         if options.lr_folder.resolve() == Path(options.data_folder).resolve():
             raise OptionError("--lr-folder and --data-folder are the same: separate HR and LR")
         without.append(options.lr_folder)
-    if validated := options.validation_folder is not None:
+    if options.validation_folder is not None:
         without.append(Path(options.validation_folder))
-    if options.stream:
-        stream = open_stream(str(options.data_folder), without)
-        return stream, _validation_pictures(options) if validated else []
-    found = find_source(str(options.data_folder), without)
-    if validated:
-        return found, _validation_pictures(options)
-    return split(found, count, options.seed)
-
-
-def _validation_pictures(options: DataOptions) -> Pictures:
-    found = find_source(str(options.validation_folder))
-    return [found[index] for index in range(min(options.validation_pictures, len(found)))]
+    opened = open_stream if options.stream else find_source
+    training = opened(str(options.data_folder), without)
+    if options.validation_folder is not None:
+        source = find_source(str(options.validation_folder))
+        validated = [source[index] for index in range(min(count, len(source)))]
+        return without_validated(training, source, validated), validated
+    if isinstance(training, ShardStream):
+        return training, []
+    return split(training, count, options.seed)
 
 
 def pair_up(
@@ -203,7 +201,8 @@ def make_step(
             default the method decides the generator.
 
     Raises:
-        OptionError: the model to start from has another architecture.
+        OptionError: the model to start from has another architecture, or BN statistics that
+            nobody measured are to be kept.
         CheckpointError, FeaturesError: a model or VGG's weights cannot be loaded.
     """
     torch.manual_seed(config.data.seed)  # pyright: ignore[reportUnknownMemberType] - untyped in torch
@@ -211,6 +210,8 @@ def make_step(
     if isinstance(method, SRResNetOptions):
         if architecture is not None:
             generator = Generator(architecture)
+        elif method.init is None and config.optimizer.freeze_bn:
+            raise OptionError("--freeze-bn needs a trained model: add --init or --no-freeze-bn")
         else:
             generator = initial_generator(method.init, new_architecture(method))
         return PixelStep(generator, method, config.optimizer, accelerator)
@@ -274,23 +275,6 @@ def public_options(config: TrainingConfig) -> dict[str, Any]:
     if not {BICUBIC, *presets()}.issuperset(config.data.degradation.split(",")):
         options["degradation"] = "of a file"
     return options
-
-
-def check_data(config: TrainingConfig, architecture: Architecture) -> None:
-    """Check that the data suit the networks. Raises OptionError."""
-    options, method, cell = config.data, config.method, architecture.cell
-    if options.crop % cell:
-        raise OptionError(f"--crop must be a multiple of {cell}")
-    if isinstance(method, SRGANOptions):
-        deepest = max(block for block, _ in method.layer)
-        least = 2 ** (deepest - 1) + (cell if method.jitter else 0)  # VGG halves before each block
-        if options.crop < least:
-            raise OptionError(f"--crop must be at least {least} for VGG's layers: see --layer")
-    if architecture.scale == 1 and options.degradation == BICUBIC and options.lr_folder is None:
-        raise OptionError(
-            "scale 1 has nothing to learn from --degradation bicubic, which leaves the picture as "
-            "it is: add --degradation blurry or --lr-folder"
-        )
 
 
 def new_architecture(method: SRResNetOptions) -> Architecture:

@@ -31,10 +31,13 @@ class Step(Protocol):
         generator: the network itself, without wrappers for several processes.
         criterion: name of the validation metric that selects the best model. Higher is better;
             with a leading "-", lower is better.
+        measured_by: identifies how the criterion is computed: values can be compared only where
+            this is the same.
     """
 
     generator: Generator
     criterion: str
+    measured_by: str
 
     def __call__(self, batches: list[Batch]) -> dict[str, Tensor]:
         """Update the networks once with the mean gradient of the micro-batches.

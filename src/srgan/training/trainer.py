@@ -18,6 +18,7 @@ from srgan.degradation.degrade import make_degrade, training_rng
 from srgan.degradation.device import on_device
 from srgan.networks.architecture import Architecture, Checkpoint
 from srgan.training import messages
+from srgan.training.checks import check_data
 from srgan.training.config import TrainingConfig
 from srgan.training.data.loader import CropBatch, CropLoader
 from srgan.training.data.pairs import with_lr
@@ -29,7 +30,6 @@ from srgan.training.run.logbook import RunError
 from srgan.training.run.report import Interval, Report
 from srgan.training.schedule import rate_factor
 from srgan.training.start import (
-    check_data,
     find_data,
     lanes,
     make_step,
@@ -80,7 +80,7 @@ class Trainer:
         saved = Architecture(**state["architecture"]) if state is not None else None
         self._step = make_step(config, accelerator, saved)
         self._architecture = self._step.generator.architecture
-        check_data(config, self._architecture)
+        check_data(config, self._architecture, self._micro_batch)
         self._pairs = pair_up(config.data, self._architecture.scale, self.files, held_out)
         self._digests: Digests = digests(with_lr(self.files, self._pairs)) if self._main else {}
         self._degrade = make_degrade(config.data.degradation)
@@ -310,10 +310,11 @@ class Trainer:
             return
         for warning in messages.data_warnings(self.files, state["files"], self._digests):
             log.warning(warning)
-        if changed:
+        if changed is not None:
             aside = run_folder.set_best_aside(self._folder, self._iteration)
             log.warning(
-                "the validation pictures have changed: the best model is chosen anew%s",
+                "%s: the best model is chosen anew%s",
+                changed,
                 f"; the one before is {aside}" if aside else "",
             )
         if not run_folder.has_best(self._folder):

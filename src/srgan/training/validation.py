@@ -243,21 +243,27 @@ class Validation:
             "best": self._best,
             "waited": self.waited,
             "validation_pictures": self._digest,
+            "measured_by": self._step.measured_by,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> bool:
+    def load_state_dict(self, state: Mapping[str, Any]) -> str | None:
         """Load a training state's values; the pictures stay.
 
         Returns:
-            Whether the pictures have changed: values of the old ones, such as the best, say
-            nothing about the new ones. States of srgan 0.1.0 do not tell.
+            What has changed, if the values of the state, such as the best, say nothing about
+            those to come: they are not loaded then. Older states tell less: those of srgan 0.1.0
+            nothing.
         """
         if state.get("validation_pictures", self._digest) != self._digest:
-            return True
+            return "the validation pictures have changed"
+        measured_by = self._step.measured_by
+        if state.get("measured_by", measured_by) != measured_by:
+            name = self._step.criterion.removeprefix("-")
+            return f'validation computes "{name}" in another way than before'
         self.iteration, self.values = state["validated"], state["figures"]
         self._best = state["best"]
         self.waited = state.get("waited", 0)
-        return False
+        return None
 
 
 def _bicubic(pairs: Sequence[ValidationPair], measure: Measure) -> dict[str, float]:

@@ -105,6 +105,24 @@ def test_split() -> None:
     assert split(files[:1], 16, seed=0) == (files[:1], [])
 
 
+def test_split_holds_out_whole_photographs() -> None:
+    """Sub-images of one photograph overlap."""
+    parts = [Path(f"{name}_s{n:03d}.png") for name in "abcdef" for n in range(1, 9)]
+    whole = [Path(f"whole-{number}.jpg") for number in range(12)]
+    files = [*parts, *whole]
+
+    def photograph(path: Path) -> str:
+        return path.name.split("_s")[0]
+
+    for seed in range(20):
+        training, validation = split(files, 16, seed=seed)
+        assert not {*map(photograph, map(Path, training))} & {*map(photograph, validation)}
+        assert len(training) >= len(files) / 2 and 4 <= len(validation) <= 16
+    order = np.random.default_rng((3, data.SPLIT)).permutation(len(files))
+    assert split(files, 3, seed=3)[1] == [files[index] for index in sorted(order[:3])]
+    assert split(parts[:8], 16, seed=0) == (parts[:8], [])
+
+
 def test_batches(folder: Path) -> None:
     files = find_pictures(folder)
     loader = open_loader(files, crop=CROP, batch_size=5, seed=0, workers=0)

@@ -17,12 +17,13 @@ from srgan.degradation.degrade import degrade_picture, fixed_rng, make_degrade
 from srgan.errors import OptionError
 from srgan.models.load import load_checkpoint
 from srgan.networks.architecture import Architecture
+from srgan.training.checks import check_data
 from srgan.training.data.loader import open_loader
 from srgan.training.data.pairs import check_pair, find_pairs
 from srgan.training.data.stored import DataError, find_pictures
 from srgan.training.options import DataOptions, SRGANOptions
 from srgan.training.pixel_step import PixelStep
-from srgan.training.start import check_data, make_accelerator
+from srgan.training.start import make_accelerator
 from srgan.training.step import Batch
 from srgan.training.train import train
 from srgan.training.trainer import Trainer
@@ -220,8 +221,8 @@ def test_mistakes() -> None:
     same = Architecture(blocks=1, channels=4, scale=1, unshuffle=4, bilinear=True, output="clamp")
     config = small_config(Path("hr"), iterations=1)
     pairs = replace(config, data=replace(config.data, lr_folder=Path("lr")))
-    check_data(pairs, same)  # scale 1 learns from pairs
+    check_data(pairs, same, 4)  # scale 1 learns from pairs
     vgg = replace(config, data=DataOptions(crop=16), method=SRGANOptions())
     with pytest.raises(OptionError, match="--crop must be at least 20"):
-        check_data(vgg, Architecture())
-    check_data(replace(vgg, data=DataOptions(crop=20)), Architecture())
+        check_data(vgg, Architecture(), 4)
+    check_data(replace(vgg, data=DataOptions(crop=20)), Architecture(), 4)

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from skimage import data as photographs
 from torch import Tensor
 
 from srgan.errors import OptionError
+from srgan.pictures.shards import Member, parquet_bytes
 from srgan.pictures.stores import open_store
 from srgan.training.data import crops as data
 from srgan.training.data import streams
@@ -23,7 +25,8 @@ from srgan.training.data.crops import split
 from srgan.training.data.loader import CropBatch, open_loader
 from srgan.training.data.prepare import prepare
 from srgan.training.data.sources import find_source, open_stream, with_hub_prefix
-from srgan.training.data.stored import DataError, Pictures, digests, find_pictures
+from srgan.training.data.stored import DataError, Pictures, changes, digests, find_pictures
+from srgan.training.start import find_data
 from srgan.training.train import train
 from srgan.training.trainer import Trainer
 from tests.support.training import assert_same_model, small_config
@@ -79,7 +82,7 @@ def test_shards_give_the_crops_of_the_folder(prepared: Path, format: str) -> Non
     assert torch.equal(first(training, 8), first(as_files[0], 8))
     assert digests(training) == digests(split(found, 5, seed=3)[0])
     assert (
-        len({digests(each)["names"] for each in (found, training, split(found, 5, seed=4)[0])}) == 3
+        len({digests(each)["names"] for each in (found, training, split(found, 5, seed=5)[0])}) == 3
     )
     shard = next((prepared / format).iterdir())
     assert len(find_source(str(shard))) == 24
@@ -98,6 +101,51 @@ def test_validation_shards_are_not_trained_on(
     with caplog.at_level(logging.WARNING, "srgan"):
         assert len(find_source(str(tmp_path), [tmp_path / "val"])) == 24
     assert "1 shards that are not .parquet are left out" in caplog.text
+
+
+@pytest.mark.parametrize("opened", [find_source, open_stream])
+def test_replaced_shards_are_noticed(three_shards: Path, tmp_path: Path, opened: Any) -> None:
+    folder = shutil.copytree(three_shards, tmp_path / "shards")  # with the times of the files
+    before = digests(opened(str(three_shards)))
+    assert before.keys() == {"names", "sizes", "times"}
+    assert changes(before, digests(opened(str(folder)))) is None  # elsewhere, but the same
+    assert changes({"names": before["names"]}, digests(opened(str(folder)))) is None  # old states
+    os.utime(folder / "0.parquet", (1, 1))
+    assert "other times" in str(changes(before, digests(opened(str(folder)))))
+    members = [Member(f"{name}.png", b"other pictures") for name in range(27)]
+    (folder / "0.parquet").write_bytes(parquet_bytes(members[:9]))
+    assert changes(before, digests(opened(str(folder)))) is not None
+
+
+def test_replaced_pictures_of_a_bucket_are_noticed() -> None:
+    store = open_store("memory://replaced")
+    store.write("a.png", b"1")
+    before = digests(find_source("memory://replaced"))
+    assert changes(before, digests(find_source("memory://replaced"))) is None
+    store.write("a.png", b"22")
+    assert "were replaced" in str(changes(before, digests(find_source("memory://replaced"))))
+    fsspec.filesystem("memory").rm("/replaced", recursive=True)
+
+
+def test_shards_beside_pictures_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("stray.png", "a.parquet", "b.parquet"):
+        (tmp_path / name).touch()
+    for source in (str(tmp_path), f"file://{tmp_path}"):
+        caplog.clear()
+        assert [picture.name for picture in find_source(source)] == ["stray.png"]
+        assert f"{source}: holds 1 pictures and 2 shards; only the pictures are us" in caplog.text
+
+
+def test_shards_that_validate_are_not_trained_on(three_shards: Path) -> None:
+    shard = three_shards / "0.parquet"
+    for stream, folder in ((False, three_shards), (True, three_shards), (False, shard)):
+        options = replace(small_config(folder, iterations=1).data, stream=stream)
+        with pytest.raises(DataError, match="--validation-folder has shards of --data-folder"):
+            find_data(replace(options, validation_folder=shard), Path("run"))
+    options = replace(options, data_folder=three_shards / "1.parquet", validation_folder=shard)
+    assert list(map(len, find_data(options, Path("run")))) == [9, 2]  # type: ignore[arg-type]
 
 
 def test_a_bucket_gives_the_crops_of_the_folder(prepared: Path) -> None:
@@ -201,8 +249,6 @@ def streamed(prepared: Path, count: int, **options: Any) -> tuple[Tensor, list[i
 @pytest.fixture(scope="module")
 def three_shards(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of 8 pictures, each a round; one has a picture that cannot be used."""
-    from srgan.pictures.shards import Member, parquet_bytes
-
     folder = tmp_path_factory.mktemp("shards")
     files = [Member(path.name, path.read_bytes()) for path in sorted((prepared / "png").iterdir())]
     for number in range(3):
@@ -227,8 +273,6 @@ def test_a_stream(three_shards: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_stream_of_nothing_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from srgan.pictures.shards import Member, parquet_bytes
-
     monkeypatch.setattr(streams, "MOST_BAD", 10)
     (tmp_path / "x.parquet").write_bytes(parquet_bytes([Member("a.png", b"x")] * 3))
     with pytest.raises(DataError, match=r"^10 pictures in a row cannot be used: .*a\.png: not a"):

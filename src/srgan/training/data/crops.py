@@ -9,6 +9,7 @@ and a round's crops are shuffled.
 
 import functools
 import math
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, Required, TypedDict, Unpack
 
@@ -28,6 +29,7 @@ from srgan.training.data.stored import (
     StoredPicture,
     StoredPictures,
     open_training_picture,
+    photographs,
 )
 
 CROPS_PER_PICTURE = 16
@@ -39,15 +41,32 @@ ORDER, CROPS, SHUFFLE, SPLIT = range(4)
 
 
 def split(pictures: Pictures, count: int, seed: int) -> tuple[Pictures, Pictures]:
-    """Hold out `count` pictures, at most half of all, for validation.
+    """Hold out `count` pictures for validation, and at most half of all from training.
+
+    Of a photograph that `srgan prepare` has cut, all sub-images are held out with the one that
+    validates: they overlap. Where they are too many, fewer than `count` pictures are held out.
 
     Returns:
         The training and the validation pictures, both in the given order.
     """
     order = np.random.default_rng((seed, SPLIT)).permutation(len(pictures))
-    held_out = np.sort(order[: min(count, len(pictures) // 2)])
-    validation = [pictures[int(index)] for index in held_out]
-    indices = np.delete(np.arange(len(pictures)), held_out)
+    shown = photographs(pictures)
+    parts = Counter(shown)
+    held_out: list[int] = []
+    away: set[str] = set()  # photographs that training does not see
+    left = len(pictures) // 2  # pictures that may still be held out
+    for index in map(int, order):
+        photograph = shown[index]
+        if len(held_out) == count:
+            break
+        if photograph not in away:
+            if parts[photograph] > left:
+                continue
+            left -= parts[photograph]
+            away.add(photograph)
+        held_out.append(index)
+    validation = [pictures[index] for index in sorted(held_out)]
+    indices = np.array([i for i, name in enumerate(shown) if name not in away], np.int64)
     if isinstance(pictures, StoredPictures):
         return Selected(pictures, indices), validation
     return [pictures[int(index)] for index in indices], validation

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,7 +20,6 @@ import pyarrow as pa
 
 from srgan.errors import need, reason_of
 from srgan.pictures.folders import file_names
-from srgan.pictures.images import PICTURE_SUFFIXES
 from srgan.pictures.stores import Store, StoreError, open_store
 from srgan.training.data.stored import (
     DataError,
@@ -27,11 +27,12 @@ from srgan.training.data.stored import (
     Pictures,
     StoredPicture,
     StoredPictures,
+    as_paths,
     digest_of,
-    find_pictures,
+    pictures_among,
     raise_unreadable,
-    without_drawn,
 )
+from srgan.training.data.versions import digests_of_files, digests_of_folder
 
 log = logging.getLogger("srgan")
 
@@ -54,7 +55,7 @@ def find_source(name: str, without: Collection[Path] = ()) -> Pictures:
     found = shards(name, without)
     if not isinstance(found, Shards):
         return found
-    return ShardPictures(name, _load(found, name, streaming=False))
+    return ShardPictures(name, _load(found, name, streaming=False), found)
 
 
 def open_stream(name: str, without: Collection[Path] = ()) -> "ShardStream":
@@ -66,7 +67,7 @@ def open_stream(name: str, without: Collection[Path] = ()) -> "ShardStream":
     found = shards(name, without)
     if not isinstance(found, Shards):
         raise DataError(f"{name}: holds pictures, not shards: --stream is for shards")
-    return ShardStream(name, _load(found, name, streaming=True))
+    return ShardStream(name, _load(found, name, streaming=True), found)
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,28 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
     if name.startswith(HUB):
         return _in_hub(name)
     try:
-        return find_pictures(path, without)
+        found = list(file_names(path, unreadable=raise_unreadable, without=without))
     except DataError as error:
-        if not os.path.exists(path):  # noqa: PTH110 - False where a Path raises PermissionError
-            raise DataError(f"{error}{_hub_hint(name)}") from error
-        found = file_names(path, unreadable=raise_unreadable, without=without)
-        files = sorted(file for file in found if PurePosixPath(file).suffix in SHARD_KINDS)
-        if not files:
+        if os.path.exists(path):  # noqa: PTH110 - False where a Path raises PermissionError
             raise
+        raise DataError(f"{error}{_hub_hint(name)}") from error
+    pictures = pictures_among(found, os.path.exists)
+    files = sorted(filter(_is_shard, found))
+    if files and not pictures:
         return _shards(files)
+    _warn_of_shards(name, len(pictures), len(files))
+    return as_paths(path, pictures)
+
+
+def _is_shard(name: str) -> bool:
+    return os.path.splitext(name)[1] in SHARD_KINDS  # noqa: PTH122 - a Path each is slower
+
+
+def _warn_of_shards(name: str, pictures: int, shards: int) -> None:
+    """Say that a folder's shards are left out, since it also holds pictures."""
+    if shards:
+        what = "only the pictures are used: move them elsewhere to use the shards"
+        log.warning("%s: holds %d pictures and %d shards; %s", name, pictures, shards, what)
 
 
 def _in_hub(name: str) -> Shards:
@@ -128,11 +142,11 @@ def _in_bucket(url: str, without: Collection[Path]) -> Shards | Pictures:
     except StoreError as error:
         raise DataError(str(error)) from error
     names = [name for name in names if not _lies_in(Path(store.full_name(name)), without)]
-    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
-    pictures = list(without_drawn(pictures, frozenset(names).__contains__))
+    pictures = pictures_among(names, frozenset(names).__contains__)
+    files = [store.full_name(name) for name in names if _is_shard(name)]
     if pictures:
+        _warn_of_shards(url, len(pictures), len(files))
         return BucketPictures(store, pictures)
-    files = [store.full_name(name) for name in names if PurePosixPath(name).suffix in SHARD_KINDS]
     if not files:
         raise DataError(f"{url}: no pictures and no shards there: give another URL")
     return _shards(files)
@@ -205,15 +219,19 @@ class BucketPictures(StoredPictures):
         name = self._names[int(index)]
         return StoredPicture(self._store.full_name(name), partial(self._store.read, name))
 
+    def names(self) -> list[str]:
+        return self._names
+
     def digests(self) -> Digests:
-        return {"names": digest_of("\0".join(self._names))}
+        names = {"names": digest_of("\0".join(self._names))}
+        return names | digests_of_folder(self._store.url, self._names)
 
 
 class ShardPictures(StoredPictures):
     """The rows of a dataset in Arrow files, which are mapped into memory, not read into it."""
 
-    def __init__(self, name: str, dataset: Any) -> None:
-        self._name, self._dataset = name, dataset
+    def __init__(self, name: str, dataset: Any, shards: Shards) -> None:
+        self._name, self._dataset, self.shards = name, dataset, shards
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -221,21 +239,33 @@ class ShardPictures(StoredPictures):
     def __getitem__(self, index: Any) -> Any:
         return _stored(self._name, index, self._dataset[int(index)])
 
+    def names(self) -> list[str]:
+        names = [""] * len(self)
+        for column in self._paths():
+            names = [name or path or "" for name, path in zip(names, chain(*column), strict=True)]
+        return names
+
     def digests(self) -> Digests:
-        """A digest of the pictures' names and number; their contents are not read."""
+        """Digests of the pictures' names and number, and of the shards' sizes and times."""
         digest = hashlib.sha256(str(len(self)).encode())
-        for column in self._dataset.data.columns:
-            for chunk in column.chunks:
-                if isinstance(chunk, pa.StructArray):
-                    digest.update("\0".join(map(str, chunk.field("path").to_pylist())).encode())
-        return {"names": digest.hexdigest()}
+        for chunk in chain(*self._paths()):
+            digest.update("\0".join(map(str, chunk)).encode())
+        return {"names": digest.hexdigest()} | digests_of_files(self.shards.files)
+
+    def _paths(self) -> list[list[list[str | None]]]:
+        """The paths in each column that has them, in its chunks."""
+        return [
+            [chunk.field("path").to_pylist() for chunk in column.chunks]
+            for column in self._dataset.data.columns
+            if pa.types.is_struct(column.type)
+        ]
 
 
 class ShardStream:
     """Shards that `datasets` streams: they can only be read from start to end."""
 
-    def __init__(self, name: str, dataset: Any) -> None:
-        self._name, self._dataset = name, dataset
+    def __init__(self, name: str, dataset: Any, shards: Shards) -> None:
+        self._name, self._dataset, self.shards = name, dataset, shards
         self.count: int = dataset.num_shards
 
     def pictures(self, shard: int) -> Iterator[StoredPicture]:
@@ -249,5 +279,5 @@ class ShardStream:
             raise StoreError(f"{self._name}: shard {shard} cannot be read ({reason})") from error
 
     def digests(self) -> Digests:
-        """A digest of the number of shards, which is known without reading them."""
-        return {"names": digest_of(f"{self.count} shards")}
+        """Digests of the shards' number, sizes and times, known without reading them."""
+        return {"names": digest_of(f"{self.count} shards")} | digests_of_files(self.shards.files)

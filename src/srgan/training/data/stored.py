@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
@@ -13,9 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from srgan.errors import UserError
-from srgan.pictures.folders import picture_names
-from srgan.pictures.images import Picture, open_picture
+from srgan.pictures.folders import file_names
+from srgan.pictures.images import PICTURE_SUFFIXES, Picture, open_picture
 from srgan.training.run.files import CURVES, METRICS, SAMPLES, WANDB
+
+_SUB_IMAGE = re.compile(r"_s\d{3,}\.png$")  # the end of a sub-image's name
 
 
 class DataError(UserError):
@@ -26,7 +28,7 @@ def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     """The pictures in a folder and the folders in it, by their names, sorted; none is opened.
 
     Hidden files and folders are left out, and the pictures that training runs in the folder have
-    drawn. Links to folders are followed, see `picture_names`.
+    drawn. Links to folders are followed, see `file_names`.
 
     Args:
         without: folders in it that are left out.
@@ -34,18 +36,24 @@ def find_pictures(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: the folder or a part of it cannot be read, or it has no pictures.
     """
-    found = picture_names(folder, unreadable=raise_unreadable, without=without)
-    names = sorted(without_drawn(found, os.path.exists))
-    if not names:
+    found = file_names(folder, unreadable=raise_unreadable, without=without)
+    return as_paths(folder, pictures_among(found, os.path.exists))
+
+
+def as_paths(folder: Path, pictures: Sequence[str]) -> list[Path]:
+    """The paths of the pictures found in a folder, sorted. Raises DataError if there are none."""
+    if not pictures:
         raise DataError(f"{folder}: no pictures in this folder: give another one")
-    return [Path(name) for name in names]
+    return [Path(name) for name in sorted(pictures)]
 
 
-def without_drawn(names: Iterable[str], exists: Callable[[str], bool]) -> Iterator[str]:
-    """Leave out the sample grids and curves of training runs: they are no photographs.
+def pictures_among(names: Iterable[str], exists: Callable[[str], bool]) -> list[str]:
+    """The pictures among files, by suffix.
+
+    The sample grids and curves of training runs are left out: they are no photographs.
 
     Args:
-        names: of pictures, with forward slashes or those of the system.
+        names: of files, with forward slashes or those of the system.
         exists: whether there is a file of a name.
     """
 
@@ -53,19 +61,27 @@ def without_drawn(names: Iterable[str], exists: Callable[[str], bool]) -> Iterat
     def is_run(folder: str) -> bool:
         return exists(os.path.join(folder, METRICS))  # noqa: PTH118 - names in a store as well
 
-    for name in names:
+    def is_drawn(name: str) -> bool:
         folder, file = os.path.split(name)
         above, own = os.path.split(folder)
         drawn = (file == CURVES and is_run(folder)) or (own == SAMPLES and is_run(above))
         if WANDB in folder:
             above, *inside = re.split(rf"[/\\]{WANDB}[/\\]", name)
             drawn = drawn or (bool(inside) and is_run(above))
-        if not drawn:
-            yield name
+        return drawn
+
+    return [name for name in names if _is_picture(name) and not is_drawn(name)]
+
+
+def _is_picture(name: str) -> bool:
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a Path each takes four times as long
+    return suffix.lower() in PICTURE_SUFFIXES
 
 
 def raise_unreadable(error: OSError) -> None:
     """What a search for training pictures does with a folder that it cannot read."""
+    if isinstance(error, NotADirectoryError):
+        raise DataError(f"{error.filename}: that is a file: give a folder") from error
     raise DataError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 
@@ -104,6 +120,10 @@ class StoredPictures(Sequence[StoredPicture], ABC):
     """Pictures of a source, each made on demand. The sequence is sent to worker processes."""
 
     @abstractmethod
+    def names(self) -> list[str]:
+        """The names of all pictures, in their order; "" where one has none. None is read."""
+
+    @abstractmethod
     def digests(self) -> Digests: ...
 
 
@@ -119,12 +139,35 @@ class Selected(StoredPictures):
     def __getitem__(self, index: Any) -> Any:
         return self._pictures[int(self._indices[index])]
 
+    def names(self) -> list[str]:
+        names = self._pictures.names()
+        return [names[int(index)] for index in self._indices]
+
     def digests(self) -> Digests:
         chosen = self._indices.tobytes()
         return {
             kind: hashlib.sha256(whole.encode() + chosen).hexdigest()
             for kind, whole in self._pictures.digests().items()
         }
+
+
+def photographs(pictures: Pictures) -> list[str]:
+    """Identify the photograph that each picture shows a part of; no picture is read.
+
+    Sub-images of `srgan prepare`, NAME_s001.png and so on, are parts of NAME and overlap. Any
+    other picture is a photograph of its own.
+    """
+    if isinstance(pictures, StoredPictures):
+        names = pictures.names()
+    else:
+        names = [str(picture) for picture in pictures]
+    return [photograph(name) or f"\0{number}" for number, name in enumerate(names)]
+
+
+def photograph(name: str) -> str | None:
+    """NAME of a sub-image's NAME_s001.png; None if the name is none of a sub-image."""
+    match = _SUB_IMAGE.search(name)
+    return name[: match.start()] if match else None
 
 
 def digests(pictures: Pictures | HasDigests) -> Digests:

@@ -8,7 +8,6 @@ process leaves the old file or the new one.
 import io
 import itertools
 import logging
-import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -153,15 +152,8 @@ def write_config(folder: Path, table: dict[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The options that a run was started with.
-
-    Raises:
-        RunError: the file cannot be read.
-    """
-    try:
-        return parse_config(folder / CONFIG)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise RunError(f"{folder / CONFIG}: cannot be read ({error})") from error
+    """The options that a run was started with. Raises OptionError if they cannot be read."""
+    return parse_config(folder / CONFIG)
 
 
 def save_state(folder: Path, iteration: int, state: dict[str, Any], keep: int) -> Path:
@@ -218,7 +210,7 @@ def has_best(folder: Path) -> bool:
 
 
 def set_best_aside(folder: Path, iteration: int) -> Path | None:
-    """Give the best model, of other validation pictures, another name; None if there is none."""
+    """Give the best model, of other validations, another name; None if there is none."""
     if not has_best(folder):
         return None
     aside = folder / f"{BEST}-before-{iteration}.safetensors"
