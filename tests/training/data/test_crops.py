@@ -21,7 +21,7 @@ from srgan.training.data import crops as data
 from srgan.training.data import loader as data_loader
 from srgan.training.data.crops import Crops, split
 from srgan.training.data.loader import open_loader
-from srgan.training.data.stored import DataError, StoredPicture, find_pictures
+from srgan.training.data.stored import DataError, Pictures, StoredPicture, find_pictures
 
 CROP = 24
 
@@ -111,12 +111,12 @@ def test_split_holds_out_whole_photographs() -> None:
     whole = [Path(f"whole-{number}.jpg") for number in range(12)]
     files = [*parts, *whole]
 
-    def photograph(path: Path) -> str:
-        return path.name.split("_s")[0]
+    def names(pictures: Pictures) -> set[str]:
+        return {Path(str(picture)).name.split("_s")[0] for picture in pictures}
 
     for seed in range(20):
         training, validation = split(files, 16, seed=seed)
-        assert not {*map(photograph, map(Path, training))} & {*map(photograph, validation)}
+        assert not names(training) & names(validation)
         assert len(training) >= len(files) / 2 and 4 <= len(validation) <= 16
     order = np.random.default_rng((3, data.SPLIT)).permutation(len(files))
     assert split(files, 3, seed=3)[1] == [files[index] for index in sorted(order[:3])]
