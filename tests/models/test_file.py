@@ -107,7 +107,7 @@ def damage(path: Path, small_model: Path, how: str) -> None:
         case "newer":
             metadata["format_version"] = "99"
         case "foreign":
-            metadata = {}
+            tensors, metadata = {"weight": np.zeros(4, np.float32)}, {}
         case "metadata":
             metadata["architecture"] = '{"depth": 2}'
         case "depth":
