@@ -87,10 +87,10 @@ def test_shards_in_linked_folders_are_found(album: Path) -> None:
     for picture in album.rglob("*.png"):
         picture.unlink()
     (album / "link").symlink_to("../other")
-    (album / "link/part.parquet").touch()
+    (album / "link/part.PARQUET").touch()
     (album / ".hidden.parquet").touch()
     (album / "link/c.png").unlink()
     (album / "link/deep/d.png").unlink()
     found = shards(str(album))
     assert isinstance(found, Shards)
-    assert found.files == (str(album / "link/part.parquet"),)
+    assert found.files == (str(album / "link/part.PARQUET"),)

@@ -3,7 +3,9 @@
 import itertools
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from srgan.pictures.stores import Store, StoreError
 log = logging.getLogger("srgan")
 
 PARQUET = ".parquet"
+OPENERS = 16  # files of a destination that are opened at the same time: stores answer late
 ERRORS = "_errors.jsonl"  # readers of parquet folders ignore names that start with _
 
 
@@ -141,11 +144,11 @@ def results(destination: Store, source: Store) -> set[str]:
         return set(files)
     found: set[str] = set()
     twice: set[str] = set()
-    for file in filter(is_shard, files):
-        _, groups = _shard(destination, file)
-        names = {name for group in groups for name in group if name}
-        twice |= names & found
-        found |= names
+    with ThreadPoolExecutor(OPENERS) as openers:
+        for _, groups in openers.map(partial(_shard, destination), filter(is_shard, files)):
+            names = {name for group in groups for name in group if name}
+            twice |= names & found
+            found |= names
     if twice:
         log.warning(
             "%s: %d results are there twice, as a run with --overwrite was stopped: "

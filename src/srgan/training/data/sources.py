@@ -81,8 +81,8 @@ class Shards:
 def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
     """The pictures of a data folder or, if it has none, its shards. See `find_source`."""
     path = Path(name)
-    if path.suffix in SHARD_KINDS and not path.is_dir():
-        return Shards(SHARD_KINDS[path.suffix], (name,))
+    if _is_shard(name) and not path.is_dir():
+        return Shards(SHARD_KINDS[_suffix(name)], (name,))
     if "://" in name:
         return _in_bucket(name, without)
     if name.startswith(HUB):
@@ -102,7 +102,11 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
 
 
 def _is_shard(name: str) -> bool:
-    return os.path.splitext(name)[1] in SHARD_KINDS  # noqa: PTH122 - a Path each is slower
+    return _suffix(name) in SHARD_KINDS
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path each is slower
 
 
 def _warn_of_shards(name: str, pictures: int, shards: int) -> None:
@@ -153,8 +157,8 @@ def _in_bucket(url: str, without: Collection[Path]) -> Shards | Pictures:
 
 
 def _shards(files: Sequence[str]) -> Shards:
-    kind = PurePosixPath(files[0]).suffix
-    same = tuple(file for file in files if file.endswith(kind))
+    kind = _suffix(files[0])
+    same = tuple(file for file in files if _suffix(file) == kind)
     if len(same) < len(files):
         log.warning("%d shards that are not %s are left out", len(files) - len(same), kind)
     return Shards(SHARD_KINDS[kind], same)
