@@ -82,7 +82,7 @@ class Upscaler:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickle keeps, for other processes: engines are built again."""
-        return Upscaler, (self.model, self.options)
+        return type(self), (self.model, self.options)
 
     def _engine(self, precision: Precision) -> Engine:
         if precision not in self._engines:

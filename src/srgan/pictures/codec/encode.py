@@ -91,15 +91,12 @@ def encode_bytes(
 
 
 def _add_facts(file: BinaryIO, rows: Rows, metadata: Metadata) -> list[str]:
-    """Add to a TIFF what libvips has not written; return a note if that is damaged."""
-    exif, iptc = metadata.block("EXIF"), metadata.block("IPTC")
-    if exif is None and iptc is None:
-        return []
+    """Add to a TIFF what libvips has not written; return notes that its source did not bring."""
     try:
-        add_facts(file, exif, iptc, rows.shape[:2])
-    except (ValueError, struct.error):
-        return ["EXIF and IPTC are damaged, or the file is too large for them: left out"]
-    return []
+        notes = add_facts(file, metadata.block("EXIF"), metadata.block("IPTC"), rows.shape[:2])
+    except struct.error:
+        return ["the file is too large for EXIF and IPTC: left out"]
+    return [note for note in notes if note not in metadata.extras.facts_notes]
 
 
 def _png_chunks(format: str, metadata: Metadata) -> tuple[tuple[bytes, bytes], ...]:

@@ -3,7 +3,7 @@
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +32,7 @@ class Extras:
         geotiff: of a TIFF: it says where on Earth its pixels lie (GeoTIFF).
         exif, xmp: of a PNG. libvips passes them on only from before the pixels.
         exif, iptc: of a TIFF, as JPEG holds them.
-        damaged: EXIF and IPTC of a TIFF cannot be read.
+        facts_notes: notes on those.
     """
 
     label: ColourLabel | None = None
@@ -46,7 +46,7 @@ class Extras:
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
-    damaged: bool = False
+    facts_notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -55,7 +55,7 @@ class Extras:
         notes += ["the gain map (HDR)"] if self.gain_map else []
         notes += ["GeoTIFF's position"] if self.geotiff else []
         notes = [f"{part} is left out" for part in notes]
-        notes += ["TIFF's EXIF and IPTC are damaged: left out"] if self.damaged else []
+        notes += self.facts_notes
         if self.pictures > 1 and not self.gain_map:  # else that is the other picture
             notes.append(f"only the first of {self.pictures} pictures is used")
         return notes
@@ -104,12 +104,13 @@ def _of_png(file: BinaryIO) -> Extras:
 
 
 def _of_tiff(file: BinaryIO, directory: Directory) -> Extras:
-    extras = Extras(geotiff=_GEOTIFF in directory.tags)
-    try:
-        exif, iptc = read_facts(file)
-    except (ValueError, struct.error):
-        return replace(extras, damaged=True)
-    return replace(extras, exif=exif, iptc=iptc)
+    facts = read_facts(file)
+    return Extras(
+        geotiff=_GEOTIFF in directory.tags,
+        exif=facts.exif,
+        iptc=facts.iptc,
+        facts_notes=facts.notes,
+    )
 
 
 def _of_avif(file: BinaryIO) -> Extras:

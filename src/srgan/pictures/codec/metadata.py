@@ -13,6 +13,7 @@ from srgan.pictures.codec.xmp import fitting_xmp
 
 _SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' default for JPEG and PNG
 _MAX_RESOLUTION = 1e6  # pixels per mm; libvips rejects more, with a warning on stderr
+_MOST_EXIF = 4_000_000  # bytes; libvips refuses a picture with 8 MB
 _COLOUR_SPACE = "exif-ifd2-ColorSpace"
 # The head of its entry in an EXIF block of either byte order: tag 0xA001, one SHORT.
 _COLOUR_TAGS = b"\x01\xa0\x03\0\x01\0\0\0", b"\xa0\x01\0\x03\0\0\0\x01"
@@ -92,7 +93,8 @@ def attach(image: Any, metadata: Metadata, *, png: bool) -> Any:
     xres, yres = metadata.resolution
     image = image.copy(xres=xres, yres=yres)  # only a copy may be changed
     for gtype, name, value in metadata.fields:
-        image.set_type(gtype, name, value)
+        if name != _NAMES["EXIF"] or len(value) <= _MOST_EXIF:
+            image.set_type(gtype, name, value)
     if not png and image.bands > 2 and (profile := metadata.label_profile):
         image.set_type(load_vips().GValue.blob_type, _NAMES["ICC"], profile)
     # Without a colour space libvips writes "uncalibrated", which says that it is not sRGB.

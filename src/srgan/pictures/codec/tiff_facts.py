@@ -1,13 +1,15 @@
 """The facts in a TIFF's first directory: EXIF, GPS, IPTC and texts. libvips loses most of them.
 
 EXIF in other formats is a small TIFF, so one reader and one writer serve both. The types and bytes
-of all values stay. (tifftools could do this, but follows a file's links in circles, for ever.)
+of all values stay. What cannot be read is left out, with a note, and the rest is kept. (tifftools
+could do this, but follows a file's links in circles, for ever.)
 Sources: TIFF 6.0, section 2; EXIF 3.0, section 4.6; Adobe's Photoshop TIFF notes; BigTIFF.
 """
 
 import io
 import os
 import struct
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,25 +19,44 @@ _FIRST, _EXIF, _GPS, _INTEROPERABILITY = 0, 34665, 34853, 40965
 _BELOW = {_FIRST: {_EXIF, _GPS}, _EXIF: {_INTEROPERABILITY}}  # the directories of each directory
 _HEIGHT, _WIDTH = 40963, 40962  # of the picture, in EXIF
 _IPTC, _PHOTOSHOP = 33723, 34377  # records of IPTC; resources of Photoshop, one of which is IPTC
-_MODEL, _HOST = 272, 316
+_DESCRIPTION, _MODEL, _HOST, _MAKER_NOTE = 270, 272, 316, 37500
 # libexif, by which libvips writes EXIF into other formats, leaves these out.
 _UNKNOWN = {285: "PageName", _HOST: "HostComputer", 18246: "Rating", 18249: "RatingPercent"}
-# DocumentName, ImageDescription, Make, Software, DateTime, Artist, Copyright, Windows' texts.
-_TEXTS = {269, 270, 271, _MODEL, 305, 306, 315, 33432, *range(40091, 40096), *_UNKNOWN}
-_FACTS = {*_TEXTS, *_BELOW[_FIRST], _IPTC, _PHOTOSHOP}
-# The bytes of a value of each type of TIFF 6, and those of the numbers in it.
+# DocumentName, ImageDescription, Make, Software, DateTime, Artist, Copyright, Windows' texts, ...
+_TEXTS = {11, 269, _DESCRIPTION, 271, _MODEL, 305, 306, 315, 337, 33432, *range(40091, 40096)}
+# What TIFF/EP has beside the pixels' tags: exposure, aperture, time, focal length, ...
+_TIFF_EP = {33434, 33437, 34850, *range(34855, 34860), 36867, 36868, *range(37377, 37397)}
+_FACTS = {*_TEXTS, *_UNKNOWN, *_TIFF_EP, *_BELOW[_FIRST], _IPTC, _PHOTOSHOP}
+# The bytes of a value of each type of TIFF 6 and EXIF 3, and those of the numbers in it.
 _TYPES = {
-    **dict.fromkeys((1, 2, 6, 7), (1, 1)),
+    **dict.fromkeys((1, 2, 6, 7, 129), (1, 1)),
     **dict.fromkeys((3, 8), (2, 2)),
     **dict.fromkeys((4, 9, 11, 13), (4, 4)),
     **dict.fromkeys((5, 10), (8, 4)),
     12: (8, 8),
 }
 _BYTE, _LONG, _LONG8 = 1, 4, 16
-_MOST_BYTES = 16_000_000
+_MOST_BYTES = 4_000_000  # libvips takes no EXIF of 8 MB
 _EXIF_START, _PHOTOSHOP_START, _RESOURCE = b"Exif\0\0", b"Photoshop 3.0\0", b"8BIM"
-_IPTC_RESOURCE = 0x0404
+_IPTC_RESOURCE, _DIGEST, _THUMBNAILS = 0x0404, 0x0425, (0x0409, 0x040C)
 _HEADER = b"II*\0\x08\0\0\0"  # of a little-endian TIFF whose directory follows
+# Descriptions that say how the pages of the file make a stack: wrong of any other file.
+_SHAPE = b'{"shape'  # tifffile's: a result has another one
+_STRUCTURES = _SHAPE, b"ImageJ=", b"<?xml", b"<OME"
+# Maker's notes whose offsets count from their own start. Those of others count from the file's.
+_MOVABLE = (
+    b"Apple iOS",
+    b"Nikon\0\2",
+    b"OLYMPUS\0",
+    b"OM SYSTEM",
+    b"FUJIFILM",
+    b"PENTAX ",
+    b"LEICA\0",
+)
+
+INCOMPLETE = "parts of EXIF or IPTC are damaged or too large: left out"
+STRUCTURE = "the description of the file's structure (ImageJ, OME) is left out"
+MAKER_NOTE = "the camera's maker notes are kept, but some programs cannot read them in another file"
 
 
 @dataclass(frozen=True)
@@ -53,26 +74,40 @@ class _Tag:
 _Tags = dict[int, _Tag]
 
 
-def read_facts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
-    """The EXIF block and the IPTC of a TIFF, as JPEG holds them; None for what it lacks.
+@dataclass(frozen=True)
+class Facts:
+    """The facts of a TIFF, as JPEG holds them; None for what it lacks.
 
-    Raises:
-        ValueError, struct.error: they are damaged, or of more than 16 MB.
+    Attributes:
+        notes: for the user, on what is left out or may not be readable.
     """
-    facts = _read(file)
+
+    exif: bytes | None = None
+    iptc: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_facts(file: BinaryIO) -> Facts:
+    """Read the facts of a TIFF."""
+    facts, notes = _read(file)
     none = _Tag(_BYTE, b"")
     own, resources = (facts.pop(tag, none).data for tag in (_IPTC, _PHOTOSHOP))
-    others, records = _split(resources)
+    others, records = _split(resources, _THUMBNAILS)
     if records := own or records:
         head = _RESOURCE + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(records))
         others = head + records + bytes(len(records) % 2) + others
-    exif = _EXIF_START + _HEADER + _packed(facts, len(_HEADER)) if facts else None
-    return exif, _PHOTOSHOP_START + others if others else None
+    if _fixed(facts):
+        notes.append(MAKER_NOTE)
+    return Facts(
+        _EXIF_START + _HEADER + _packed(facts, len(_HEADER)) if facts else None,
+        _PHOTOSHOP_START + others if others else None,
+        tuple(notes),
+    )
 
 
 def add_facts(
     file: BinaryIO, exif: bytes | None, iptc: bytes | None, size: tuple[int, int]
-) -> None:
+) -> list[str]:
     """Add facts to a little-endian TIFF, such as libvips writes.
 
     Its pixels stay where they are; a new directory with its tags and the facts follows them.
@@ -82,19 +117,34 @@ def add_facts(
         iptc: as JPEG holds it.
         size: (height, width) of the picture, for EXIF.
 
+    Returns:
+        Notes for the user, as in `Facts`.
+
     Raises:
-        ValueError, struct.error: a block is damaged, or the file too large. It is as it was.
+        struct.error: the file is too large for more. It is as it was.
     """
-    facts = _read(io.BytesIO(exif.removeprefix(_EXIF_START))) if exif else {}
+    facts, notes = _read(io.BytesIO(exif.removeprefix(_EXIF_START))) if exif else ({}, [])
     if own := facts.get(_EXIF):
         for tag, side in zip((_HEIGHT, _WIDTH), size, strict=True):
             if own.tags and tag in own.tags:
                 own.tags[tag] = _Tag(_LONG, struct.pack("<I", side))
-    others, records = _split((iptc or b"").removeprefix(_PHOTOSHOP_START))
+    if _fixed(facts):
+        notes.append(MAKER_NOTE)
+    resources = (iptc or b"").removeprefix(_PHOTOSHOP_START)
+    padding = bytes(-len(_split(resources)[1]) % 4)
+    # The digest is of the records without padding. Without one, no reader thinks them changed.
+    others, records = _split(resources, (*_THUMBNAILS, _DIGEST) if padding else _THUMBNAILS)
     if others:
         facts[_PHOTOSHOP] = _Tag(_BYTE, others)
     if records:
-        facts[_IPTC] = _Tag(_LONG, records + bytes(-len(records) % 4))
+        facts[_IPTC] = _Tag(_LONG, records + padding)
+    if facts:
+        _append(file, facts)
+    return notes
+
+
+def _append(file: BinaryIO, facts: _Tags) -> None:
+    """Write a new directory with the tags of the first one and the facts after all else."""
     file.seek(0)
     big = file.read(4) == b"II+\0"
     link, word, length = (8, "Q", 20) if big else (4, "I", 12)
@@ -104,97 +154,158 @@ def add_facts(
     kept = {struct.unpack("<H", entry[:2])[0]: entry for entry in entries}
     rest = file.read(struct.calcsize(f"<{word}"))  # the link to the next directory
     end = file.seek(0, os.SEEK_END)
-    even = b"\0" * (end % 2)
+    even = bytes(end % 2)
     directory = _packed(facts, end + len(even), kept=kept, rest=rest, big=big)
+    start = struct.pack(f"<{word}", end + len(even))
     file.write(even + directory)
     file.seek(link)
-    file.write(struct.pack(f"<{word}", end + len(even)))
+    file.write(start)
 
 
 def unknown_to_libvips(exif: bytes) -> list[str]:
     """Names of the facts in an EXIF block that libvips does not write into any format.
 
-    iPhones repeat the model as HostComputer, which is no loss.
+    iPhones repeat the model as HostComputer, and a rating of 0 is none: those are no loss.
     """
-    try:
-        facts = _read(io.BytesIO(exif.removeprefix(_EXIF_START)))
-    except (ValueError, struct.error):
-        return []
-    if _MODEL in facts and _HOST in facts and facts[_MODEL] == facts[_HOST]:
-        del facts[_HOST]
-    return [name for tag, name in _UNKNOWN.items() if tag in facts]
+    facts, _ = _read(io.BytesIO(exif.removeprefix(_EXIF_START)))
+    model, host = (
+        facts[tag].data.strip(b" \0") if tag in facts else b"" for tag in (_MODEL, _HOST)
+    )
+    said = {tag for tag in _UNKNOWN if tag in facts and any(facts[tag].data)}
+    return [name for tag, name in _UNKNOWN.items() if tag in said and (tag, host) != (_HOST, model)]
 
 
-def _split(resources: bytes) -> tuple[bytes, bytes]:
-    """The other resources of Photoshop, and the records of IPTC among them."""
-    position = 0
-    while resources[position : position + 4] == _RESOURCE:
-        start = position
-        kind, name = struct.unpack_from(">HB", resources, position + 4)
-        position += 6 + (name + 2) // 2 * 2
-        (size,) = struct.unpack_from(">I", resources, position)
-        position += 4
-        records = resources[position : position + size]
-        position += size + size % 2
+def _fixed(facts: _Tags) -> bool:
+    """Whether the maker's notes have offsets from the start of the file that they were in."""
+    own = facts.get(_EXIF)
+    note = own.tags.get(_MAKER_NOTE) if own and own.tags else None
+    return note is not None and not note.data.startswith(_MOVABLE)
+
+
+def _split(resources: bytes, without: Collection[int] = ()) -> tuple[bytes, bytes]:
+    """The other resources of Photoshop, and the records of IPTC among them.
+
+    Args:
+        without: kinds of resources to leave out.
+    """
+    others: list[bytes] = []
+    records = b""
+    for kind, whole, data in _resources(resources):
         if kind == _IPTC_RESOURCE:
-            return resources[:start] + resources[position:], records
-    return resources, b""
+            records = records or data
+        elif kind not in without:
+            others.append(whole)
+    return b"".join(others), records
 
 
-def _read(file: BinaryIO) -> _Tags:
-    """The facts in a TIFF's first directory."""
+def _resources(resources: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The kind of each whole resource of Photoshop, all its bytes, and its data."""
+    position = 0
+    while resources[position : position + 4] == _RESOURCE and len(resources) >= position + 12:
+        kind, name = struct.unpack_from(">HB", resources, position + 4)
+        start = position + 6 + (name + 2) // 2 * 2 + 4
+        size = int.from_bytes(resources[start - 4 : start], "big")
+        if start + size > len(resources):
+            return
+        end = start + size + size % 2
+        yield kind, resources[position:end], resources[start : start + size]
+        position = end
+
+
+def _read(file: BinaryIO) -> tuple[_Tags, list[str]]:
+    """The facts in a TIFF's first directory, and notes on what is left out."""
     order = {b"II": "<", b"MM": ">"}.get(file.read(2))
     if order is None:
-        raise ValueError("neither II nor MM")
-    big = _number(file, "H", order) == 43
-    file.seek(8 if big else 4)
-    return _Reader(file, order, big=big).directory(_FIRST)
+        return {}, [INCOMPLETE]
+    try:
+        big = _number(file, "H", order) == 43
+        file.seek(8 if big else 4)
+        reader = _Reader(file, order, big=big)
+        facts = reader.directory(_FIRST)
+    except struct.error:
+        return {}, [INCOMPLETE]
+    notes = [INCOMPLETE] if reader.incomplete else []
+    description = facts.get(_DESCRIPTION)
+    if description is not None and description.data.startswith(_STRUCTURES):
+        del facts[_DESCRIPTION]
+        if not description.data.startswith(_SHAPE):
+            notes.append(STRUCTURE)
+    return facts, notes
 
 
 class _Reader:
-    """Reads directories, in all at most 16 MB of values."""
+    """Reads directories, in all at most 4 MB of entries and values, and each kind once.
+
+    Attributes:
+        incomplete: something could not be read, and is left out.
+    """
 
     def __init__(self, file: BinaryIO, order: str, *, big: bool) -> None:
+        position = file.tell()
+        self._end = file.seek(0, os.SEEK_END)
+        file.seek(position)
         self._file = file
         self._order = order
         self._big = big
         self._word = "Q" if big else "I"
         self._left = _MOST_BYTES
+        self._read: set[int] = set()
+        self.incomplete = False
 
     def directory(self, kind: int) -> _Tags:
-        """The directory to which the next bytes lead, without tags of types that TIFF 6 lacks.
+        """The directory to which the next bytes lead, without tags of unknown types.
 
         Args:
             kind: the tag that leads to it; of the first one only the facts are read.
+
+        Raises:
+            struct.error: the file ends before the bytes that lead to it.
         """
-        self._file.seek(self._next(self._word))
-        count = self._next("Q" if self._big else "H")
-        start, length = self._file.tell(), 20 if self._big else 12
+        self._read.add(kind)
         tags: _Tags = {}
-        for entry in range(count):
-            self._file.seek(start + entry * length)
-            tag, code = self._next("H"), self._next("H")
-            values = self._next(self._word)
-            if kind == _FIRST and tag not in _FACTS:
-                continue
-            if tag in _BELOW.get(kind, ()):
-                if found := self.directory(tag):
-                    tags[tag] = _Tag(_LONG, b"", found)
-            elif code in _TYPES:
-                tags[tag] = _Tag(code, self._values(tag, code, values))
+        start, length = self._next(self._word), 20 if self._big else 12
+        if start >= self._end:
+            self.incomplete = True
+            return tags
+        self._file.seek(start)
+        try:
+            count = self._next("Q" if self._big else "H")
+            start = self._file.tell()
+            for entry in range(count):
+                self._left -= length
+                if self._left < 0:
+                    self.incomplete = True
+                    break
+                self._file.seek(start + entry * length)
+                tag, code, values = self._next("H"), self._next("H"), self._next(self._word)
+                if tag not in tags and (kind != _FIRST or tag in _FACTS):
+                    self._add(tags, kind, tag, code, values)
+        except struct.error:  # the file ends in it
+            self.incomplete = True
         return tags
 
-    def _values(self, tag: int, code: int, values: int) -> bytes:
+    def _add(self, tags: _Tags, kind: int, tag: int, code: int, values: int) -> None:
+        """Add the tag whose value, or its offset, is next."""
+        if tag in _BELOW.get(kind, ()):
+            if tag not in self._read and (found := self.directory(tag)):
+                tags[tag] = _Tag(_LONG, b"", found)
+        elif code in _TYPES and values:
+            data = self._values(tag, code, values)
+            if data is None:
+                self.incomplete = True
+            else:
+                tags[tag] = _Tag(code, data)
+
+    def _values(self, tag: int, code: int, values: int) -> bytes | None:
         size, unit = _TYPES[code]
         size *= values
+        inside = size <= (8 if self._big else 4)
+        position = self._file.tell() if inside else self._next(self._word)
+        if position + size > self._end or size > self._left:
+            return None
         self._left -= size
-        if self._left < 0:
-            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
-        if size > (8 if self._big else 4):
-            self._file.seek(self._next(self._word))
+        self._file.seek(position)
         data = self._file.read(size)
-        if len(data) < size:
-            raise ValueError("cut short")
         if tag in (_IPTC, _PHOTOSHOP):  # bytes, whatever type the tag has
             return data
         return np.frombuffer(data, f"{self._order}u{unit}").astype(f"<u{unit}").tobytes()
@@ -226,7 +337,7 @@ def _packed(
     added = {tag: value for tag, value in tags.items() if tag not in entries}
     count = len(entries) + len(added)
     head = struct.pack("<Q" if big else "<H", count)
-    values_at, values = at + len(head) + count * length + slot, b""
+    values_at, values = at + len(head) + count * length + slot, bytearray()
     for tag, value in added.items():
         code, data = value.type, value.data
         position = values_at + len(values)
@@ -240,4 +351,4 @@ def _packed(
             data = struct.pack(f"<{word}", position)
         entries[tag] = struct.pack(f"<HH{word}", tag, code, number) + data.ljust(slot, b"\0")
     ordered = b"".join(entries[tag] for tag in sorted(entries))
-    return head + ordered + (rest or bytes(slot)) + values
+    return head + ordered + (rest or bytes(slot)) + bytes(values)
