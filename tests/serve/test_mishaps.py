@@ -19,6 +19,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
 from srgan.engines.options import EngineOptions
+from srgan.serve import patience
 from srgan.serve.http.metrics import Metrics
 from srgan.serve.http.results import delivery
 from srgan.serve.http.service import make_service
@@ -314,13 +315,17 @@ def connected(place: Place, job: Job) -> Iterator[socket.socket]:
             thread.join()
 
 
-def test_a_client_that_reads_nothing_does_not_hold_its_result(place: Place) -> None:
+def test_a_client_that_reads_nothing_does_not_hold_its_result(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(patience, "READING_SECONDS", 1)
     place.size = 30_000_000  # more than the kernel takes
     job = place.done()
     with connected(place, job):
         wait_until(lambda: job.readers == 1)
         wait_until(lambda: job.readers == 0)
         assert not job.fetched
+        assert "a client took nothing for 1 s" in caplog.text
 
 
 class Wire(asyncio.Transport):
@@ -341,12 +346,15 @@ class Wire(asyncio.Transport):
 @pytest.mark.parametrize(
     ("sizes", "is_closed"), [((9, 9), True), ((9, 8, 8), True), ((9, 8, 7, 1, 0), False)]
 )
-def test_a_slow_client_may_read_on(sizes: tuple[int, ...], is_closed: bool) -> None:
+def test_a_slow_client_may_read_on(
+    sizes: tuple[int, ...], is_closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "READING_SECONDS", 0)
+
     async def watch() -> None:
         protocol = Impatient(uvicorn.Config(lambda: None), ServerState(), {})
         wire = protocol.transport = Wire(*sizes)
         protocol.flow = FlowControl(wire)
-        protocol.timeout_keep_alive = 0
         protocol.pause_writing()
         while wire.sizes:
             assert not wire.is_aborted
@@ -356,12 +364,13 @@ def test_a_slow_client_may_read_on(sizes: tuple[int, ...], is_closed: bool) -> N
     asyncio.run(asyncio.wait_for(watch(), 10))
 
 
-def test_a_client_that_reads_again_is_not_watched() -> None:
+def test_a_client_that_reads_again_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "READING_SECONDS", 0)
+
     async def watch() -> None:
         protocol = Impatient(uvicorn.Config(lambda: None), ServerState(), {})
         wire = protocol.transport = Wire(9, 9)
         protocol.flow = FlowControl(wire)
-        protocol.timeout_keep_alive = 0
         protocol.pause_writing()
         protocol.resume_writing()
         await asyncio.sleep(0.05)

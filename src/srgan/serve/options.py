@@ -90,7 +90,7 @@ class Limits:
         max_seconds: Maximum time to compute one picture.
         upload_seconds: Maximum time to receive one upload.
         silent_seconds: Maximum time without a byte of an upload, for the headers of a request,
-            between two requests of a connection, and in which a client reads nothing of an answer.
+            and between two requests of a connection.
         queue: Maximum pictures that are received, waiting or computed, of all clients together.
         client_share: Maximum share of one client of other machines, 0 to 1, of --queue,
             --keep-jobs and --keep-bytes.

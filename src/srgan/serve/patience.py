@@ -1,5 +1,6 @@
 """Closes connections of clients that send no request or read no answer: uvicorn waits for ever."""
 
+import logging
 import socket
 from asyncio import TimerHandle, Transport
 
@@ -9,13 +10,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 # Bytes that the kernel takes before it can send them. It takes megabytes otherwise, and next to a
 # slow reader nothing would seem to move meanwhile.
 LEAST_UNSENT = 1 << 17
+# The longest time in which a client takes nothing. The kernel tells of progress in large steps: a
+# client that reads 4 KB/s may seem to take nothing for minutes, and a telephone may sleep.
+READING_SECONDS = 600.0
+
+log = logging.getLogger("srgan")
 
 
 class Impatient(H11Protocol):
-    """uvicorn's protocol, whose time of keep-alive is also that of other silence.
+    """uvicorn's protocol, with limits for two more kinds of silence.
 
-    It limits the time for the headers of a request, and the time in which a client takes no byte
-    of its answer.
+    The time for the headers of a request is that of keep-alive; `READING_SECONDS` is the time in
+    which a client takes no byte of its answer.
     """
 
     _timer: TimerHandle | None = None
@@ -54,10 +60,10 @@ class Impatient(H11Protocol):
         self._stop_sending()
         waiting = self.transport.get_write_buffer_size()  # it only shrinks while we are here
         if waiting and waiting == before:
+            log.warning("a client took nothing for %.0f s: connection closed", READING_SECONDS)
             self.transport.abort()
         elif waiting:
-            seconds = self.timeout_keep_alive
-            self._sending = self.loop.call_later(seconds, self._await_reader, waiting)
+            self._sending = self.loop.call_later(READING_SECONDS, self._await_reader, waiting)
 
     def _stop_sending(self) -> None:
         if self._sending is not None:

@@ -8,6 +8,7 @@ and a round's crops are shuffled.
 """
 
 import functools
+import logging
 import math
 from collections import Counter
 from pathlib import Path
@@ -32,6 +33,8 @@ from srgan.training.data.stored import (
     photographs,
 )
 
+log = logging.getLogger("srgan")
+
 CROPS_PER_PICTURE = 16
 CROPS_PER_ROUND = 2048
 BYTES_PER_ROUND = CROPS_PER_ROUND * 192 * 192 * 3  # at most, where a batch is smaller: 226 MB
@@ -43,28 +46,30 @@ ORDER, CROPS, SHUFFLE, SPLIT = range(4)
 def split(pictures: Pictures, count: int, seed: int) -> tuple[Pictures, Pictures]:
     """Hold out `count` pictures for validation, and at most half of all from training.
 
-    Of a photograph that `srgan prepare` has cut, all sub-images are held out with the one that
-    validates: they overlap. Where they are too many, fewer than `count` pictures are held out.
+    Of a photograph that `srgan prepare` has cut, all sub-images are held out together, since they
+    overlap: the fewest photographs that have enough, in a random order. Where one photograph is
+    more than half of all pictures, single ones are held out, with a warning.
 
     Returns:
         The training and the validation pictures, both in the given order.
     """
-    order = np.random.default_rng((seed, SPLIT)).permutation(len(pictures))
+    order: list[int] = np.random.default_rng((seed, SPLIT)).permutation(len(pictures)).tolist()
     shown = photographs(pictures)
     parts = Counter(shown)
-    held_out: list[int] = []
+    most = len(pictures) // 2
     away: set[str] = set()  # photographs that training does not see
-    left = len(pictures) // 2  # pictures that may still be held out
-    for index in map(int, order):
+    left = most  # pictures that may still be held out
+    for index in order:
         photograph = shown[index]
-        if len(held_out) == count:
-            break
-        if photograph not in away:
-            if parts[photograph] > left:
-                continue
+        enough = most - left >= min(count, most)
+        if not enough and photograph not in away and parts[photograph] <= left:
             left -= parts[photograph]
             away.add(photograph)
-        held_out.append(index)
+    if not away and most and count:
+        log.warning("validation pictures are parts of photographs that are trained on, too")
+        shown = [str(index) for index in range(len(pictures))]
+        away = {shown[index] for index in order[: min(count, most)]}
+    held_out = [index for index in order if shown[index] in away][:count]
     validation = [pictures[index] for index in sorted(held_out)]
     indices = np.array([i for i, name in enumerate(shown) if name not in away], np.int64)
     if isinstance(pictures, StoredPictures):

@@ -94,7 +94,7 @@ def shards(name: str, without: Collection[Path] = ()) -> Shards | Pictures:
             raise
         raise DataError(f"{error}{_hub_hint(name)}") from error
     pictures = pictures_among(found, os.path.exists)
-    files = sorted(filter(_is_shard, found))
+    files = sorted(filter(_is_shard, found), key=lambda file: Path(file).parts)
     if files and not pictures:
         return _shards(files)
     _warn_of_shards(name, len(pictures), len(files))

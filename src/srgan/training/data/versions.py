@@ -1,10 +1,12 @@
 """Sizes and times of files behind paths and URLs, to notice that a file was replaced."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from srgan.training.data.stored import Digests, digest_of
 
+REQUESTS = 16  # at the same time
 # What tells a file's versions apart, the best first: a name for each kind of store.
 VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -17,9 +19,13 @@ def digests_of_files(files: Sequence[str]) -> Digests:
     """
     from fsspec.core import url_to_fs
 
+    def info(file: str) -> dict[str, Any]:
+        fs, path = url_to_fs(file, use_listings_cache=False)
+        return fs.info(path)
+
     try:
-        opened = [url_to_fs(file, use_listings_cache=False) for file in files]
-        return _digests([fs.info(path) for fs, path in opened])
+        with ThreadPoolExecutor(REQUESTS) as requests:
+            return _digests(list(requests.map(info, files)))
     except Exception:  # each store's library has its own errors; a pattern is no file
         return {}
 
