@@ -39,7 +39,7 @@ def upscale(
             `Upscaler.__call__`.
         model: the name of a shipped model, the path of a model file, hf:USER/NAME, or auto,
             which looks at the picture and chooses among the shipped models, as `srgan upscale`
-            does.
+            does. Only of a path does it know the quality of a JPEG.
         scale: result pixels per pixel; the default is the model's own: 4 for srgan-x4 and auto.
 
     Returns:
