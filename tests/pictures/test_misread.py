@@ -56,6 +56,20 @@ def test_tiffs_that_libvips_misreads_are_refused(
         open_picture(tiff(pixels, **options))
 
 
+def test_the_thumbnail_of_a_raw_file_is_not_taken_for_the_picture() -> None:
+    """DNG and NEF: a small first directory, and the picture in one below it."""
+    for kind, is_refused in ((1, True), (0, False)):
+        buffer = io.BytesIO()
+        with tifffile.TiffWriter(buffer) as writer:
+            writer.write(RGB[::4, ::4], photometric="rgb", subfiletype=kind, subifds=1)
+            writer.write(RGB, photometric="rgb")
+        if is_refused:
+            with pytest.raises(PictureError, match=r"only the thumbnail .*: develop it first"):
+                open_picture(buffer.getvalue())
+        else:
+            assert open_picture(buffer.getvalue()).shape == (8, 12, 3)
+
+
 def test_16_bit_cmyk_keeps_its_alpha() -> None:
     pixels = np.dstack([255 - RGB, np.zeros_like(GRAY), ALPHA]).astype(np.uint16) * 257
     picture = open_picture(tiff(pixels, photometric="separated", extrasamples=[2]))

@@ -23,6 +23,8 @@ def unreadable(directory: Directory) -> str | None:
     colours = directory.first(262, _MINISBLACK)
     compression = directory.first(259, 1)
     planes = directory.first(284, 1)
+    if directory.is_thumbnail:
+        return "only the thumbnail of a camera's raw file can be read: develop it first"
     if 324 in directory.tags and compression not in _DECOMPRESSED:
         return f"its compression {compression} cannot be read: save it with LZW or Deflate"
     unusual = directory.samples != 3 or planes == _SEPARATE_PLANES

@@ -85,6 +85,11 @@ class Directory:
         return self.first(277, 1)
 
     @property
+    def is_thumbnail(self) -> bool:
+        """Whether it is a small version of a picture in another directory, as in DNG and NEF."""
+        return bool(self.first(254, 0) & 1) and 330 in self.tags
+
+    @property
     def planar_tiles(self) -> bool:
         """Whether it has tiles of one channel each."""
         return self.first(284, 1) == 2 and 324 in self.values
@@ -123,7 +128,7 @@ class Directory:
         return [(width * bits + 7) // 8 * min(rows, height - top) for top in tops]
 
 
-_WANTED = {*_OFFSETS, *_SIZES, 256, 257, 258, 259, 262, 277, 278, 284, 322, 323, 338, 339, 530}
+_WANTED = {*_OFFSETS, *_SIZES, 254, 256, 257, 258, 259, 262, 277, 278, 284, 322, 323, 338, 339, 530}
 
 
 def read_directory(file: BinaryIO) -> Directory:
