@@ -26,12 +26,13 @@ from srgan.serve.http.service import make_service
 from srgan.serve.jobs import Job
 from srgan.serve.kitchen import Kitchen, OfferedModels
 from srgan.serve.options import Address, Limits
-from srgan.serve.orders import Order, Result, Size
+from srgan.serve.orders import Order, Result
 from srgan.serve.patience import Impatient
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue
 from srgan.serve.run import listen
 from srgan.serve.store import JobStore
+from tests.support.results import result_of, start
 from tests.support.server import is_problem, wait_until
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -76,28 +77,10 @@ class Place:
     def work(self, job: Job, progress: Callable[[float], None], _: Callable[[], None]) -> Result:
         while not self.may_end.wait(0.02):
             progress(0.5)
-        (job.folder / "result.png").write_bytes(bytes(self.size))
-        size = Size(width=4, height=4)
-        return Result(
-            name="a_x4.png",
-            type="image/png",
-            bytes=self.size,
-            source_size=size,
-            size=size,
-            model="m",
-            why="asked",
-            signs=[],
-            notes=[],
-        )
+        return result_of(job, self.size)
 
     def add(self) -> Job:
-        job = self.queue.admit(Order(model="m"), "127.0.0.1", kept=True)
-        try:
-            self.queue.start(job, "print", 10_000)
-        except Problem as problem:
-            self.queue.remove(job, problem)
-            raise
-        return job
+        return start(self.queue, self.queue.admit(Order(model="m"), "127.0.0.1", kept=True))
 
     def done(self) -> Job:
         self.may_end.set()

@@ -21,6 +21,7 @@ from srgan.serve.orders import Order, Result, Size
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue
 from srgan.serve.store import JobStore, JobStoreError
+from tests.support.results import result_of, start
 from tests.support.server import TILE, Server, is_problem, running, wait_until
 
 Make = Callable[..., JobQueue]
@@ -44,20 +45,9 @@ class Work:
             computed()
         while not self.allowed.acquire(timeout=0.02):
             progress(0.5)
-        (job.folder / "result.png").write_bytes(bytes(self.size))
+        result = result_of(job, self.size, signs=["noisy"], notes=["n"])
         progress(1.0)
-        size = Size(width=4, height=4)
-        return Result(
-            name="a_x4.png",
-            type="image/png",
-            bytes=self.size,
-            source_size=size,
-            size=size,
-            model="m",
-            why="asked",
-            signs=["noisy"],
-            notes=["n"],
-        )
+        return result
 
 
 @pytest.fixture
@@ -83,12 +73,7 @@ def make(tmp_path: Path, work: Work) -> Iterator[Make]:
 def add(queue: JobQueue, client: str = "127.0.0.1", name: str = "a", size: int = 1000) -> Job:
     job = queue.admit(Order(model="m", name=name), client, kept=True, size=size)
     job.upload.write_bytes(bytes(size))
-    try:
-        queue.start(job, "print", size + 10_000)
-    except Problem as problem:
-        queue.remove(job, problem)
-        raise
-    return job
+    return start(queue, job, size + 10_000)
 
 
 def ended(job: Job) -> bool:

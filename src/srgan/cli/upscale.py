@@ -79,7 +79,6 @@ def upscale(
     """
     from srgan.cli.console import Reporter
     from srgan.pictures import jobs
-    from srgan.pictures.files import PictureError
     from srgan.upscaling import batch
     from srgan.upscaling.auto import ModelChooser
 
@@ -91,7 +90,7 @@ def upscale(
         models.upscaler()  # what cannot run here fails before any work
     with Reporter(len(planned), verb=VERB[dry_run], json=json, out=out) as reporter:
         for job in planned:
-            if job.kept or (skip_existing and job.is_made()):
+            if job.kept:
                 reporter.keep(job)
                 continue
             with reporter.job(job) as report:
@@ -101,13 +100,7 @@ def upscale(
                 report.chosen(choice.model, choice.why, explain=verbose)
                 if not dry_run:
                     upscaler = models.upscaler(choice.model)
-                    try:
-                        notes = _write(picture, size, job, upscaler, result, tta, report.progress)
-                    except PictureError:
-                        if not (skip_existing and job.is_made()):
-                            raise
-                        notes = ["another process has made it meanwhile"]
-                    report.done(notes)
+                    report.done(_write(picture, size, job, upscaler, result, tta, report.progress))
     return reporter.exit_code
 
 
@@ -138,11 +131,19 @@ def _write(
     progress: Callable[[float], None],
 ) -> list[str]:
     """Upscale one picture to its file, or to standard output; returns notes."""
+    from srgan.pictures.files import PictureError
     from srgan.pictures.jobs import STREAM
     from srgan.upscaling import batch
 
     if job.target != STREAM:
-        return batch.run(picture, size, job.target, upscaler, options, tta=tta, progress=progress)
+        try:
+            return batch.run(
+                picture, size, job.target, upscaler, options, tta=tta, progress=progress
+            )
+        except PictureError:
+            if not job.kept:
+                raise
+            return ["another process has made it meanwhile"]
     format = batch.format_of_stream(picture, options)
     result, notes = batch.run_to_bytes(
         picture, size, format, upscaler, options, tta=tta, progress=progress

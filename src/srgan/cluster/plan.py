@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from srgan.errors import OptionError, UserError
-from srgan.pictures.images import PICTURE_SUFFIXES, PictureError, output_format
+from srgan.pictures.folders import is_picture_name
+from srgan.pictures.images import PictureError, output_format
 from srgan.pictures.jobs import result_name, same_result
 from srgan.pictures.options import ResultOptions
 from srgan.pictures.shards import ParquetPictures, ShardError
@@ -186,7 +187,7 @@ def tasks(pictures: Sequence[SourcePicture], size: int) -> Iterator[list[SourceP
 def _pictures(
     source: Store, files: Sequence[str], options: ResultOptions, column: str | None
 ) -> Iterator[SourcePicture | Refused]:
-    pictures = [name for name in files if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    pictures = list(filter(is_picture_name, files))
     shards = [name for name in files if is_shard(name)]
     for name in pictures:
         yield SourcePicture(name, -1, -1, _target(PurePosixPath(name), options))

@@ -34,17 +34,18 @@ class PictureJob:
 
     Attributes:
         problem: why it cannot be done, known before any work.
-        kept: its result exists and is to be kept: there is nothing to do.
+        keeps: a result that exists is kept.
     """
 
     source: Path
     target: Path
     problem: str | None = None
-    kept: bool = False
+    keeps: bool = False
 
-    def is_made(self) -> bool:
-        """Whether there is a result by now: another process may have made it since the plan."""
-        return self.problem is None and self.target != STREAM and os.path.lexists(self.target)
+    @property
+    def kept(self) -> bool:
+        """Whether its result exists by now and is kept. Another process may have made it."""
+        return self.keeps and self.problem is None and os.path.lexists(self.target)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _job(
     exists = problem is None and os.path.lexists(target)
     if exists and not (options.overwrite or skip_existing):
         problem = f"{target}: exists; use --overwrite, --skip-existing or another place"
-    return PictureJob(source, target, problem, kept=exists and skip_existing)
+    return PictureJob(source, target, problem, keeps=skip_existing)
 
 
 def _stream_job(

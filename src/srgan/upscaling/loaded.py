@@ -9,11 +9,9 @@ import numpy as np
 from PIL import Image
 
 from srgan.engines.options import EngineOptions
-from srgan.pictures.images import open_picture
-from srgan.pictures.pixels import Pixels, check_array, from_pil
 from srgan.upscaling.auto import ModelChooser
 from srgan.upscaling.options import AUTO, DEFAULT_MODEL
-from srgan.upscaling.upscaler import ImageLike, Upscaler, target_size
+from srgan.upscaling.upscaler import ImageLike, Upscaler, as_pixels, target_size
 
 _turn = Lock()  # an Upscaler is not for two threads at once
 
@@ -61,13 +59,7 @@ def upscale(
 def _chosen(image: str | Path | np.ndarray | Image.Image, scale: float | None) -> Upscaler:
     """The upscaler of the model that "auto" chooses for a picture."""
     chooser = _chooser()
-    if isinstance(image, str | Path):
-        pixels: Pixels = open_picture(Path(image))
-    elif isinstance(image, Image.Image):
-        pixels = from_pil(image)
-    else:
-        array = check_array(np.asarray(image))
-        pixels = array if array.ndim == 3 else array[..., None]
+    pixels = as_pixels(image)
     height, width, _ = pixels.shape
     size = target_size(height, width, chooser.scale if scale is None else scale)
     return chooser.upscaler(chooser.choose(pixels, size).model)

@@ -140,18 +140,16 @@ class Upscaler:
             TypeError: an array of another type.
             ValueError: an array of another shape, or `scale` is out of range.
         """
-        if isinstance(image, str | Path):
-            return self._whole(open_picture(Path(image)), scale, tta)
-        if isinstance(image, Image.Image):
-            return to_pil(self._whole(from_pil(image), scale, tta), image)
-        array = check_array(np.asarray(image))
-        result = self._whole(array if array.ndim == 3 else array[..., None], scale, tta)
-        return result.astype(array.dtype, copy=False).reshape(*result.shape[:2], *array.shape[2:])
-
-    def _whole(self, image: Pixels, scale: float | None, tta: bool) -> np.ndarray:
-        height, width, _ = image.shape
+        pixels = as_pixels(image)
+        height, width, _ = pixels.shape
         size = self.target(height, width, scale)
-        return np.concatenate(list(self.rows(image, size=size, tta=tta)))
+        result = np.concatenate(list(self.rows(pixels, size=size, tta=tta)))
+        if isinstance(image, str | Path):
+            return result
+        if isinstance(image, Image.Image):
+            return to_pil(result, image)
+        bands = np.shape(image)[2:]  # of an array (H, W) the result has none either
+        return result.astype(pixels.dtype, copy=False).reshape(*size, *bands)
 
     def rows(
         self,
@@ -188,8 +186,7 @@ class Upscaler:
             EngineError: the network's output is not finite.
         """
         if isinstance(image, np.ndarray):
-            image = check_array(cast(np.ndarray, image))
-            image = image if image.ndim == 3 else image[..., None]
+            image = as_pixels(cast(np.ndarray, image))
         height, width, _ = image.shape
         native = self.target(height, width)
         if size is not None and min(size) < 1:
@@ -227,6 +224,20 @@ class Upscaler:
             gray=gray,
         )
         return run.rows(self.options.tile, progress)
+
+
+def as_pixels(image: str | Path | np.ndarray | Image.Image) -> Pixels:
+    """The pixels (H, W, bands) of a picture of any kind that `Upscaler` takes.
+
+    Raises:
+        PictureError, TypeError, ValueError: as in `Upscaler.__call__`.
+    """
+    if isinstance(image, str | Path):
+        return open_picture(Path(image))
+    if isinstance(image, Image.Image):
+        return from_pil(image)
+    array = check_array(np.asarray(image))
+    return array if array.ndim == 3 else array[..., None]
 
 
 def target_size(height: int, width: int, factor: float) -> tuple[int, int]:

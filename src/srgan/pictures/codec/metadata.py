@@ -8,16 +8,16 @@ from typing import Any
 from srgan.pictures.codec.extras import Extras
 from srgan.pictures.codec.formats import Format, Kind
 from srgan.pictures.codec.label import icc_profile
+from srgan.pictures.codec.photoshop import IPTC_HEAD
 from srgan.pictures.codec.rowstream import load_vips
+from srgan.pictures.codec.tiff_facts import MOST_BYTES
 from srgan.pictures.codec.xmp import fitting_xmp
 
 _SCREEN_RESOLUTION = 72 / 25.4  # pixels per mm, libvips' default for JPEG and PNG
 _MAX_RESOLUTION = 1e6  # pixels per mm; libvips rejects more, with a warning on stderr
-_MOST_EXIF = 4_000_000  # bytes; libvips refuses a picture with 8 MB
 _COLOUR_SPACE = "exif-ifd2-ColorSpace"
 # The head of its entry in an EXIF block of either byte order: tag 0xA001, one SHORT.
 _COLOUR_TAGS = b"\x01\xa0\x03\0\x01\0\0\0", b"\xa0\x01\0\x03\0\0\0\x01"
-_IPTC_RESOURCE = b"8BIM\4\4"  # the head of IPTC among Photoshop's resources
 # libvips' names of the kinds of metadata.
 _NAMES: dict[Kind, str] = {
     "EXIF": "exif-data",
@@ -64,7 +64,7 @@ class Metadata:
     def kinds(self) -> dict[Kind, str]:
         """The kinds that it contains, each with a name for notes to the user."""
         kinds: dict[Kind, str] = {kind: kind for kind in _NAMES if self.has(kind)}
-        if _IPTC_RESOURCE not in (self.block("IPTC") or _IPTC_RESOURCE):
+        if IPTC_HEAD not in (self.block("IPTC") or IPTC_HEAD):
             kinds["IPTC"] = "Photoshop's data"
         return kinds
 
@@ -93,7 +93,7 @@ def attach(image: Any, metadata: Metadata, *, png: bool) -> Any:
     xres, yres = metadata.resolution
     image = image.copy(xres=xres, yres=yres)  # only a copy may be changed
     for gtype, name, value in metadata.fields:
-        if name != _NAMES["EXIF"] or len(value) <= _MOST_EXIF:
+        if name != _NAMES["EXIF"] or len(value) <= MOST_BYTES:
             image.set_type(gtype, name, value)
     if not png and image.bands > 2 and (profile := metadata.label_profile):
         image.set_type(load_vips().GValue.blob_type, _NAMES["ICC"], profile)

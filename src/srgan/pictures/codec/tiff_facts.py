@@ -9,11 +9,12 @@ Sources: TIFF 6.0, section 2; EXIF 3.0, section 4.6; Adobe's Photoshop TIFF note
 import io
 import os
 import struct
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+
+from srgan.pictures.codec import photoshop
 
 _FIRST, _EXIF, _GPS, _INTEROPERABILITY = 0, 34665, 34853, 40965
 _BELOW = {_FIRST: {_EXIF, _GPS}, _EXIF: {_INTEROPERABILITY}}  # the directories of each directory
@@ -36,9 +37,8 @@ _TYPES = {
     12: (8, 8),
 }
 _BYTE, _LONG, _LONG8 = 1, 4, 16
-_MOST_BYTES = 4_000_000  # libvips takes no EXIF of 8 MB
-_EXIF_START, _PHOTOSHOP_START, _RESOURCE = b"Exif\0\0", b"Photoshop 3.0\0", b"8BIM"
-_IPTC_RESOURCE, _DIGEST, _THUMBNAILS = 0x0404, 0x0425, (0x0409, 0x040C)
+MOST_BYTES = 4_000_000  # libvips takes no EXIF of 8 MB
+_EXIF_START = b"Exif\0\0"
 _HEADER = b"II*\0\x08\0\0\0"  # of a little-endian TIFF whose directory follows
 # Descriptions that say how the pages of the file make a stack: wrong of any other file.
 _SHAPE = b'{"shape'  # tifffile's: a result has another one
@@ -92,15 +92,12 @@ def read_facts(file: BinaryIO) -> Facts:
     facts, notes = _read(file)
     none = _Tag(_BYTE, b"")
     own, resources = (facts.pop(tag, none).data for tag in (_IPTC, _PHOTOSHOP))
-    others, records = _split(resources, _THUMBNAILS)
-    if records := own or records:
-        head = _RESOURCE + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(records))
-        others = head + records + bytes(len(records) % 2) + others
+    records, others = photoshop.split(resources, photoshop.THUMBNAILS)
     if _fixed(facts):
         notes.append(MAKER_NOTE)
     return Facts(
         _EXIF_START + _HEADER + _packed(facts, len(_HEADER)) if facts else None,
-        _PHOTOSHOP_START + others if others else None,
+        photoshop.block(own or records, others),
         tuple(notes),
     )
 
@@ -123,17 +120,18 @@ def add_facts(
     Raises:
         struct.error: the file is too large for more. It is as it was.
     """
-    facts, notes = _read(io.BytesIO(exif.removeprefix(_EXIF_START))) if exif else ({}, [])
+    facts, notes = _of_block(exif) if exif else ({}, [])
     if own := facts.get(_EXIF):
         for tag, side in zip((_HEIGHT, _WIDTH), size, strict=True):
             if own.tags and tag in own.tags:
                 own.tags[tag] = _Tag(_LONG, struct.pack("<I", side))
     if _fixed(facts):
         notes.append(MAKER_NOTE)
-    resources = (iptc or b"").removeprefix(_PHOTOSHOP_START)
-    padding = bytes(-len(_split(resources)[1]) % 4)
+    records, _ = photoshop.split(iptc or b"")
+    padding = bytes(-len(records) % 4)
     # The digest is of the records without padding. Without one, no reader thinks them changed.
-    others, records = _split(resources, (*_THUMBNAILS, _DIGEST) if padding else _THUMBNAILS)
+    without = (*photoshop.THUMBNAILS, photoshop.DIGEST) if padding else photoshop.THUMBNAILS
+    _, others = photoshop.split(iptc or b"", without)
     if others:
         facts[_PHOTOSHOP] = _Tag(_BYTE, others)
     if records:
@@ -167,7 +165,7 @@ def unknown_to_libvips(exif: bytes) -> list[str]:
 
     iPhones repeat the model as HostComputer, and a rating of 0 is none: those are no loss.
     """
-    facts, _ = _read(io.BytesIO(exif.removeprefix(_EXIF_START)))
+    facts, _ = _of_block(exif)
     model, host = (
         facts[tag].data.strip(b" \0") if tag in facts else b"" for tag in (_MODEL, _HOST)
     )
@@ -182,34 +180,8 @@ def _fixed(facts: _Tags) -> bool:
     return note is not None and not note.data.startswith(_MOVABLE)
 
 
-def _split(resources: bytes, without: Collection[int] = ()) -> tuple[bytes, bytes]:
-    """The other resources of Photoshop, and the records of IPTC among them.
-
-    Args:
-        without: kinds of resources to leave out.
-    """
-    others: list[bytes] = []
-    records = b""
-    for kind, whole, data in _resources(resources):
-        if kind == _IPTC_RESOURCE:
-            records = records or data
-        elif kind not in without:
-            others.append(whole)
-    return b"".join(others), records
-
-
-def _resources(resources: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """The kind of each whole resource of Photoshop, all its bytes, and its data."""
-    position = 0
-    while resources[position : position + 4] == _RESOURCE and len(resources) >= position + 12:
-        kind, name = struct.unpack_from(">HB", resources, position + 4)
-        start = position + 6 + (name + 2) // 2 * 2 + 4
-        size = int.from_bytes(resources[start - 4 : start], "big")
-        if start + size > len(resources):
-            return
-        end = start + size + size % 2
-        yield kind, resources[position:end], resources[start : start + size]
-        position = end
+def _of_block(exif: bytes) -> tuple[_Tags, list[str]]:
+    return _read(io.BytesIO(exif.removeprefix(_EXIF_START)))
 
 
 def _read(file: BinaryIO) -> tuple[_Tags, list[str]]:
@@ -248,7 +220,7 @@ class _Reader:
         self._order = order
         self._big = big
         self._word = "Q" if big else "I"
-        self._left = _MOST_BYTES
+        self._left = MOST_BYTES
         self._read: set[int] = set()
         self.incomplete = False
 

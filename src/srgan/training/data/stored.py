@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from srgan.errors import UserError
-from srgan.pictures.folders import file_names
-from srgan.pictures.images import PICTURE_SUFFIXES, Picture, open_picture
+from srgan.pictures.folders import file_names, is_picture_name
+from srgan.pictures.images import Picture, open_picture
 from srgan.training.run.files import CURVES, METRICS, SAMPLES, WANDB
 
 _SUB_IMAGE = re.compile(r"_s\d{3,}\.png$")  # the end of a sub-image's name
@@ -70,12 +70,7 @@ def pictures_among(names: Iterable[str], exists: Callable[[str], bool]) -> list[
             drawn = drawn or (bool(inside) and is_run(above))
         return drawn
 
-    return [name for name in names if _is_picture(name) and not is_drawn(name)]
-
-
-def _is_picture(name: str) -> bool:
-    suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a Path each takes four times as long
-    return suffix.lower() in PICTURE_SUFFIXES
+    return [name for name in names if is_picture_name(name) and not is_drawn(name)]
 
 
 def raise_unreadable(error: OSError) -> None:
